@@ -1,0 +1,80 @@
+// A checkpoint as the rest of the compiler sees it: one model configuration, named tensors that are decoded on demand,
+// one tokenizer, one chat template. Which container or encoding they came from ends here.
+#pragma once
+#include "runtime/format/kernel_ops.h"
+#include "llvm/Support/Error.h"
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace bitnet::import {
+
+/// The decoder graph of spec'd families (one graph with options). Sizes are checked: heads divide, all positive.
+struct ModelConfig {
+  std::string name;         ///< general.name, or the folder's name
+  std::string family;       ///< "bitnet-b1.58", "llama", ...
+  int32_t layers = 0, width = 0, ffnWidth = 0, heads = 0, kvHeads = 0, headDim = 0, vocab = 0, context = 0;
+  float normEps = 0, ropeTheta = 0;
+  format::Act act = format::Act::relu2;
+  bool attnSubNorm = false, ffnSubNorm = false; ///< norm before o_proj / down_proj
+  bool tiedHead = true;                         ///< head = embedding
+};
+
+/// A ternary matrix, row-major trits {-1,0,+1} as int8 [rows, cols]; value = trit * scale of its row.
+/// scales has 1 element (per tensor) or `rows` elements.
+struct TernaryMatrix {
+  int32_t rows = 0, cols = 0;
+  std::vector<int8_t> trits;
+  std::vector<float> scales;
+};
+
+/// A dense matrix or vector, widened to f32, row-major.
+struct DenseTensor {
+  int32_t rows = 0, cols = 0;
+  std::vector<float> values;
+};
+
+/// A decision that the file did not make (activation, EOS, pre-tokenizer, scale direction ...), for the report.
+struct Decision { std::string what, value, reason, flag; };
+
+/// Canonical tensor names are GGUF's: token_embd.weight, output.weight, output_norm.weight, blk.N.attn_norm.weight,
+/// blk.N.{attn_q,attn_k,attn_v,attn_output,ffn_gate,ffn_up,ffn_down}.weight, blk.N.{attn_sub_norm,ffn_norm,ffn_sub_norm}.weight.
+/// Rows of attn_q and attn_k are in the half-split (NEOX) order whatever the file had.
+class Checkpoint {
+public:
+  virtual ~Checkpoint() = default;
+  const ModelConfig &config() const { return config_; }
+  const std::vector<Decision> &decisions() const { return decisions_; }
+  /// Serialized runtime/format/tokenizer.fbs, or empty when the checkpoint has no tokenizer.
+  const std::vector<uint8_t> &tokenizer() const { return tokenizer_; }
+  /// Jinja source, or empty.
+  const std::string &chatTemplate() const { return chatTemplate_; }
+  /// One line for people: "gguf v3, 332 tensors, i2_s".
+  const std::string &source() const { return source_; }
+
+  /// Decodes a ternary matrix; the error names file, tensor and byte offset. Thread-safe.
+  virtual llvm::Expected<TernaryMatrix> ternary(const std::string &name) const = 0;
+  /// Decodes rows [begin, end) of a dense tensor (embedding, norms, head). Thread-safe.
+  virtual llvm::Expected<DenseTensor> dense(const std::string &name, int32_t begin, int32_t end) const = 0;
+
+protected:
+  ModelConfig config_;
+  std::vector<Decision> decisions_;
+  std::vector<uint8_t> tokenizer_;
+  std::string chatTemplate_, source_;
+};
+
+struct ImportOptions {
+  std::string tokenizer;                                    ///< --tokenizer: a file that replaces the checkpoint's
+  std::vector<std::pair<std::string, std::string>> settings;///< --set key=value, e.g. activation=silu, context=2048
+  std::function<void(const std::string &)> warn;            ///< one line each; may be empty
+};
+
+/// Opens a .gguf file, a .safetensors file or a Hugging Face folder. Reads headers and metadata and checks that every
+/// tensor the graph needs is there with the right shape and a known encoding; weights are read on demand.
+llvm::Expected<std::unique_ptr<Checkpoint>> openCheckpoint(const std::string &path, const ImportOptions &options);
+
+} // namespace bitnet::import

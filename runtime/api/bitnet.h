@@ -1,0 +1,197 @@
+/* The public C interface of the runtime: load a compiled bundle (.bnx), tokenize, run steps, sample, generate.
+ *
+ * Objects and threads: a bitnet_model is immutable and may be shared by any number of threads and sessions; it must
+ * outlive them. A bitnet_session (and a sampler, and a generation) is used by one thread at a time.
+ * Errors: functions that can fail return a bitnet_status and fill *error when it is not NULL; the text is one line,
+ * lower case: where: what: expected X, got Y; the way out. Nothing here aborts, prints or throws.
+ * Strings are UTF-8. Sizes are in bytes, token ids are 0 <= id < vocab. */
+#ifndef BITNET_H
+#define BITNET_H
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define BITNET_API __attribute__((visibility("default")))
+#else
+#define BITNET_API
+#endif
+
+typedef enum bitnet_status {
+  BITNET_OK = 0,
+  BITNET_INVALID_ARGUMENT = 1, /* the caller passed something illegal */
+  BITNET_NOT_FOUND = 2,        /* a file does not exist or cannot be opened */
+  BITNET_BAD_BUNDLE = 3,       /* the file is not a valid bundle */
+  BITNET_UNSUPPORTED = 4,      /* valid, but not for this CPU or this version */
+  BITNET_OUT_OF_MEMORY = 5,
+  BITNET_CONTEXT_FULL = 6,     /* no room for more positions */
+  BITNET_CANCELLED = 7,
+  BITNET_INTERNAL = 8
+} bitnet_status;
+
+typedef struct bitnet_error {
+  bitnet_status status;
+  char message[1024]; /* NUL-terminated, one line */
+} bitnet_error;
+
+typedef struct bitnet_model bitnet_model;
+typedef struct bitnet_session bitnet_session;
+typedef struct bitnet_sampler bitnet_sampler;
+typedef struct bitnet_generation bitnet_generation;
+
+BITNET_API const char *bitnet_version(void);
+
+/* ---- model ---------------------------------------------------------------------------------------------------- */
+
+typedef struct bitnet_model_options {
+  const char *cpu; /* variant name to force ("portable", "avx2", "avx512", "avx512vnni"), NULL = BITNET_CPU or the best */
+} bitnet_model_options;
+
+/* Maps and validates the bundle at `path`, checks every checksum, picks the CPU variant. options may be NULL. */
+BITNET_API bitnet_status bitnet_model_open(const char *path, const bitnet_model_options *options, bitnet_model **model,
+                                           bitnet_error *error);
+BITNET_API void bitnet_model_close(bitnet_model *model);
+
+typedef struct bitnet_model_info {
+  const char *name, *family, *cpu, *head; /* owned by the model */
+  int32_t layers, width, ffn_width, heads, kv_heads, head_dim, vocab, context, max_rows;
+  int32_t bos, eos;              /* -1 = none */
+  uint64_t ternary_weights;
+  uint64_t file_bytes, weight_bytes;
+  uint64_t bytes_per_token;      /* weight bytes that one decoded token reads (all layers and the head) */
+  uint64_t kv_bytes_per_token;   /* cache bytes that one position takes */
+} bitnet_model_info;
+BITNET_API void bitnet_model_get_info(const bitnet_model *model, bitnet_model_info *info);
+
+/* A JSON text that describes the whole bundle (model, targets, kernels, packing, sections, plan); owned by the model. */
+BITNET_API const char *bitnet_model_describe(const bitnet_model *model);
+
+/* ---- tokenizer ------------------------------------------------------------------------------------------------ */
+
+typedef enum bitnet_encode_flags {
+  BITNET_ENCODE_ADD_SPECIAL = 1,   /* put BOS (and EOS) where the tokenizer says so */
+  BITNET_ENCODE_PARSE_SPECIAL = 2  /* special tokens written in the text become their ids */
+} bitnet_encode_flags;
+
+/* Writes up to `capacity` ids and the full count to *count; call with capacity 0 to learn the count. */
+BITNET_API bitnet_status bitnet_encode(const bitnet_model *model, const char *text, size_t text_bytes, int flags,
+                                       int32_t *tokens, size_t capacity, size_t *count, bitnet_error *error);
+/* Bytes of one token (not NUL-terminated, maybe part of a character); owned by the model. special is set to 1 for
+ * control tokens. */
+BITNET_API bitnet_status bitnet_token_bytes(const bitnet_model *model, int32_t token, const char **bytes, size_t *n_bytes,
+                                            int *special, bitnet_error *error);
+/* Text of a token sequence; like bitnet_encode with regard to capacity. Special tokens appear only if keep_special. */
+BITNET_API bitnet_status bitnet_decode(const bitnet_model *model, const int32_t *tokens, size_t n_tokens, int keep_special,
+                                       char *text, size_t capacity, size_t *count, bitnet_error *error);
+/* The ids that end a generation; owned by the model. */
+BITNET_API const int32_t *bitnet_stop_tokens(const bitnet_model *model, size_t *count);
+
+typedef struct bitnet_message { const char *role, *content; } bitnet_message;
+/* Renders a conversation with the model's chat template, ready for bitnet_encode with PARSE_SPECIAL and without
+ * ADD_SPECIAL. BITNET_UNSUPPORTED where the template is not one that is recognised. */
+BITNET_API bitnet_status bitnet_chat_render(const bitnet_model *model, const bitnet_message *messages, size_t n_messages,
+                                            int add_generation_prompt, char *text, size_t capacity, size_t *count,
+                                            bitnet_error *error);
+/* The template's source (Jinja), or NULL; owned by the model. */
+BITNET_API const char *bitnet_chat_template(const bitnet_model *model);
+
+/* ---- session -------------------------------------------------------------------------------------------------- */
+
+typedef struct bitnet_session_options {
+  int32_t context;   /* positions per sequence; 0 = the model's */
+  int32_t threads;   /* 0 = one for each CPU this process may use */
+  int32_t sequences; /* independent sequences; 0 = 1 */
+} bitnet_session_options;
+
+/* Allocates arena and KV cache; after this a step allocates nothing. options may be NULL. */
+BITNET_API bitnet_status bitnet_session_create(const bitnet_model *model, const bitnet_session_options *options,
+                                               bitnet_session **session, bitnet_error *error);
+BITNET_API void bitnet_session_destroy(bitnet_session *session);
+
+typedef struct bitnet_row {
+  int32_t token;
+  int32_t position;   /* must be the sequence's length so far (rows of one sequence in order) */
+  int32_t sequence;   /* 0 <= sequence < sequences */
+  int32_t want_logits;
+} bitnet_row;
+
+/* Runs the model over the rows (any number; split into plan-sized steps inside). Rows may belong to several sequences.
+ * Each row's result is bit-identical however rows are grouped. On an error no sequence has grown. */
+BITNET_API bitnet_status bitnet_session_step(bitnet_session *session, const bitnet_row *rows, size_t n_rows,
+                                             bitnet_error *error);
+/* f32 [vocab] of the i-th row with want_logits of the last step; NULL if there is none. At most max_rows rows of a step
+ * may want logits. Valid until the next step. */
+BITNET_API const float *bitnet_session_logits(const bitnet_session *session, size_t i);
+/* Positions that a sequence holds. */
+BITNET_API int32_t bitnet_session_length(const bitnet_session *session, int32_t sequence);
+/* Forgets positions >= length of a sequence (0 = all). */
+BITNET_API bitnet_status bitnet_session_truncate(bitnet_session *session, int32_t sequence, int32_t length,
+                                                 bitnet_error *error);
+BITNET_API int32_t bitnet_session_threads(const bitnet_session *session);
+BITNET_API int32_t bitnet_session_context(const bitnet_session *session);
+
+/* ---- sampling ------------------------------------------------------------------------------------------------- */
+
+typedef struct bitnet_sampling {
+  float temperature;        /* <= 0: greedy (ties: the lowest id) */
+  int32_t top_k;            /* <= 0: off */
+  float top_p;              /* >= 1: off */
+  float min_p;              /* <= 0: off */
+  float repetition_penalty; /* 1: off; divides positive and multiplies negative logits of seen tokens (CTRL, arXiv 1909.05858) */
+  int32_t repetition_window;/* tokens looked back, < 0: all, 0 = 64 */
+  uint64_t seed;
+} bitnet_sampling;
+BITNET_API void bitnet_sampling_default(bitnet_sampling *sampling); /* greedy */
+
+BITNET_API bitnet_status bitnet_sampler_create(const bitnet_sampling *sampling, int32_t vocab, bitnet_sampler **sampler,
+                                               bitnet_error *error);
+BITNET_API void bitnet_sampler_destroy(bitnet_sampler *sampler);
+/* Draws a token from logits f32 [vocab]; does not record it. */
+BITNET_API int32_t bitnet_sampler_sample(bitnet_sampler *sampler, const float *logits);
+/* Records a token (prompt or drawn) for the repetition penalty. */
+BITNET_API void bitnet_sampler_accept(bitnet_sampler *sampler, int32_t token);
+
+/* ---- generation ----------------------------------------------------------------------------------------------- */
+
+typedef enum bitnet_finish { BITNET_FINISH_NONE = 0, BITNET_FINISH_STOP = 1, BITNET_FINISH_LENGTH = 2, BITNET_FINISH_CANCELLED = 3 } bitnet_finish;
+
+typedef struct bitnet_generation_options {
+  bitnet_sampling sampling;
+  int32_t max_tokens;            /* new tokens; <= 0: until the context is full */
+  int32_t ignore_eos;            /* 1: stop tokens do not stop */
+  const char *const *stop;       /* stop strings: generation ends before the first match; the match is not part of the text */
+  size_t n_stop;
+  int32_t sequence;              /* session sequence to use; must be empty or hold a prefix that the caller wants kept */
+} bitnet_generation_options;
+BITNET_API void bitnet_generation_default(bitnet_generation_options *options);
+
+typedef struct bitnet_token_event {
+  int32_t token;         /* -1 on the last event if it carries only held-back text */
+  const char *text;      /* whole characters that became certain with this event (may be empty); valid until the next call */
+  size_t text_bytes;
+  bitnet_finish finish;  /* not NONE: this is the last event */
+} bitnet_token_event;
+
+typedef struct bitnet_timings {
+  int32_t prompt_tokens, generated_tokens;
+  double prompt_seconds, generation_seconds;
+} bitnet_timings;
+
+/* Prepares a generation; the prompt is processed by the first _next. The session must outlive it. */
+BITNET_API bitnet_status bitnet_generation_create(bitnet_session *session, const int32_t *prompt, size_t n_prompt,
+                                                  const bitnet_generation_options *options, bitnet_generation **generation,
+                                                  bitnet_error *error);
+BITNET_API void bitnet_generation_destroy(bitnet_generation *generation);
+/* One event: a drawn token, or the end. A stop token ends with finish = STOP and is reported as `token` with no text. */
+BITNET_API bitnet_status bitnet_generation_next(bitnet_generation *generation, bitnet_token_event *event, bitnet_error *error);
+/* May be called from any thread; the generation ends within one step. */
+BITNET_API void bitnet_generation_cancel(bitnet_generation *generation);
+BITNET_API void bitnet_generation_get_timings(const bitnet_generation *generation, bitnet_timings *timings);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,237 @@
+// The tables behind kernel_ops.h. Each op's rules and arguments stand together so that one look answers
+// "what does this kernel get".
+#include "runtime/format/kernel_ops.h"
+#include "runtime/format/layouts.h"
+
+namespace bitnet::format {
+namespace {
+
+constexpr const char *kOpNames[] = {"embed",     "rms_norm", "quantize",  "norm_quant", "gate",
+                                    "gate_quant", "gate_norm_quant", "add", "linear_t2", "linear_s8",
+                                    "linear_f16", "rope",     "kv_append", "attention",  "gather_rows"};
+constexpr const char *kActNames[] = {"relu2", "silu", "gelu"};
+static_assert(sizeof(kOpNames) / sizeof(*kOpNames) == size_t(Op::count), "one name for each op");
+static_assert(sizeof(kActNames) / sizeof(*kActNames) == size_t(Act::count), "one name for each activation");
+
+bool same_text(const char *a, const char *b) {
+  while (*a && *a == *b)
+    ++a, ++b;
+  return *a == *b;
+}
+
+Arg activation(const char *name, Elem e, int32_t width, bool output) {
+  return {name, e, output, Space::arena, 2, {width, kRows}};
+}
+Arg per_row(const char *name, Elem e, bool output) { return {name, e, output, Space::arena, 1, {kRows}}; }
+Arg input_rows(const char *name) { return {name, Elem::i32, false, Space::input, 1, {kRows}}; }
+Arg vector_of(const char *name, Elem e, int32_t n) { return {name, e, false, Space::weights, 1, {n}}; }
+Arg heads_of(const char *name, int32_t dim, int32_t heads, bool output) {
+  return {name, Elem::f32, output, Space::arena, 3, {dim, heads, kRows}};
+}
+
+struct Builder {
+  Signature s{};
+  Builder &operator+=(const Arg &a) {
+    s.args[s.n_args++] = a;
+    return *this;
+  }
+  void quantized_out(int32_t k) {
+    *this += activation("q", Elem::i8, k, true);
+    *this += per_row("s", Elem::f32, true);
+    *this += per_row("sum", Elem::i32, true);
+  }
+  void quantized_in(int32_t k) {
+    *this += activation("q", Elem::i8, k, false);
+    *this += per_row("s", Elem::f32, false);
+    *this += per_row("sum", Elem::i32, false);
+  }
+};
+
+/// Which fields of OpDims an op uses.
+struct Uses { bool n, k, heads, kv_heads, head_dim, context, act, add, eps; };
+Uses uses(Op op) {
+  switch (op) {
+  case Op::embed: case Op::linear_s8: case Op::linear_f16: return {true, true, 0, 0, 0, 0, 0, 0, 0};
+  case Op::linear_t2: return {true, true, 0, 0, 0, 0, 0, true, 0};
+  case Op::rms_norm: case Op::norm_quant: return {0, true, 0, 0, 0, 0, 0, 0, true};
+  case Op::quantize: case Op::add: case Op::gather_rows: return {0, true, 0, 0, 0, 0, 0, 0, 0};
+  case Op::gate: case Op::gate_quant: return {0, true, 0, 0, 0, 0, true, 0, 0};
+  case Op::gate_norm_quant: return {0, true, 0, 0, 0, 0, true, 0, true};
+  case Op::rope: return {0, 0, true, 0, true, true, 0, 0, 0};
+  case Op::kv_append: return {0, 0, 0, true, true, 0, 0, 0, 0};
+  case Op::attention: return {0, 0, true, true, true, 0, 0, 0, 0};
+  case Op::count: break;
+  }
+  return {};
+}
+
+} // namespace
+
+size_t elem_bytes(Elem e) { return e == Elem::f32 || e == Elem::i32 ? 4 : e == Elem::f16 ? 2 : 1; }
+const char *op_name(Op op) { return op < Op::count ? kOpNames[size_t(op)] : "?"; }
+const char *act_name(Act a) { return a < Act::count ? kActNames[size_t(a)] : "?"; }
+
+Op op_from_name(const char *name) {
+  for (size_t i = 0; i < size_t(Op::count); ++i)
+    if (same_text(kOpNames[i], name))
+      return Op(i);
+  return Op::count;
+}
+
+Act act_from_name(const char *name) {
+  for (size_t i = 0; i < size_t(Act::count); ++i)
+    if (same_text(kActNames[i], name))
+      return Act(i);
+  return Act::count;
+}
+
+bool operator==(const OpDims &a, const OpDims &b) {
+  return a.n == b.n && a.k == b.k && a.heads == b.heads && a.kv_heads == b.kv_heads && a.head_dim == b.head_dim &&
+         a.context == b.context && a.act == b.act && a.add == b.add && a.eps == b.eps;
+}
+
+const char *op_dims_error(Op op, const OpDims &d) {
+  if (op >= Op::count)
+    return "unknown op";
+  const Uses u = uses(op);
+  constexpr int32_t kMaxWidth = 1 << 20, kMaxRows = 1 << 22;
+  if (u.n ? (d.n < 16 || d.n > kMaxRows || d.n % 16) : d.n != 0)
+    return u.n ? "n must be a multiple of 16 in [16, 2^22]" : "n is not used by this op and must be 0";
+  if (u.k ? (d.k < 16 || d.k > kMaxWidth || d.k % 16) : d.k != 0)
+    return u.k ? "k must be a multiple of 16 in [16, 2^20]" : "k is not used by this op and must be 0";
+  if (u.heads ? (d.heads < 1 || d.heads > 4096) : d.heads != 0)
+    return u.heads ? "heads must be in [1, 4096]" : "heads is not used by this op and must be 0";
+  if (u.kv_heads ? (d.kv_heads < 1 || d.kv_heads > 4096) : d.kv_heads != 0)
+    return u.kv_heads ? "kv_heads must be in [1, 4096]" : "kv_heads is not used by this op and must be 0";
+  if (u.head_dim ? (d.head_dim < 4 || d.head_dim > 1024 || d.head_dim % 4) : d.head_dim != 0)
+    return u.head_dim ? "head_dim must be a multiple of 4 in [4, 1024]" : "head_dim is not used by this op and must be 0";
+  if (u.context ? (d.context < 1 || d.context > (1 << 20)) : d.context != 0)
+    return u.context ? "context must be in [1, 2^20]" : "context is not used by this op and must be 0";
+  if (op == Op::attention && d.heads % d.kv_heads)
+    return "heads must be a multiple of kv_heads";
+  if (d.act >= Act::count || (!u.act && d.act != Act::relu2))
+    return "act is not legal here";
+  if (d.add > 1 || (!u.add && d.add))
+    return "add is not legal here";
+  if (u.eps ? !(d.eps >= 0 && d.eps <= 1) : d.eps != 0)
+    return u.eps ? "eps must be in [0, 1]" : "eps is not used by this op and must be 0";
+  if (u.n && u.k && int64_t(d.n) * d.k > INT32_MAX)
+    return "n * k must be below 2^31";
+  // |Σ code*q| ≤ 2*127*k (linear_t2) and 255*127*k (linear_s8) must fit in i32.
+  if (op == Op::linear_s8 && int64_t(d.k) * 255 * 127 > INT32_MAX)
+    return "k is too large for an int32 sum";
+  return nullptr;
+}
+
+int32_t stripes_per_unit(int32_t n) {
+  int32_t stripes = n / 16, s = 8;
+  while (stripes % s)
+    --s;
+  return s;
+}
+
+Signature signature(Op op, const OpDims &d) {
+  Builder b;
+  b.s.units_per_row = 1; // elementwise ops: one unit a row
+  switch (op) {
+  case Op::embed:
+    b += input_rows("tokens");
+    b += {"table", Elem::f16, false, Space::weights, 3, {kRowTile, d.k, d.n / kRowTile}};
+    b += activation("x", Elem::f32, d.k, true);
+    break;
+  case Op::rms_norm:
+    b += activation("x", Elem::f32, d.k, false);
+    b += vector_of("gain", Elem::f32, d.k);
+    b += activation("y", Elem::f32, d.k, true);
+    break;
+  case Op::quantize:
+    b += activation("x", Elem::f32, d.k, false);
+    b.quantized_out(d.k);
+    break;
+  case Op::norm_quant:
+    b += activation("x", Elem::f32, d.k, false);
+    b += vector_of("gain", Elem::f32, d.k);
+    b.quantized_out(d.k);
+    break;
+  case Op::gate:
+    b += activation("gate", Elem::f32, d.k, false);
+    b += activation("up", Elem::f32, d.k, false);
+    b += activation("h", Elem::f32, d.k, true);
+    break;
+  case Op::gate_quant:
+    b += activation("gate", Elem::f32, d.k, false);
+    b += activation("up", Elem::f32, d.k, false);
+    b.quantized_out(d.k);
+    break;
+  case Op::gate_norm_quant:
+    b += activation("gate", Elem::f32, d.k, false);
+    b += activation("up", Elem::f32, d.k, false);
+    b += vector_of("gain", Elem::f32, d.k);
+    b.quantized_out(d.k);
+    break;
+  case Op::add:
+    b += activation("a", Elem::f32, d.k, false);
+    b += activation("b", Elem::f32, d.k, false);
+    b += activation("y", Elem::f32, d.k, true);
+    break;
+  case Op::linear_t2:
+    b.quantized_in(d.k);
+    b += {"w", Elem::u8, false, Space::weights, 4, {4, kRowTile, d.k / 16, d.n / kRowTile}};
+    b += vector_of("row_scale", Elem::f32, d.n);
+    if (d.add)
+      b += activation("residual", Elem::f32, d.n, false);
+    b += activation("y", Elem::f32, d.n, true);
+    break;
+  case Op::linear_s8:
+    b.quantized_in(d.k);
+    b += {"w", Elem::u8, false, Space::weights, 4, {4, kRowTile, d.k / 4, d.n / kRowTile}};
+    b += vector_of("row_scale", Elem::f32, d.n);
+    b += activation("y", Elem::f32, d.n, true);
+    break;
+  case Op::linear_f16:
+    b += activation("x", Elem::f32, d.k, false);
+    b += {"w", Elem::f16, false, Space::weights, 3, {kRowTile, d.k, d.n / kRowTile}};
+    b += activation("y", Elem::f32, d.n, true);
+    break;
+  case Op::rope:
+    b += heads_of("x", d.head_dim, d.heads, false);
+    b += input_rows("positions");
+    b += {"cos", Elem::f32, false, Space::weights, 2, {d.head_dim / 2, d.context}};
+    b += {"sin", Elem::f32, false, Space::weights, 2, {d.head_dim / 2, d.context}};
+    b += heads_of("y", d.head_dim, d.heads, true);
+    break;
+  case Op::kv_append:
+    b += heads_of("k", d.head_dim, d.kv_heads, false);
+    b += heads_of("v", d.head_dim, d.kv_heads, false);
+    b += input_rows("slots");
+    b += {"k_cache", Elem::f16, true, Space::k_cache, 5,
+          {kKvTile, d.head_dim, kKvBlockTokens / kKvTile, d.kv_heads, kKvBlocks}};
+    b += {"v_cache", Elem::f16, true, Space::v_cache, 4, {d.head_dim, kKvBlockTokens, d.kv_heads, kKvBlocks}};
+    break;
+  case Op::attention:
+    b += heads_of("q", d.head_dim, d.heads, false);
+    b += {"k_cache", Elem::f16, false, Space::k_cache, 5,
+          {kKvTile, d.head_dim, kKvBlockTokens / kKvTile, d.kv_heads, kKvBlocks}};
+    b += {"v_cache", Elem::f16, false, Space::v_cache, 4, {d.head_dim, kKvBlockTokens, d.kv_heads, kKvBlocks}};
+    b += input_rows("positions");
+    b += input_rows("sequences");
+    b += {"block_table", Elem::i32, false, Space::input, 2, {kSeqBlocks, kSeqs}};
+    b += heads_of("o", d.head_dim, d.heads, true);
+    b.s.units_per_row = d.kv_heads;
+    break;
+  case Op::gather_rows:
+    b += {"x", Elem::f32, false, Space::arena, 2, {d.k, kSrcRows}};
+    b += input_rows("logit_rows");
+    b += activation("y", Elem::f32, d.k, true);
+    break;
+  case Op::count:
+    break;
+  }
+  if (op == Op::linear_t2 || op == Op::linear_s8 || op == Op::linear_f16) {
+    b.s.units_per_row = 0;
+    b.s.units = d.n / kRowTile / stripes_per_unit(d.n);
+  }
+  return b.s;
+}
+
+} // namespace bitnet::format

@@ -1,0 +1,61 @@
+// Byte layouts of packed constants and of the KV cache. The packers (compiler/pack), the kernels (codegen) and the
+// scalar twins all address bytes through these functions; nobody else computes an offset.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+namespace bitnet::format {
+
+/// Output rows that lie side by side in every weight layout: one 512-bit vector of 32-bit sums, no horizontal sum.
+constexpr int32_t kRowTile = 16;
+
+/// Layout A, "2-bit stripes" (linear_t2). Stripe = 16 rows. For stripe rb and k-block kb (16 inputs) one 64-byte line
+/// at ((rb * k/16) + kb) * 64. In it:
+///   byte 4*r + j   r = row in the stripe (0..15), j = 0..3
+///   bits 2p+1..2p  p = 0..3: code of weight [16*rb + r][16*kb + 4*p + j]
+/// code = t + 1: 0, 1, 2 for -1, 0, +1; 3 never occurs. Bytes of a matrix: n * k / 4.
+constexpr size_t t2_bytes(int32_t n, int32_t k) { return size_t(n) * size_t(k) / 4; }
+constexpr size_t t2_byte(int32_t k, int32_t row, int32_t col) {
+  return (size_t(row / 16) * size_t(k / 16) + size_t(col / 16)) * 64 + size_t(row % 16) * 4 + size_t(col % 4);
+}
+constexpr int t2_shift(int32_t col) { return 2 * ((col % 16) / 4); }
+static_assert(t2_byte(32, 17, 21) == (1 * 2 + 1) * 64 + 1 * 4 + 1 && t2_shift(21) == 2, "layout A, worked example");
+
+/// Int8 stripes (linear_s8): for stripe rb and k-block kb (4 inputs) one 64-byte line at ((rb * k/4) + kb) * 64;
+/// byte 4*r + j holds weight [16*rb + r][4*kb + j] + 128. Bytes: n * k.
+constexpr size_t s8_byte(int32_t k, int32_t row, int32_t col) {
+  return (size_t(row / 16) * size_t(k / 4) + size_t(col / 4)) * 64 + size_t(row % 16) * 4 + size_t(col % 4);
+}
+
+/// f16 row tiles (linear_f16 and embed share them): element [row][col] at index ((row/16) * k + col) * 16 + row % 16.
+constexpr size_t f16_index(int32_t k, int32_t row, int32_t col) {
+  return (size_t(row / 16) * size_t(k) + size_t(col)) * 16 + size_t(row % 16);
+}
+
+/// KV cache: blocks of 64 positions; a sequence's block table maps position / 64 to a physical block.
+/// K [block][kv_head][tile of 16 positions][d][position % 16] f16: 16 positions are one vector, so q·k needs no
+/// horizontal sum. V [block][kv_head][position % 64][d] f16: d is the vector.
+constexpr int32_t kKvBlockTokens = 64;
+constexpr int32_t kKvTile = 16;
+constexpr size_t k_index(int32_t head_dim, int32_t kv_heads, int32_t slot, int32_t head, int32_t d) {
+  return (((size_t(slot / kKvBlockTokens) * size_t(kv_heads) + size_t(head)) * (kKvBlockTokens / kKvTile) +
+           size_t(slot % kKvBlockTokens / kKvTile)) * size_t(head_dim) + size_t(d)) * kKvTile + size_t(slot % kKvTile);
+}
+constexpr size_t v_index(int32_t head_dim, int32_t kv_heads, int32_t slot, int32_t head, int32_t d) {
+  return ((size_t(slot / kKvBlockTokens) * size_t(kv_heads) + size_t(head)) * kKvBlockTokens +
+          size_t(slot % kKvBlockTokens)) * size_t(head_dim) + size_t(d);
+}
+
+/// Attention runs its online softmax over chunks of this many positions; part of the definition of the numbers.
+constexpr int32_t kAttentionChunk = 256;
+
+/// Partial sums of the float reductions (norms): element i goes to lane i % lanes, then a halving tree.
+/// Depends on k only, never on the CPU; part of the definition of the numbers.
+constexpr int32_t norm_lanes(int32_t k) { return k % 64 == 0 ? 64 : 16; }
+
+/// Alignment of every tensor in the weights section and of every arena slice.
+constexpr size_t kTensorAlign = 64;
+/// Alignment of sections in the file (the largest common page size that matters here).
+constexpr size_t kSectionAlign = 4096;
+
+} // namespace bitnet::format
