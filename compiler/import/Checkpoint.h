@@ -57,7 +57,7 @@ public:
 
   /// Decodes a ternary matrix; the error names file, tensor and byte offset. Thread-safe.
   virtual llvm::Expected<TernaryMatrix> ternary(const std::string &name) const = 0;
-  /// Decodes rows [begin, end) of a dense tensor (embedding, norms, head). Thread-safe.
+  /// Decodes rows [begin, min(end, rows)) of a dense tensor (embedding, norms, head); a vector is one row. Thread-safe.
   virtual llvm::Expected<DenseTensor> dense(const std::string &name, int32_t begin, int32_t end) const = 0;
 
 protected:

@@ -1,0 +1,145 @@
+// Dense matrices: f16 row tiles (embedding and head), int8 row stripes (the q8 head), vectors and the rope
+// tables.
+#include "compiler/pack/PackDetail.h"
+#include "runtime/format/layouts.h"
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+using namespace llvm;
+
+namespace bitnet::compiler {
+
+uint16_t toF16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  const uint16_t sign = uint16_t((bits >> 16) & 0x8000);
+  float magnitude = std::min(std::fabs(value), 65504.0f);
+  if (magnitude <
+      0x1p-14f) // denormal: an integer number of 2^-24; adding and removing 1.5*2^23 rounds half to even
+    return uint16_t(sign | uint16_t((magnitude * 0x1p24f + 12582912.0f) - 12582912.0f));
+  std::memcpy(&bits, &magnitude, 4);
+  bits += ((bits >> 13) & 1) + 0xfff; // half to even at bit 13
+  return std::min<uint16_t>(uint16_t((bits >> 13) - 0x1c000), 0x7bff) | sign;
+}
+
+float fromF16(uint16_t half) {
+  // Exponent and mantissa as an f32 that is 2^112 too small: exact for every finite half, denormals included.
+  const uint32_t bits = uint32_t(half & 0x7fff) << 13;
+  float value;
+  std::memcpy(&value, &bits, 4);
+  value *= 0x1p112f;
+  return half & 0x8000 ? -value : value;
+}
+
+namespace {
+
+/// Calls `stripe` with f32 values [16, cols] of each 16-row stripe, rows beyond the tensor zero. Reads 256
+/// rows at a time.
+Error forEachStripe(const Constant &c, const WeightSource &weights,
+                    const std::function<Error(const float *values, int32_t firstRow)> &stripe) {
+  const std::string &name = c.names.front();
+  constexpr int32_t kBatch = 256;
+  // The tensor may have fewer rows than the padded constant; its own row count is at most 15 smaller.
+  std::vector<float> values;
+  for (int32_t row = 0; row < c.rows; row += kBatch) {
+    const int32_t end = std::min(row + kBatch, c.rows);
+    Expected<import::DenseTensor> part = weights.dense(name, row, end);
+    if (!part)
+      return part.takeError();
+    if (part->cols != c.cols)
+      return createStringError("packing '%s': expected %d columns, got %d", name.c_str(), c.cols, part->cols);
+    values.assign(size_t(end - row) * c.cols, 0.0f);
+    std::copy(part->values.begin(), part->values.end(), values.begin());
+    for (float v : part->values)
+      if (!std::isfinite(v))
+        return createStringError("tensor '%s': expected finite values, got %g in rows %d..%d", name.c_str(),
+                                 double(v), row, end - 1);
+    for (int32_t r = row; r < end; r += format::kRowTile)
+      if (Error e = stripe(values.data() + size_t(r - row) * c.cols, r))
+        return e;
+  }
+  return Error::success();
+}
+
+/// Scale of an int8 row: max|w| / 127, 0 for a zero row. w ≈ q * scale.
+float rowScale(const float *row, int32_t cols) {
+  float top = 0;
+  for (int32_t c = 0; c < cols; ++c)
+    top = std::max(top, std::fabs(row[c]));
+  return top / 127.0f;
+}
+
+} // namespace
+
+Error packF16(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report) {
+  std::vector<uint16_t> out(size_t(c.cols) * 16);
+  return forEachStripe(c, weights, [&](const float *values, int32_t) {
+    for (int32_t col = 0; col < c.cols; ++col)
+      for (int32_t r = 0; r < 16; ++r) {
+        const float v = values[size_t(r) * c.cols + col];
+        const uint16_t h = toF16(v);
+        report.inexactF16 += fromF16(h) != v;
+        out[size_t(col) * 16 + r] = h;
+      }
+    return sink(reinterpret_cast<const uint8_t *>(out.data()), out.size() * 2);
+  });
+}
+
+Error packS8(const Constant &c, const WeightSource &weights, const Sink &sink) {
+  std::vector<uint8_t> out(size_t(c.cols) * 16);
+  return forEachStripe(c, weights, [&](const float *values, int32_t) {
+    for (int32_t r = 0; r < 16; ++r) {
+      const float *row = values + size_t(r) * c.cols;
+      const float scale = rowScale(row, c.cols);
+      for (int32_t col = 0; col < c.cols; ++col) {
+        const float q = scale > 0 ? std::nearbyintf(row[col] / scale) : 0.0f; // half to even, |q| <= 127
+        out[format::s8_byte(c.cols, r, col)] = uint8_t(int(std::clamp(q, -127.0f, 127.0f)) + 128);
+      }
+    }
+    return sink(out.data(), out.size());
+  });
+}
+
+Error packS8Scale(const Constant &c, const WeightSource &weights, const Sink &sink) {
+  return forEachStripe(c, weights, [&](const float *values, int32_t) {
+    float scales[16];
+    for (int32_t r = 0; r < 16; ++r)
+      scales[r] = rowScale(values + size_t(r) * c.cols, c.cols);
+    return sink(reinterpret_cast<const uint8_t *>(scales), sizeof scales);
+  });
+}
+
+Error packF32(const Constant &c, const WeightSource &weights, const Sink &sink) {
+  Expected<import::DenseTensor> v = weights.dense(c.names.front(), 0, 1);
+  if (!v)
+    return v.takeError();
+  if (v->values.size() != size_t(c.cols) * c.rows)
+    return createStringError("packing '%s': expected %d values, got %zu", c.names.front().c_str(),
+                             c.cols * c.rows, v->values.size());
+  for (float x : v->values)
+    if (!std::isfinite(x))
+      return createStringError("tensor '%s': expected finite values, got %g", c.names.front().c_str(),
+                               double(x));
+  return sink(reinterpret_cast<const uint8_t *>(v->values.data()), v->values.size() * sizeof(float));
+}
+
+Error packRope(const Constant &c, const Sink &sink) {
+  // angle = position * theta^(-2i/D), i < D/2 (Su et al., arXiv 2104.09864), in double, rounded once to f32.
+  const bool isCos = c.packing == Packing::ropeCos;
+  std::vector<float> row(size_t(c.cols));
+  std::vector<double> frequency(size_t(c.cols));
+  for (int32_t i = 0; i < c.cols; ++i)
+    frequency[i] = std::pow(double(c.theta), -double(i) / c.cols);
+  for (int32_t position = 0; position < c.rows; ++position) {
+    for (int32_t i = 0; i < c.cols; ++i) {
+      const double angle = position * frequency[i];
+      row[i] = float(isCos ? std::cos(angle) : std::sin(angle));
+    }
+    if (Error e = sink(reinterpret_cast<const uint8_t *>(row.data()), row.size() * sizeof(float)))
+      return e;
+  }
+  return Error::success();
+}
+
+} // namespace bitnet::compiler

@@ -1,0 +1,106 @@
+// Layout A ("2-bit stripes", runtime/format/layouts.h) and the row scales that go with it.
+#include "compiler/pack/PackDetail.h"
+#include "runtime/format/layouts.h"
+#include <cstring>
+
+using namespace llvm;
+
+namespace bitnet::compiler {
+
+void packT2Stripe(const int8_t *trits, int32_t rows, int32_t cols, uint8_t *out) {
+  // Code of a zero weight is 1 in all four fields of a byte; absent rows keep it.
+  std::memset(out, 0x55, size_t(cols) * 4);
+  for (int32_t r = 0; r < rows; ++r) {
+    const int8_t *row = trits + size_t(r) * cols;
+    for (int32_t kb = 0; kb < cols / 16; ++kb) {
+      const int8_t *t = row + 16 * kb;
+      uint8_t *line = out + size_t(kb) * 64 + size_t(r) * 4;
+      for (int32_t j = 0; j < 4; ++j)
+        line[j] = uint8_t((t[j] + 1) | (t[4 + j] + 1) << 2 | (t[8 + j] + 1) << 4 | (t[12 + j] + 1) << 6);
+    }
+  }
+}
+
+namespace {
+
+/// Every weight of the stripe, read back through the layout's own formula.
+bool stripeHolds(const int8_t *trits, int32_t rows, int32_t cols, const uint8_t *stripe) {
+  for (int32_t r = 0; r < rows; ++r)
+    for (int32_t c = 0; c < cols; ++c)
+      if (int((stripe[format::t2_byte(cols, r, c)] >> format::t2_shift(c)) & 3) - 1 !=
+          trits[size_t(r) * cols + c])
+        return false;
+  return true;
+}
+
+/// Rows of several matrices, one after the other, cut into stripes of 16 that may span two matrices.
+struct StripeWriter {
+  const Constant &constant;
+  const Sink &sink;
+  PackReport &report;
+  std::vector<int8_t> trits; // [16, cols], filled rows
+  std::vector<uint8_t> bytes;
+  int32_t filled = 0, written = 0;
+
+  Error flush() {
+    packT2Stripe(trits.data(), filled, constant.cols, bytes.data());
+    if (!stripeHolds(trits.data(), filled, constant.cols, bytes.data()))
+      return createStringError("packing '%s': rows %d..%d do not decode to what was read",
+                               constant.names.front().c_str(), written, written + filled - 1);
+    written += format::kRowTile;
+    filled = 0;
+    return sink(bytes.data(), bytes.size());
+  }
+
+  Error add(const import::TernaryMatrix &m) {
+    for (int32_t r = 0; r < m.rows; ++r) {
+      std::memcpy(trits.data() + size_t(filled) * m.cols, m.trits.data() + size_t(r) * m.cols,
+                  size_t(m.cols));
+      if (++filled == format::kRowTile)
+        if (Error e = flush())
+          return e;
+    }
+    report.ternaryWeights += uint64_t(m.rows) * uint64_t(m.cols);
+    return Error::success();
+  }
+};
+
+} // namespace
+
+Error packT2(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report) {
+  StripeWriter out{c, sink, report, std::vector<int8_t>(size_t(16) * c.cols),
+                   std::vector<uint8_t>(size_t(4) * c.cols)};
+  for (const std::string &name : c.names) {
+    Expected<import::TernaryMatrix> m = weights.ternary(name);
+    if (!m)
+      return m.takeError();
+    if (m->cols != c.cols)
+      return createStringError("packing '%s': expected %d columns, got %d", name.c_str(), c.cols, m->cols);
+    if (Error e = out.add(*m))
+      return e;
+  }
+  while (out.filled || out.written < c.rows)
+    if (Error e = out.flush())
+      return e;
+  if (out.written != c.rows)
+    return createStringError("packing '%s': expected %d rows, got %d", c.names.front().c_str(), c.rows,
+                             out.written);
+  return Error::success();
+}
+
+Error packRowScale(const Constant &c, const WeightSource &weights, const Sink &sink) {
+  std::vector<float> scales;
+  for (const std::string &name : c.names) {
+    Expected<std::vector<float>> part = weights.rowScales(name);
+    if (!part)
+      return part.takeError();
+    scales.insert(scales.end(), part->begin(), part->end());
+  }
+  if (scales.size() > size_t(c.rows))
+    return createStringError("packing scales of '%s': expected at most %d rows, got %zu",
+                             c.names.front().c_str(), c.rows, scales.size());
+  scales.resize(size_t(c.rows), 0.0f);
+  return sink(reinterpret_cast<const uint8_t *>(scales.data()), scales.size() * sizeof(float));
+}
+
+} // namespace bitnet::compiler
