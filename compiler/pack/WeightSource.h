@@ -21,8 +21,14 @@ public:
   /// Rows [begin, min(end, rows)) of a dense tensor; a vector is one row.
   virtual llvm::Expected<import::DenseTensor> dense(const std::string &name, int32_t begin,
                                                     int32_t end) const = 0;
+
+protected:
+  static std::vector<float> expandScales(const import::TernaryMatrix &m) {
+    return m.scales.size() == 1 ? std::vector<float>(size_t(m.rows), m.scales[0]) : m.scales;
+  }
 };
 
+/// Keeps the scales of matrices that were decoded, so that asking for them afterwards does not decode again.
 class CheckpointWeights final : public WeightSource {
 public:
   /// The checkpoint must outlive this.
