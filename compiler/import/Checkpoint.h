@@ -73,6 +73,10 @@ struct ImportOptions {
   std::function<void(const std::string &)> warn;            ///< one line each; may be empty
 };
 
+/// The keys of --set, for help texts and errors.
+struct SettingInfo { std::string key, help; };
+std::vector<SettingInfo> importSettings();
+
 /// Opens a .gguf file, a .safetensors file or a Hugging Face folder. Reads headers and metadata and checks that every
 /// tensor the graph needs is there with the right shape and a known encoding; weights are read on demand.
 llvm::Expected<std::unique_ptr<Checkpoint>> openCheckpoint(const std::string &path, const ImportOptions &options);
