@@ -1,5 +1,5 @@
-// The execution plan as a plain struct: what the kernel dialect says after plan-memory, without MLIR. The bundle writer
-// stores it, the plan interpreter runs it on the scalar twins.
+// The execution plan as a plain struct: what the kernel dialect says after plan-memory, without MLIR. The
+// bundle writer stores it, the plan interpreter runs it on the scalar twins.
 #pragma once
 #include "runtime/format/kernel_ops.h"
 #include <cstdint>
@@ -10,13 +10,13 @@ namespace bitnet::compiler {
 
 /// How a constant's bytes are made from the checkpoint's tensors (compiler/pack).
 enum class Packing : uint8_t {
-  t2,        ///< layout A of the rows of `names`, one matrix after the other
-  rowScale,  ///< f32 [rows]: scale of each ternary row of `names`
-  f16,       ///< f16 row tiles of one dense matrix
-  s8,        ///< int8 row stripes of one dense matrix (q8 head)
-  s8Scale,   ///< f32 [rows]: max|row| / 127 of that matrix
-  f32,       ///< a vector as it is (norm gains)
-  ropeCos,   ///< f32 [rows = context, cols = head_dim/2]: cos(position * theta^(-2i/head_dim))
+  t2,       ///< layout A of the rows of `names`, one matrix after the other
+  rowScale, ///< f32 [rows]: scale of each ternary row of `names`
+  f16,      ///< f16 row tiles of one dense matrix
+  s8,       ///< int8 row stripes of one dense matrix (q8 head)
+  s8Scale,  ///< f32 [rows]: max|row| / 127 of that matrix
+  f32,      ///< a vector as it is (norm gains)
+  ropeCos,  ///< f32 [rows = context, cols = head_dim/2]: cos(position * theta^(-2i/head_dim))
   ropeSin
 };
 const char *packingName(Packing p);
@@ -30,11 +30,15 @@ struct Constant {
 
 struct PlanArg {
   format::Space space;
-  uint64_t offset = 0;    ///< arena: bytes; weights: index into Plan::constants; caches: layer; input: format::Input
+  uint64_t offset =
+      0; ///< arena: bytes; weights: index into Plan::constants; caches: layer; input: format::Input
   uint64_t rowStride = 0; ///< bytes between rows of an arena slice; 0 = dense
 };
 
-struct PlanChoice { int32_t maxRows; int32_t rows; }; ///< use row tile `rows` while R <= maxRows (0 = any)
+struct PlanChoice {
+  int32_t maxRows;
+  int32_t rows;
+}; ///< use row tile `rows` while R <= maxRows (0 = any)
 
 struct PlanCall {
   format::Op op;

@@ -30,6 +30,7 @@ function(_bitnet_settings name layer)
   set_target_properties(${name} PROPERTIES BITNET_LAYER ${layer} CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
   target_compile_features(${name} PUBLIC cxx_std_17)
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
+  target_compile_definitions(${name} PRIVATE BITNET_VERSION="${PROJECT_VERSION}")
   target_compile_options(${name} PRIVATE -Wall -Wextra ${BITNET_WARNINGS_AS_ERRORS})
   # The numbers are defined without contraction (see runtime/format/kernel_ops.h); keep every file that way.
   target_compile_options(${name} PRIVATE -ffp-contract=off)

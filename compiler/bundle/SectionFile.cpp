@@ -1,0 +1,92 @@
+// See SectionFile.h. POSIX calls, since pwrite from several threads is what packing wants.
+#include "compiler/bundle/SectionFile.h"
+#include "runtime/format/checksum.h"
+#include "runtime/format/layouts.h"
+#include "llvm/Support/Signals.h"
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+using namespace llvm;
+
+namespace bitnet::compiler {
+namespace {
+Error ioError(const std::string &path, const char *what) {
+  return createStringError("%s: cannot %s: %s", path.c_str(), what, std::strerror(errno));
+}
+} // namespace
+
+Expected<SectionFile> SectionFile::create(const std::string &finalPath) {
+  SectionFile file;
+  file.finalPath_ = finalPath;
+  file.path_ = finalPath + ".tmp" + std::to_string(getpid());
+  file.fd_ = open(file.path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (file.fd_ < 0)
+    return ioError(file.path_, "create");
+  sys::RemoveFileOnSignal(file.path_);
+  return file;
+}
+
+SectionFile::SectionFile(SectionFile &&other) noexcept
+    : finalPath_(std::move(other.finalPath_)), path_(std::move(other.path_)), fd_(other.fd_),
+      size_(other.size_) {
+  other.fd_ = -1;
+}
+
+SectionFile::~SectionFile() {
+  if (fd_ < 0)
+    return;
+  close(fd_);
+  unlink(path_.c_str());
+  sys::DontRemoveFileOnSignal(path_);
+}
+
+uint64_t SectionFile::reserve(uint64_t size) {
+  const uint64_t offset = (size_ + format::kSectionAlign - 1) / format::kSectionAlign * format::kSectionAlign;
+  size_ = offset + size;
+  return offset;
+}
+
+Error SectionFile::write(uint64_t offset, const void *bytes, size_t size) {
+  const char *p = static_cast<const char *>(bytes);
+  while (size) {
+    const ssize_t n = pwrite(fd_, p, size, off_t(offset));
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      return ioError(path_, "write");
+    p += n, offset += uint64_t(n), size -= size_t(n);
+  }
+  return Error::success();
+}
+
+Expected<uint64_t> SectionFile::checksum(uint64_t offset, uint64_t size) {
+  if (!size)
+    return format::section_checksum(nullptr, 0);
+  if (ftruncate(fd_, off_t(size_)) != 0) // so that trailing padding exists
+    return ioError(path_, "extend");
+  void *map = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd_, off_t(offset));
+  if (map == MAP_FAILED)
+    return ioError(path_, "map");
+  const uint64_t sum = format::section_checksum(static_cast<const uint8_t *>(map), size);
+  munmap(map, size);
+  return sum;
+}
+
+Error SectionFile::commit() {
+  if (ftruncate(fd_, off_t(size_)) != 0)
+    return ioError(path_, "extend");
+  if (fsync(fd_) != 0)
+    return ioError(path_, "sync");
+  if (rename(path_.c_str(), finalPath_.c_str()) != 0)
+    return ioError(finalPath_, "rename to");
+  sys::DontRemoveFileOnSignal(path_);
+  close(fd_);
+  fd_ = -1;
+  return Error::success();
+}
+
+} // namespace bitnet::compiler

@@ -1,0 +1,32 @@
+// A temporary file that becomes the bundle: page-aligned sections written at known offsets, by several
+// threads, and a rename at the end. Removed when it is not committed, also when a signal kills the process.
+#pragma once
+#include "llvm/Support/Error.h"
+#include <cstdint>
+#include <string>
+
+namespace bitnet::compiler {
+
+class SectionFile {
+public:
+  static llvm::Expected<SectionFile> create(const std::string &finalPath);
+  SectionFile(SectionFile &&other) noexcept;
+  ~SectionFile();
+
+  /// Reserves `size` bytes at the next section boundary; returns the offset.
+  uint64_t reserve(uint64_t size);
+  /// Thread-safe; the range must have been reserved.
+  llvm::Error write(uint64_t offset, const void *bytes, size_t size);
+  /// bundle.fbs's section checksum of a range that has been written.
+  llvm::Expected<uint64_t> checksum(uint64_t offset, uint64_t size);
+  uint64_t size() const { return size_; }
+  llvm::Error commit();
+
+private:
+  SectionFile() = default;
+  std::string finalPath_, path_;
+  int fd_ = -1;
+  uint64_t size_ = 0;
+};
+
+} // namespace bitnet::compiler

@@ -1,0 +1,89 @@
+// See WriteWeights.h. Threads take constants one at a time, the largest first, and write each piece in place,
+// so memory is one decoded source tensor a thread and the bytes do not depend on the number of threads.
+#include "compiler/bundle/WriteWeights.h"
+#include "runtime/format/layouts.h"
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <numeric>
+#include <thread>
+
+using namespace llvm;
+
+namespace bitnet::compiler {
+
+WeightMap mapWeights(const Plan &plan) {
+  WeightMap map;
+  for (const Constant &c : plan.constants) {
+    map.offsets.push_back(map.bytes);
+    map.bytes += (packedBytes(c) + format::kTensorAlign - 1) / format::kTensorAlign * format::kTensorAlign;
+  }
+  return map;
+}
+
+Error writeWeights(SectionFile &file, uint64_t sectionOffset, const WeightMap &map, const BundleInput &input,
+                   PackReport &report) {
+  const std::vector<Constant> &constants = input.plan->constants;
+  std::vector<size_t> order(constants.size());
+  std::iota(order.begin(), order.end(), size_t(0));
+  // Row scales come after their matrix (stable sort), which has left them in the cache of CheckpointWeights.
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return packedBytes(constants[a]) > packedBytes(constants[b]); });
+
+  const CheckpointWeights weights(*input.checkpoint);
+  std::atomic<size_t> next{0};
+  std::mutex mutex; // failure, report, progress
+  Error failure = Error::success();
+  bool failed = false;
+  uint64_t done = 0;
+
+  auto packOne = [&](size_t index) -> Error {
+    const Constant &c = constants[index];
+    uint64_t at = sectionOffset + map.offsets[index];
+    const uint64_t end = at + packedBytes(c);
+    PackReport found;
+    auto sink = [&](const uint8_t *bytes, size_t size) -> Error {
+      if (size > end - at)
+        return createStringError("packing '%s': more bytes than expected",
+                                 c.names.empty() ? packingName(c.packing) : c.names.front().c_str());
+      if (Error e = file.write(at, bytes, size))
+        return e;
+      at += size;
+      std::lock_guard<std::mutex> lock(mutex);
+      done += size;
+      if (input.progress)
+        input.progress(done, map.bytes);
+      return failed ? createStringError("stopped") : Error::success();
+    };
+    if (Error e = packConstant(c, weights, sink, found))
+      return e;
+    if (at != end)
+      return createStringError("packing '%s': fewer bytes than expected",
+                               c.names.empty() ? packingName(c.packing) : c.names.front().c_str());
+    std::lock_guard<std::mutex> lock(mutex);
+    report.ternaryWeights += found.ternaryWeights;
+    report.inexactF16 += found.inexactF16;
+    return Error::success();
+  };
+  auto work = [&] {
+    for (size_t i; (i = next.fetch_add(1)) < order.size();)
+      if (Error e = packOne(order[i])) {
+        std::lock_guard<std::mutex> lock(mutex);
+        if (failed)
+          consumeError(std::move(e));
+        else
+          failure = std::move(e);
+        failed = true;
+        next = order.size();
+      }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 1; i < input.jobs; ++i)
+    threads.emplace_back(work);
+  work();
+  for (std::thread &t : threads)
+    t.join();
+  return failure;
+}
+
+} // namespace bitnet::compiler

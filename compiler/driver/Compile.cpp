@@ -1,0 +1,205 @@
+// See Compile.h. Each stage is one call; what a stage decided goes into the report that the bundle keeps.
+#include "compiler/driver/Compile.h"
+#include "compiler/bundle/PlanExport.h"
+#include "compiler/driver/CompileKernels.h"
+#include "compiler/driver/Output.h"
+#include "compiler/driver/Progress.h"
+#include "compiler/import/BuildGraph.h"
+#include "compiler/transforms/Passes.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/WithColor.h"
+#include "llvm/Support/raw_ostream.h"
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+using namespace llvm;
+
+namespace bitnet::compiler {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// Wall time of the stages, for --time-passes, -v and --json.
+class Stages {
+public:
+  void end(const char *name) {
+    const auto now = std::chrono::steady_clock::now();
+    seconds_.emplace_back(name, std::chrono::duration<double>(now - start_).count());
+    start_ = now;
+  }
+  const std::vector<std::pair<const char *, double>> &seconds() const { return seconds_; }
+
+private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::vector<std::pair<const char *, double>> seconds_;
+};
+
+std::string moduleText(mlir::ModuleOp module) {
+  std::string text;
+  raw_string_ostream os(text);
+  module.print(os);
+  return text + "\n";
+}
+
+Error runPasses(mlir::ModuleOp module, const Options &options) {
+  mlir::PassManager pm(module.getContext());
+  PipelineOptions pipeline;
+  pipeline.head = options.head;
+  pipeline.maxRows = options.maxRows;
+  pipeline.fuse = options.fuse;
+  buildPipeline(pm, pipeline);
+  if (options.printIrAfterAll || !options.printIrAfter.empty()) {
+    const std::string wanted = StringRef(options.printIrAfter).ltrim('-').str();
+    bool known = options.printIrAfterAll;
+    for (mlir::Pass &pass : pm)
+      known |= pass.getArgument() == wanted;
+    for (mlir::OpPassManager *nested : {static_cast<mlir::OpPassManager *>(&pm)})
+      for (mlir::Pass &pass : nested->getPasses())
+        known |= pass.getArgument() == wanted;
+    if (!known)
+      return createStringError(
+          "--print-ir-after: no pass '%s' in the pipeline; compiler/README.md lists them", wanted.c_str());
+    module.getContext()->disableMultithreading();
+    pm.enableIRPrinting([](mlir::Pass *, mlir::Operation *) { return false; },
+                        [=](mlir::Pass *pass, mlir::Operation *) {
+                          return options.printIrAfterAll || pass->getArgument() == wanted;
+                        },
+                        /*printModuleScope=*/true, /*printAfterOnlyOnChange=*/false,
+                        /*printAfterOnlyOnFailure=*/false, errs());
+  }
+  if (options.timePasses)
+    pm.enableTiming();
+  if (mlir::failed(pm.run(module)))
+    return createStringError("%s: the passes failed (see above); this is a defect of the compiler",
+                             options.input.c_str());
+  return Error::success();
+}
+
+Json decisionsJson(const import::Checkpoint &checkpoint) {
+  Json list = Json::array();
+  for (const import::Decision &d : checkpoint.decisions())
+    list.push_back({{"what", d.what}, {"value", d.value}, {"reason", d.reason}, {"flag", d.flag}});
+  return list;
+}
+
+/// What the bundle keeps: must not depend on time, path or threads, or the bytes would.
+std::string reportText(const import::Checkpoint &checkpoint) {
+  Json report = {{"source", checkpoint.source()}, {"decisions", decisionsJson(checkpoint)}};
+  return report.dump();
+}
+
+std::string defaultOutput(const std::string &input) {
+  SmallString<128> path(StringRef(input).rtrim('/'));
+  if (!sys::fs::is_directory(input))
+    sys::path::replace_extension(path, "bnx");
+  else
+    path += ".bnx";
+  return std::string(path);
+}
+
+void sayResult(const Options &options, const std::string &output, const import::Checkpoint &checkpoint,
+               const BundleReport &bundle, const KernelCounts &kernels, const Stages &stages) {
+  if (options.json) {
+    Json targets = Json::array();
+    for (format::CpuVariant v : options.targets)
+      targets.push_back(format::cpu_variant(v).name);
+    Json times = Json::object();
+    for (const auto &[name, seconds] : stages.seconds())
+      times[name] = seconds;
+    Json j = {{"output", output},
+              {"source", checkpoint.source()},
+              {"targets", targets},
+              {"ternary_weights", bundle.pack.ternaryWeights},
+              {"mismatches", 0}, // packing stops at the first one
+              {"inexact_f16", bundle.pack.inexactF16},
+              {"file_bytes", bundle.fileBytes},
+              {"weight_bytes", bundle.weightBytes},
+              {"kernels", kernels.kernels},
+              {"kernel_cache_hits", kernels.cacheHits},
+              {"decisions", decisionsJson(checkpoint)},
+              {"seconds", times}};
+    outs() << j.dump() << "\n";
+    return;
+  }
+  errs() << "wrote " << output << ": " << format("%.1f", double(bundle.fileBytes) / 1e6) << " MB, "
+         << bundle.pack.ternaryWeights << " ternary weights, 0 mismatches, " << kernels.kernels
+         << " kernels (" << kernels.cacheHits << " cached)\n";
+  if (bundle.pack.inexactF16)
+    errs() << "note: " << bundle.pack.inexactF16 << " values of the embedding were rounded to f16\n";
+}
+
+} // namespace
+
+Error compile(const Options &given) {
+  Options options = given;
+  if (!options.jobs)
+    options.jobs = std::max(1u, std::thread::hardware_concurrency());
+  const bool progress = !options.json;
+  Stages stages;
+
+  import::ImportOptions importOptions;
+  importOptions.tokenizer = options.tokenizer;
+  importOptions.settings = options.settings;
+  importOptions.warn = [](const std::string &line) { errs() << "warning: " << line << "\n"; };
+  Expected<std::unique_ptr<import::Checkpoint>> opened = import::openCheckpoint(options.input, importOptions);
+  if (!opened)
+    return opened.takeError();
+  const import::Checkpoint &checkpoint = **opened;
+  if (options.verbose) {
+    errs() << "source: " << checkpoint.source() << "\n";
+    for (const import::Decision &d : checkpoint.decisions())
+      errs() << "decided: " << d.what << " = " << d.value << ": " << d.reason
+             << (d.flag.empty() ? "" : "; " + d.flag) << "\n";
+  }
+  stages.end("import");
+
+  mlir::MLIRContext context;
+  mlir::OwningOpRef<mlir::ModuleOp> module = import::buildModule(context, checkpoint.config());
+  if (!module)
+    return createStringError("%s: the graph could not be built (see above)", options.input.c_str());
+  if (options.emit == EmitKind::bitnet)
+    return writeText(options.output, moduleText(*module));
+  if (Error e = runPasses(*module, options))
+    return e;
+  if (options.emit == EmitKind::kernel)
+    return writeText(options.output, moduleText(*module));
+  Expected<Plan> plan = exportPlan(*module);
+  if (!plan)
+    return plan.takeError();
+  stages.end("passes");
+
+  if (options.emit == EmitKind::specs)
+    return writeText(options.output, specsText(*plan, options));
+  if (options.emit != EmitKind::bnx)
+    return emitKernels(*plan, options);
+  KernelCounts counts;
+  Expected<std::vector<VariantImage>> images = compileImages(*plan, options, progress, counts);
+  if (!images)
+    return images.takeError();
+  stages.end("kernels");
+
+  Progress bar("packing weights", progress);
+  BundleInput input;
+  input.checkpoint = &checkpoint;
+  input.plan = &*plan;
+  input.images = std::move(*images);
+  input.head = options.head;
+  input.report = reportText(checkpoint);
+  input.jobs = options.jobs;
+  input.progress = [&](uint64_t done, uint64_t total) { bar.update(done, total); };
+  const std::string output = options.output.empty() ? defaultOutput(options.input) : options.output;
+  Expected<BundleReport> bundle = writeBundle(output, input);
+  if (!bundle)
+    return bundle.takeError();
+  stages.end("bundle");
+  if (options.verbose || options.timePasses)
+    for (const auto &[name, seconds] : stages.seconds())
+      errs() << "time: " << name << " " << format("%.2f", seconds) << " s\n";
+  sayResult(options, output, checkpoint, *bundle, counts, stages);
+  return Error::success();
+}
+
+} // namespace bitnet::compiler

@@ -1,0 +1,127 @@
+// See CompileKernels.h.
+#include "compiler/driver/CompileKernels.h"
+#include "compiler/driver/Output.h"
+#include "compiler/driver/Progress.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+using namespace llvm;
+
+namespace bitnet::compiler {
+namespace {
+
+/// $XDG_CACHE_HOME/bitnet/kernels, ~/.cache/bitnet/kernels, or empty (no cache) without a home.
+std::string cacheFolder(const Options &options) {
+  if (!options.useCache)
+    return "";
+  if (!options.cacheDir.empty())
+    return options.cacheDir;
+  SmallString<128> path;
+  if (!sys::path::cache_directory(path))
+    return "";
+  sys::path::append(path, "bitnet", "kernels");
+  return std::string(path);
+}
+
+std::vector<codegen::KernelSpec> kernelsFor(const Plan &plan, format::CpuVariant variant) {
+  std::vector<codegen::KernelSpec> kernels = collectKernels(plan);
+  for (codegen::KernelSpec &spec : kernels)
+    spec.cpu = variant;
+  return kernels;
+}
+
+} // namespace
+
+Expected<std::vector<VariantImage>> compileImages(const Plan &plan, const Options &options, bool progress,
+                                                  KernelCounts &counts) {
+  std::vector<codegen::KernelSpec> specs;
+  for (format::CpuVariant v : options.targets)
+    for (const codegen::KernelSpec &spec : kernelsFor(plan, v))
+      specs.push_back(spec);
+  std::vector<std::string> objects(specs.size());
+  const std::string cache = cacheFolder(options);
+
+  std::atomic<size_t> next{0};
+  std::mutex mutex;
+  size_t done = 0, hits = 0;
+  std::string failure;
+  Progress bar("compiling kernels", progress);
+  auto work = [&] {
+    for (size_t i; (i = next.fetch_add(1)) < specs.size();) {
+      bool hit = false;
+      std::string error;
+      const bool ok = codegen::compile_kernel_cached(specs[i], cache, &objects[i], &hit, &error);
+      std::lock_guard<std::mutex> lock(mutex);
+      if (!ok) {
+        failure = "kernel '" + codegen::to_string(specs[i]) + "': " + error;
+        next = specs.size();
+      }
+      hits += hit;
+      bar.update(++done, specs.size());
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int t = 1; t < options.jobs; ++t)
+    threads.emplace_back(work);
+  work();
+  for (std::thread &t : threads)
+    t.join();
+  if (!failure.empty())
+    return createStringError(failure);
+  counts = {specs.size(), hits};
+
+  std::vector<VariantImage> images;
+  const size_t perVariant = specs.size() / options.targets.size();
+  for (size_t v = 0; v < options.targets.size(); ++v) {
+    const auto first = objects.begin() + ptrdiff_t(v * perVariant);
+    std::vector<std::string> symbols;
+    for (size_t i = v * perVariant; i < (v + 1) * perVariant; ++i)
+      symbols.push_back(codegen::symbol(specs[i]));
+    VariantImage image{options.targets[v], {}};
+    std::string error;
+    if (!codegen::link_image({first, first + ptrdiff_t(perVariant)}, symbols, &image.image, &error))
+      return createStringError("linking %s kernels: %s", format::cpu_variant(image.variant).name,
+                               error.c_str());
+    images.push_back(std::move(image));
+  }
+  return images;
+}
+
+Error emitKernels(const Plan &plan, const Options &options) {
+  const bool objects = options.emit == EmitKind::object;
+  const codegen::Emit what = objects                              ? codegen::Emit::object
+                             : options.emit == EmitKind::assembly ? codegen::Emit::assembly
+                                                                  : codegen::Emit::stmt;
+  if (objects)
+    if (std::error_code e = sys::fs::create_directories(options.output))
+      return createStringError("%s: cannot create: %s", options.output.c_str(), e.message().c_str());
+  std::string all;
+  for (format::CpuVariant v : options.targets)
+    for (const codegen::KernelSpec &spec : kernelsFor(plan, v)) {
+      std::string bytes, error;
+      if (!codegen::compile_kernel(spec, what, &bytes, &error))
+        return createStringError("kernel '%s': %s", codegen::to_string(spec).c_str(), error.c_str());
+      if (!objects) {
+        all += "// " + codegen::to_string(spec) + "\n" + bytes + "\n";
+        continue;
+      }
+      SmallString<128> path(options.output);
+      sys::path::append(path, codegen::symbol(spec) + ".o");
+      if (Error e = writeFile(std::string(path), bytes))
+        return e;
+    }
+  return objects ? Error::success() : writeText(options.output, all);
+}
+
+std::string specsText(const Plan &plan, const Options &options) {
+  std::string s;
+  for (format::CpuVariant v : options.targets)
+    for (const codegen::KernelSpec &spec : kernelsFor(plan, v))
+      s += codegen::to_string(spec) + "\n";
+  return s;
+}
+
+} // namespace bitnet::compiler
