@@ -1,0 +1,141 @@
+// One definition of the numbers: the logits of a model are the same bits for every thread count, chunking,
+// batch and CPU variant.
+#include "test/e2e/compiled_model.h"
+#include <cstring>
+
+using namespace bitnet::e2e;
+
+namespace {
+
+Tokens prompt() {
+  // 150 tokens: more than one plan-sized step, more than two cache blocks; deterministic, all over the
+  // vocabulary.
+  Tokens tokens{4080};
+  for (uint32_t i = 1, x = 12345; i < 150; ++i) {
+    x = x * 1664525u + 1013904223u;
+    tokens.push_back(int32_t((x >> 8) % 4080));
+  }
+  return tokens;
+}
+
+constexpr const char *kAll = "--target=portable,avx2,avx512";
+std::string bundle() { return compiled(shippedModel(), "identity", kAll); }
+
+/// The numbers that all others must equal.
+const Logits &baseline() {
+  static const Logits logits = [] {
+    const Model model = openModel(bundle(), "portable");
+    const Session session = openSession(model.get());
+    return allLogits(model.get(), session.get(), prompt(), 1);
+  }();
+  return logits;
+}
+
+void expectSame(const Logits &got, const Logits &expected) {
+  ASSERT_EQ(got.size(), expected.size());
+  if (std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)) == 0)
+    return;
+  size_t i = 0;
+  while (std::memcmp(&got[i], &expected[i], sizeof(float)) == 0)
+    ++i;
+  FAIL() << "first difference at element " << i << ": expected " << expected[i] << ", got " << got[i];
+}
+
+class Threads : public testing::TestWithParam<int> {};
+TEST_P(Threads, GiveTheSameBits) {
+  const Model model = openModel(bundle());
+  const Session session = openSession(model.get(), GetParam());
+  expectSame(allLogits(model.get(), session.get(), prompt(), 64), baseline());
+}
+INSTANTIATE_TEST_SUITE_P(Counts, Threads, testing::Values(1, 2, 3, 5));
+
+class Chunks : public testing::TestWithParam<int> {};
+TEST_P(Chunks, GiveTheSameBits) {
+  const Model model = openModel(bundle());
+  const Session session = openSession(model.get(), 2);
+  expectSame(allLogits(model.get(), session.get(), prompt(), size_t(GetParam())), baseline());
+}
+INSTANTIATE_TEST_SUITE_P(Sizes, Chunks, testing::Values(1, 7, 64, 128));
+
+TEST(AllAtOnce, GivesTheSameBits) {
+  // 150 rows in one call exceed the plan's 128; only the last row's logits are asked for.
+  const Model model = openModel(bundle());
+  const Session session = openSession(model.get(), 2);
+  const Tokens tokens = prompt();
+  std::vector<bitnet_row> rows;
+  for (size_t i = 0; i < tokens.size(); ++i)
+    rows.push_back({tokens[i], int32_t(i), 0, i + 1 == tokens.size()});
+  bitnet_error error{};
+  ASSERT_EQ(bitnet_session_step(session.get(), rows.data(), rows.size(), &error), BITNET_OK) << error.message;
+  const size_t vocab = size_t(vocabulary(model.get()));
+  const float *last = bitnet_session_logits(session.get(), 0);
+  ASSERT_TRUE(last);
+  expectSame(Logits(last, last + vocab), Logits(baseline().end() - ptrdiff_t(vocab), baseline().end()));
+}
+
+class Variants : public testing::TestWithParam<const char *> {};
+TEST_P(Variants, GiveTheSameBits) {
+  bitnet_model_options options{GetParam()};
+  bitnet_error error{};
+  bitnet_model *opened = nullptr;
+  if (bitnet_model_open(bundle().c_str(), &options, &opened, &error) == BITNET_UNSUPPORTED)
+    GTEST_SKIP() << error.message;
+  const Model model(opened);
+  ASSERT_TRUE(model) << error.message;
+  const Session session = openSession(model.get(), 2);
+  expectSame(allLogits(model.get(), session.get(), prompt(), 64), baseline());
+}
+INSTANTIATE_TEST_SUITE_P(Names, Variants, testing::Values("portable", "avx2", "avx512", "avx512vnni"));
+
+TEST(Batch, WithThreeOthersGivesTheSameBits) {
+  const Model model = openModel(bundle());
+  const size_t vocab = size_t(vocabulary(model.get()));
+  const Session session = openSession(model.get(), 2, 4);
+  const Tokens tokens = prompt();
+  Logits got;
+  // Our sequence is number 2; the others run different tokens, start at different times and grow unevenly.
+  std::vector<int32_t> length(4, 0);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    std::vector<bitnet_row> rows;
+    for (int32_t s = 0; s < 4; ++s) {
+      if (s == 2) {
+        rows.push_back({tokens[i], int32_t(i), 2, 1});
+        continue;
+      }
+      for (size_t n = (i + size_t(s)) % 3; n > 0; --n, ++length[s])
+        rows.push_back({tokens[size_t(length[s] * 7 + s) % tokens.size()], length[s], s, n == 1 && s == 3});
+    }
+    size_t wanted = 0;
+    for (const bitnet_row &row : rows) {
+      if (row.sequence == 2)
+        break;
+      wanted += row.want_logits != 0;
+    }
+    bitnet_error error{};
+    ASSERT_EQ(bitnet_session_step(session.get(), rows.data(), rows.size(), &error), BITNET_OK)
+        << error.message;
+    const float *row = bitnet_session_logits(session.get(), wanted);
+    ASSERT_TRUE(row);
+    got.insert(got.end(), row, row + vocab);
+  }
+  expectSame(got, baseline());
+}
+
+TEST(Fusion, GivesTheSameBits) {
+  const Model model = openModel(compiled(shippedModel(), "unfused", "--target=host --no-fuse"));
+  const Session session = openSession(model.get(), 2);
+  expectSame(allLogits(model.get(), session.get(), prompt(), 64), baseline());
+}
+
+TEST(Truncation, ForgetsWhatCameAfter) {
+  const Model model = openModel(bundle());
+  const Session session = openSession(model.get(), 2);
+  Tokens other = prompt();
+  std::reverse(other.begin() + 40, other.end());
+  allLogits(model.get(), session.get(), other, 64);
+  bitnet_error error{};
+  ASSERT_EQ(bitnet_session_truncate(session.get(), 0, 0, &error), BITNET_OK) << error.message;
+  expectSame(allLogits(model.get(), session.get(), prompt(), 64), baseline());
+}
+
+} // namespace

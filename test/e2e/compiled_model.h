@@ -1,0 +1,116 @@
+// End-to-end tests: compile a checkpoint with the real bitnetc, run it through the public C interface.
+#pragma once
+#include "runtime/api/bitnet.h"
+#include <cstdlib>
+#include <filesystem>
+#include <gtest/gtest.h>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace bitnet::e2e {
+
+inline std::string environment(const char *name) {
+  const char *value = std::getenv(name);
+  return value ? value : "";
+}
+
+/// Path below ../shared/data, or empty when that folder is not there.
+inline std::string sharedData(const std::string &path) {
+  const std::string full = environment("BITNET_SHARED_DATA") + "/" + path;
+  return std::filesystem::exists(full) ? full : "";
+}
+
+/// The model that ships with the repository.
+inline std::string shippedModel() { return environment("BITNET_SOURCE_DIR") + "/test/data/kjv-tq1_0.gguf"; }
+
+/// Runs bitnetc; returns its exit status. The output goes to a folder of this test program's own.
+inline int bitnetc(const std::string &arguments) {
+  const std::string command = "'" + environment("BITNET_BIN_DIR") + "/bitnetc' " + arguments;
+  const int status = std::system(command.c_str());
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+inline std::string temporary(const std::string &name) {
+  static const std::string folder = [] {
+    std::string path = (std::filesystem::temp_directory_path() / "bitnet-e2e-XXXXXX").string();
+    if (!mkdtemp(path.data()))
+      std::abort();
+    static const struct Cleaner {
+      std::string path;
+      ~Cleaner() { std::filesystem::remove_all(path); }
+    } cleaner{path};
+    return path;
+  }();
+  return folder + "/" + name;
+}
+
+/// Compiles once for each distinct (checkpoint, flags); returns the bundle's path. Fails the test on an
+/// error.
+inline std::string compiled(const std::string &checkpoint, const std::string &name,
+                            const std::string &flags) {
+  const std::string path = temporary(name + ".bnx");
+  if (!std::filesystem::exists(path))
+    EXPECT_EQ(bitnetc("'" + checkpoint + "' " + flags + " -o '" + path + "' 2>/dev/null"), 0)
+        << checkpoint << " " << flags;
+  return path;
+}
+
+struct ModelDeleter {
+  void operator()(bitnet_model *m) const { bitnet_model_close(m); }
+};
+struct SessionDeleter {
+  void operator()(bitnet_session *s) const { bitnet_session_destroy(s); }
+};
+using Model = std::unique_ptr<bitnet_model, ModelDeleter>;
+using Session = std::unique_ptr<bitnet_session, SessionDeleter>;
+
+inline Model openModel(const std::string &path, const char *cpu = nullptr) {
+  bitnet_model_options options{cpu};
+  bitnet_error error{};
+  bitnet_model *model = nullptr;
+  EXPECT_EQ(bitnet_model_open(path.c_str(), &options, &model, &error), BITNET_OK) << error.message;
+  return Model(model);
+}
+
+inline Session openSession(const bitnet_model *model, int threads = 1, int sequences = 1, int context = 0) {
+  bitnet_session_options options{context, threads, sequences};
+  bitnet_error error{};
+  bitnet_session *session = nullptr;
+  EXPECT_EQ(bitnet_session_create(model, &options, &session, &error), BITNET_OK) << error.message;
+  return Session(session);
+}
+
+inline int vocabulary(const bitnet_model *model) {
+  bitnet_model_info info;
+  bitnet_model_get_info(model, &info);
+  return info.vocab;
+}
+
+using Tokens = std::vector<int32_t>;
+using Logits = std::vector<float>; // [tokens, vocab]
+
+/// Logits of every position of `tokens`, fed to sequence 0 in chunks of `chunk` rows.
+inline Logits allLogits(const bitnet_model *model, bitnet_session *session, const Tokens &tokens,
+                        size_t chunk) {
+  Logits out;
+  const int vocab = vocabulary(model);
+  for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
+    std::vector<bitnet_row> rows;
+    for (size_t i = begin; i < std::min(begin + chunk, tokens.size()); ++i)
+      rows.push_back({tokens[i], int32_t(i), 0, 1});
+    bitnet_error error{};
+    EXPECT_EQ(bitnet_session_step(session, rows.data(), rows.size(), &error), BITNET_OK) << error.message;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const float *row = bitnet_session_logits(session, i);
+      if (!row) {
+        ADD_FAILURE() << "no logits for row " << i;
+        return out;
+      }
+      out.insert(out.end(), row, row + vocab);
+    }
+  }
+  return out;
+}
+
+} // namespace bitnet::e2e
