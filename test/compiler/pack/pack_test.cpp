@@ -1,0 +1,147 @@
+// Packed bytes against the layouts' own formulas, on small matrices whose values can be followed by hand.
+#include "compiler/pack/Pack.h"
+#include "runtime/format/layouts.h"
+#include <cmath>
+#include <gtest/gtest.h>
+#include <limits>
+
+using namespace bitnet;
+using namespace bitnet::compiler;
+
+namespace {
+
+/// Deterministic weights: trit (r * 7 + c * 3 + seed) % 3 - 1; dense value (r - c) / 8.
+class Weights final : public WeightSource {
+public:
+  int32_t rows = 24, cols = 32;
+  float dense00 = 0;
+  llvm::Expected<import::TernaryMatrix> ternary(const std::string &name) const override {
+    import::TernaryMatrix m{rows, cols, {}, { name == "a" ? 0.5f : 0.25f }};
+    for (int32_t r = 0; r < rows; ++r)
+      for (int32_t c = 0; c < cols; ++c)
+        m.trits.push_back(trit(name, r, c));
+    return m;
+  }
+  llvm::Expected<import::DenseTensor> dense(const std::string &, int32_t begin, int32_t end) const override {
+    end = std::min(end, rows);
+    import::DenseTensor d{end - begin, cols, {}};
+    for (int32_t r = begin; r < end; ++r)
+      for (int32_t c = 0; c < cols; ++c)
+        d.values.push_back(r == 0 && c == 0 ? dense00 : value(r, c));
+    return d;
+  }
+  static int8_t trit(const std::string &name, int32_t r, int32_t c) {
+    return int8_t((r * 7 + c * 3 + name[0]) % 3 - 1);
+  }
+  static float value(int32_t r, int32_t c) { return float(r - c) / 8; }
+};
+
+Constant constant(Packing p, std::vector<std::string> names, int32_t rows, int32_t cols) {
+  Constant c;
+  c.packing = p;
+  c.names = std::move(names);
+  c.rows = rows;
+  c.cols = cols;
+  return c;
+}
+
+std::vector<uint8_t> pack(const Constant &c, const WeightSource &w) {
+  llvm::Expected<std::vector<uint8_t>> bytes = packConstant(c, w);
+  EXPECT_TRUE(bool(bytes));
+  return bytes ? *bytes : std::vector<uint8_t>();
+}
+
+TEST(PackT2, StripesSpanConcatenatedMatrices) {
+  const Weights w; // two matrices of 24 rows: the second stripe holds rows of both
+  const std::vector<uint8_t> bytes = pack(constant(Packing::t2, {"a", "b"}, 48, 32), w);
+  for (int32_t r = 0; r < 48; ++r)
+    for (int32_t c = 0; c < 32; ++c)
+      ASSERT_EQ(int((bytes[format::t2_byte(32, r, c)] >> format::t2_shift(c)) & 3) - 1,
+                Weights::trit(r < 24 ? "a" : "b", r % 24, c))
+          << r << "," << c;
+}
+
+TEST(PackT2, PadRowsAreZeroWeights) {
+  const Weights w;
+  const std::vector<uint8_t> bytes = pack(constant(Packing::t2, {"a"}, 32, 32), w);
+  for (int32_t r = 24; r < 32; ++r)
+    for (int32_t c = 0; c < 32; ++c)
+      ASSERT_EQ((bytes[format::t2_byte(32, r, c)] >> format::t2_shift(c)) & 3, 1);
+}
+
+TEST(PackT2, SaysWhatTheColumnsShouldBe) {
+  const Weights w;
+  auto bytes = packConstant(constant(Packing::t2, {"a"}, 32, 64), w);
+  ASSERT_FALSE(bool(bytes));
+  EXPECT_EQ(llvm::toString(bytes.takeError()), "packing 'a': expected 64 columns, got 32");
+}
+
+TEST(PackRowScale, FollowsTheRowsOfEachMatrix) {
+  const Weights w;
+  const std::vector<uint8_t> bytes = pack(constant(Packing::rowScale, {"a", "b"}, 48, 1), w);
+  const float *scales = reinterpret_cast<const float *>(bytes.data());
+  EXPECT_EQ(scales[23], 0.5f);
+  EXPECT_EQ(scales[24], 0.25f);
+}
+
+TEST(PackF16, TilesOfSixteenRows) {
+  const Weights w;
+  const std::vector<uint8_t> bytes = pack(constant(Packing::f16, {"e"}, 32, 32), w);
+  const uint16_t *h = reinterpret_cast<const uint16_t *>(bytes.data());
+  EXPECT_EQ(fromF16(h[format::f16_index(32, 17, 5)]), Weights::value(17, 5));
+  EXPECT_EQ(fromF16(h[format::f16_index(32, 30, 5)]), 0.0f); // pad row
+}
+
+TEST(PackF16, RefusesNaN) {
+  Weights w;
+  w.dense00 = std::numeric_limits<float>::quiet_NaN();
+  auto bytes = packConstant(constant(Packing::f16, {"e"}, 32, 32), w);
+  ASSERT_FALSE(bool(bytes));
+  EXPECT_EQ(llvm::toString(bytes.takeError()), "tensor 'e': expected finite values, got nan in rows 0..31");
+}
+
+TEST(PackS8, RowMaximumIsExactly127) {
+  const Weights w;
+  const std::vector<uint8_t> q = pack(constant(Packing::s8, {"e"}, 32, 32), w);
+  const std::vector<uint8_t> s = pack(constant(Packing::s8Scale, {"e"}, 32, 32), w);
+  const float *scale = reinterpret_cast<const float *>(s.data());
+  for (int32_t r = 0; r < 24; ++r) {
+    int top = 0;
+    for (int32_t c = 0; c < 32; ++c) {
+      const int value = int(q[format::s8_byte(32, r, c)]) - 128;
+      top = std::max(top, std::abs(value));
+      EXPECT_NEAR(float(value) * scale[r], Weights::value(r, c) * (r || c), scale[r] * 0.5001f)
+          << r << "," << c;
+    }
+    EXPECT_EQ(top, 127) << r;
+  }
+}
+
+TEST(PackRope, FirstRowsAreKnownAngles) {
+  Constant c = constant(Packing::ropeCos, {}, 3, 2);
+  c.theta = 10000;
+  const Weights w;
+  const std::vector<uint8_t> bytes = pack(c, w);
+  const float *table = reinterpret_cast<const float *>(bytes.data());
+  EXPECT_EQ(table[0], 1.0f);
+  EXPECT_EQ(table[2], float(std::cos(1.0)));
+  EXPECT_EQ(table[5], float(std::cos(2 * 0.01)));
+}
+
+TEST(F16, RoundTripsEveryFiniteHalf) {
+  for (uint32_t h = 0; h < 0x10000; ++h)
+    if ((h & 0x7c00) != 0x7c00) {
+      ASSERT_EQ(toF16(fromF16(uint16_t(h))), h);
+    }
+}
+
+TEST(F16, RoundsHalfToEvenAndSaturates) {
+  EXPECT_EQ(fromF16(toF16(2049.0f)), 2048.0f); // between 2048 and 2050
+  EXPECT_EQ(fromF16(toF16(2051.0f)), 2052.0f);
+  EXPECT_EQ(fromF16(toF16(1e6f)), 65504.0f);
+  EXPECT_EQ(fromF16(toF16(-65519.0f)), -65504.0f);
+  EXPECT_EQ(fromF16(toF16(0x1p-25f)), 0.0f);
+  EXPECT_EQ(fromF16(toF16(0x1.8p-24f)), 0x1p-23f);
+}
+
+} // namespace
