@@ -1,0 +1,13 @@
+// What this CPU can run: CPUID and what the operating system saves of it (XCR0). Knows nothing of bundles.
+#pragma once
+#include "runtime/format/cpu_variants.h"
+#include <stdint.h>
+
+namespace bitnet::cpu {
+
+/// Bits of format::CpuFeature that code may use here. Asked once.
+uint64_t features();
+/// The variant of highest rank whose features are all here.
+format::CpuVariant best_variant();
+
+} // namespace bitnet::cpu
