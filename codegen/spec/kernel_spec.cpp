@@ -1,0 +1,200 @@
+// Text form of KernelSpec: one table says which fields an op prints, and printing and parsing both walk it.
+#include "codegen/spec/kernel_spec.h"
+#include <algorithm>
+#include <charconv>
+#include <vector>
+
+namespace bitnet::codegen {
+
+using format::Act;
+using format::CpuVariant;
+using format::Op;
+using format::OpDims;
+
+namespace {
+
+enum class Field { n, k, heads, kv_heads, head_dim, context, act, add, eps };
+constexpr const char *kFieldNames[] = {"n",       "k",   "heads", "kv_heads", "head_dim",
+                                       "context", "act", "add",   "eps"};
+const char *name_of(Field f) { return kFieldNames[size_t(f)]; }
+
+/// Fields of an op in the order of OpDims.
+std::vector<Field> fields_of(Op op) {
+  switch (op) {
+  case Op::embed:
+  case Op::linear_s8:
+  case Op::linear_f16:
+    return {Field::n, Field::k};
+  case Op::linear_t2:
+    return {Field::n, Field::k, Field::add};
+  case Op::rms_norm:
+  case Op::norm_quant:
+    return {Field::k, Field::eps};
+  case Op::quantize:
+  case Op::add:
+  case Op::gather_rows:
+    return {Field::k};
+  case Op::gate:
+  case Op::gate_quant:
+    return {Field::k, Field::act};
+  case Op::gate_norm_quant:
+    return {Field::k, Field::act, Field::eps};
+  case Op::rope:
+    return {Field::heads, Field::head_dim, Field::context};
+  case Op::kv_append:
+    return {Field::kv_heads, Field::head_dim};
+  case Op::attention:
+    return {Field::heads, Field::kv_heads, Field::head_dim};
+  case Op::count:
+    break;
+  }
+  return {};
+}
+
+int32_t *integer_of(OpDims &d, Field f) {
+  switch (f) {
+  case Field::n:
+    return &d.n;
+  case Field::k:
+    return &d.k;
+  case Field::heads:
+    return &d.heads;
+  case Field::kv_heads:
+    return &d.kv_heads;
+  case Field::head_dim:
+    return &d.head_dim;
+  case Field::context:
+    return &d.context;
+  case Field::act:
+  case Field::add:
+  case Field::eps:
+    break;
+  }
+  return nullptr;
+}
+
+std::string value_text(OpDims d, Field f) {
+  if (const int32_t *integer = integer_of(d, f))
+    return std::to_string(*integer);
+  if (f == Field::act)
+    return format::act_name(d.act);
+  if (f == Field::add)
+    return std::to_string(d.add);
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, d.eps).ptr};
+}
+
+template <class Number> bool parse_number(std::string_view text, Number *value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+bool parse_value(std::string_view text, Field f, OpDims *d) {
+  if (int32_t *integer = integer_of(*d, f))
+    return parse_number(text, integer);
+  if (f == Field::act)
+    return (d->act = format::act_from_name(std::string(text).c_str())) != Act::count;
+  if (f == Field::add)
+    return parse_number(text, &d->add);
+  return parse_number(text, &d->eps);
+}
+
+/// Takes the text up to the next space, and that space.
+std::string_view next_word(std::string_view *rest) {
+  const size_t space = std::min(rest->find(' '), rest->size());
+  const std::string_view word = rest->substr(0, space);
+  rest->remove_prefix(std::min(space + 1, rest->size()));
+  return word;
+}
+
+/// `<op> <field>=<value>... rows=<r>` with other separators for symbols.
+std::string join(const KernelSpec &spec, const char *between, const char *equals) {
+  std::string text = format::op_name(spec.op);
+  for (const Field f : fields_of(spec.op))
+    text += between + std::string(name_of(f)) + equals + value_text(spec.dims, f);
+  return text + between + "rows" + equals + std::to_string(spec.rows);
+}
+
+} // namespace
+
+std::string kernel_name(const KernelSpec &spec) { return join(spec, " ", "="); }
+
+std::string to_string(const KernelSpec &spec) {
+  return kernel_name(spec) + " cpu=" + format::cpu_variant(spec.cpu).name;
+}
+
+std::string symbol(const KernelSpec &spec) {
+  std::string name;
+  for (const char c : join(spec, "_", ""))
+    if (c != '+')
+      name += c == '.' ? 'p' : c == '-' ? 'm' : c;
+  return name + "__" + format::cpu_variant(spec.cpu).name;
+}
+
+std::optional<KernelSpec> parse_kernel_spec(std::string_view text, std::string *error) {
+  const auto fail = [&](std::string why) {
+    *error = "kernel spec '" + std::string(text) + "': " + why;
+    return std::nullopt;
+  };
+  std::string_view rest = text;
+  KernelSpec spec;
+  const std::string op(next_word(&rest));
+  spec.op = format::op_from_name(op.c_str());
+  if (spec.op == Op::count)
+    return fail("expected an op name, got '" + op + "'");
+
+  // Takes `<name>=<value>` and returns the value.
+  const auto expect = [&](const char *name, std::string_view *value) {
+    const std::string_view word = next_word(&rest);
+    const size_t equals = word.find('=');
+    if (equals == word.npos || word.substr(0, equals) != name) {
+      *error = "expected " + std::string(name) + "=<value>, got '" + std::string(word) + "'";
+      return false;
+    }
+    *value = word.substr(equals + 1);
+    return true;
+  };
+  std::string_view value;
+  for (const Field f : fields_of(spec.op)) {
+    if (!expect(name_of(f), &value))
+      return fail(*error);
+    if (!parse_value(value, f, &spec.dims))
+      return fail(std::string(name_of(f)) + ": '" + std::string(value) + "' is not a value of it");
+  }
+  if (!expect("rows", &value))
+    return fail(*error);
+  if (!parse_number(value, &spec.rows))
+    return fail("rows: '" + std::string(value) + "' is not a number");
+  if (!expect("cpu", &value))
+    return fail(*error);
+  spec.cpu = format::cpu_variant_from_name(std::string(value).c_str());
+  if (spec.cpu == CpuVariant::count)
+    return fail("cpu: expected portable, avx2, avx512 or avx512vnni, got '" + std::string(value) + "'");
+  if (!rest.empty())
+    return fail("expected the end, got '" + std::string(rest) + "'");
+  if (const std::string why = spec_error(spec); !why.empty())
+    return fail(why);
+  return spec;
+}
+
+std::string spec_error(const KernelSpec &spec) {
+  if (const char *why = format::op_dims_error(spec.op, spec.dims))
+    return why;
+  if (spec.cpu >= CpuVariant::count)
+    return "unknown cpu variant";
+  const RowTiles known = row_tiles(spec.op);
+  std::string expected;
+  for (int32_t i = 0; i < known.count; ++i) {
+    if (known.tiles[i] == spec.rows)
+      return "";
+    expected += (i ? ", " : "") + std::to_string(known.tiles[i]);
+  }
+  return "rows: expected " + expected + ", got " + std::to_string(spec.rows);
+}
+
+RowTiles row_tiles(Op op) {
+  const bool linear = op == Op::linear_t2 || op == Op::linear_s8 || op == Op::linear_f16;
+  return linear ? RowTiles{{1, 4, 8, 0}, 4} : RowTiles{{0}, 1};
+}
+
+} // namespace bitnet::codegen
