@@ -7,6 +7,7 @@ find_path(XXHASH_INCLUDE xxhash.h REQUIRED)
 find_path(NLOHMANN_INCLUDE nlohmann/json.hpp REQUIRED)
 find_library(PCRE2_LIB pcre2-8 REQUIRED)
 find_library(SENTENCEPIECE_LIB sentencepiece REQUIRED)
+find_library(UTF8PROC_LIB utf8proc REQUIRED)
 
 set(BITNET_VENV_PYTHON ${PROJECT_SOURCE_DIR}/.venv/bin/python)
 if(NOT Python3_EXECUTABLE AND EXISTS ${BITNET_VENV_PYTHON})

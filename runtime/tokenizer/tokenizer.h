@@ -1,0 +1,70 @@
+// Text to token ids and back, for every kind of tokenizer that a bundle can hold. Loaded from the tokenizer
+// section (runtime/format/tokenizer.fbs), which is hostile until load() has checked it. Sampling and chat
+// templates are elsewhere.
+//
+// What encode does, in order: tokens matched in the text itself (added_tokens.h), then for the text between
+// them NFC where the tokenizer asks for it, cutting into pieces by the split pattern, byte-pair merges; or
+// SentencePiece. Text should be UTF-8. Ill-formed bytes are never an error: a byte-level tokenizer takes a
+// run of them as one piece, so that decoding gives the bytes back; SentencePiece replaces them by U+FFFD.
+#pragma once
+#include "runtime/base/status.h"
+#include "runtime/tokenizer/added_tokens.h"
+#include "runtime/tokenizer/byte_pair.h"
+#include "runtime/tokenizer/sentence_piece.h"
+#include "runtime/tokenizer/splitter.h"
+#include "runtime/tokenizer/vocabulary.h"
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bitnet::runtime {
+
+/// Immutable and shared by any number of threads.
+class Tokenizer {
+public:
+  static Result<std::unique_ptr<Tokenizer>> load(const uint8_t *data, size_t size);
+
+  /// add_special: BOS first and EOS last where the tokenizer says so. parse_special: special tokens written
+  /// in the text become their ids; without it they are ordinary text. Added tokens that are not special
+  /// always match.
+  Result<std::vector<int32_t>> encode(std::string_view text, bool add_special, bool parse_special) const;
+
+  /// Number of ids, holes included. A model may have more rows than that.
+  int32_t size() const { return vocabulary_.size(); }
+  /// Bytes of a token, maybe part of a character; a special token gives its name, a hole nothing.
+  /// 0 <= id < size().
+  std::string_view token_bytes(int32_t id) const { return vocabulary_.bytes(id); }
+  bool is_special(int32_t id) const { return special_[id]; }
+  /// UTF-8 text of a sequence; ill-formed bytes become U+FFFD. Special tokens appear by name if keep_special.
+  Result<std::string> decode(const int32_t *ids, size_t n, bool keep_special) const;
+
+  const std::vector<int32_t> &stop_tokens() const { return stop_tokens_; }
+  int32_t bos() const { return bos_; } ///< this and the next: -1 = none
+  int32_t eos() const { return eos_; }
+  int32_t pad() const { return pad_; }
+  bool adds_bos() const { return add_bos_; }
+
+private:
+  friend class TokenizerLoader;
+  struct Scratch;
+  Tokenizer() = default;
+  Status encode_between(std::string_view text, bool parse_special, Scratch *scratch,
+                        std::vector<int32_t> *ids) const;
+  Status encode_plain(std::string_view text, Scratch *scratch, std::vector<int32_t> *ids) const;
+  Status encode_pieces(std::string_view text, Scratch *scratch, std::vector<int32_t> *ids) const;
+
+  Vocabulary vocabulary_;
+  std::vector<uint8_t> special_;
+  std::optional<AddedTokens> added_;            ///< matched in the text as it is
+  std::optional<AddedTokens> normalized_added_; ///< matched after NFC
+  std::unique_ptr<Splitter> splitter_;          ///< byte-level BPE
+  std::unique_ptr<BytePairEncoder> bpe_;        ///< byte-level BPE
+  std::unique_ptr<SentencePiece> pieces_;       ///< SentencePiece
+  std::vector<int32_t> stop_tokens_;
+  int32_t bos_ = -1, eos_ = -1, pad_ = -1, unk_ = -1;
+  bool add_bos_ = false, add_eos_ = false, nfc_ = false;
+};
+
+} // namespace bitnet::runtime
