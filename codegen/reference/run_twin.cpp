@@ -1,0 +1,46 @@
+// The table of twins.
+#include "codegen/reference/op_twins.h"
+#include "codegen/reference/twins.h"
+
+namespace bitnet::codegen {
+
+int run_twin(format::Op op, const format::OpDims &dims, void *const *args) {
+  using format::Op;
+  switch (op) {
+  case Op::embed:
+    return embed_twin(dims, args);
+  case Op::rms_norm:
+    return rms_norm_twin(dims, args);
+  case Op::quantize:
+    return quantize_twin(dims, args);
+  case Op::norm_quant:
+    return norm_quant_twin(dims, args);
+  case Op::gate:
+    return gate_twin(dims, args);
+  case Op::gate_quant:
+    return gate_quant_twin(dims, args);
+  case Op::gate_norm_quant:
+    return gate_norm_quant_twin(dims, args);
+  case Op::add:
+    return add_twin(dims, args);
+  case Op::linear_t2:
+    return linear_t2_twin(dims, args);
+  case Op::linear_s8:
+    return linear_s8_twin(dims, args);
+  case Op::linear_f16:
+    return linear_f16_twin(dims, args);
+  case Op::rope:
+    return rope_twin(dims, args);
+  case Op::kv_append:
+    return kv_append_twin(dims, args);
+  case Op::attention:
+    return attention_twin(dims, args);
+  case Op::gather_rows:
+    return gather_rows_twin(dims, args);
+  case Op::count:
+    break;
+  }
+  return -1;
+}
+
+} // namespace bitnet::codegen
