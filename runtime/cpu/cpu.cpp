@@ -2,6 +2,8 @@
 // 5, 6, 7).
 #include "runtime/cpu/cpu.h"
 #include <cpuid.h>
+#include <sched.h>
+#include <unistd.h>
 
 namespace bitnet::cpu {
 namespace {
@@ -79,6 +81,14 @@ format::CpuVariant best_variant() {
       best = format::CpuVariant(i);
   }
   return best;
+}
+
+int available_cpus() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0)
+    return CPU_COUNT(&set);
+  const long online = sysconf(_SC_NPROCESSORS_ONLN); // more than 1024 CPUs do not fit cpu_set_t
+  return online > 0 ? int(online) : 1;
 }
 
 } // namespace bitnet::cpu
