@@ -1,0 +1,52 @@
+// What the shipped runtime consists of: no compiler inside, and quick to start.
+#include "test/tools/bitnet/program.h"
+
+#include <gtest/gtest.h>
+#include <regex>
+
+using namespace bitnet::test;
+
+namespace {
+
+/// Symbols and needed libraries of a program or shared library that belong to LLVM, MLIR or Halide.
+std::string compilerParts(const std::string &path) {
+  const Ran symbols = run({"nm", "-C", path}), dynamic = run({"nm", "-CD", path}),
+            needed = run({"readelf", "-dW", path});
+  EXPECT_EQ(symbols.code, 0) << symbols.err;
+  EXPECT_EQ(dynamic.code, 0) << dynamic.err;
+  EXPECT_EQ(needed.code, 0) << needed.err;
+  static const std::regex foreign(
+      "\\b(llvm|mlir|Halide)::|\\b(LLVM|mlir|halide_)[A-Za-z_]|lib(LLVM|MLIR|Halide)");
+  std::string found;
+  const std::string all = symbols.out + dynamic.out + needed.out;
+  for (std::sregex_iterator it(all.begin(), all.end(), foreign), end; it != end; ++it)
+    found += it->str() + "\n";
+  return found;
+}
+
+TEST(BitnetBinary, ProgramContainsNoCompiler) { EXPECT_EQ(compilerParts(binary("bitnet")), ""); }
+
+TEST(BitnetBinary, RuntimeLibraryContainsNoCompiler) {
+  EXPECT_EQ(compilerParts(environment("BITNET_BIN_DIR") + "/../lib/libbitnet_runtime.so"), "");
+}
+
+TEST(BitnetBinary, TheCheckFindsTheCompilerInBitnetc) {
+  if (access(binary("bitnetc").c_str(), X_OK) != 0)
+    GTEST_SKIP() << "bitnetc is not built";
+  EXPECT_NE(compilerParts(binary("bitnetc")), "");
+}
+
+TEST(BitnetBinary, HelpTakesLessThan20Milliseconds) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers start slowly";
+#endif
+  double best = 1; // seconds; the best of ten, since other tests run beside this one
+  for (int i = 0; i < 10; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    ASSERT_EQ(runBitnet({"--help"}).code, 0);
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  EXPECT_LT(best, 0.020);
+}
+
+} // namespace

@@ -1,0 +1,243 @@
+// The subcommands on a real model: the one of the repository, compiled with bitnetc. What the numbers are is
+// tested in test/e2e through the C interface; here, that the command line hands them on.
+#include "test/e2e/compiled_model.h"
+#include "test/tools/bitnet/program.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+using namespace bitnet::test;
+using Json = nlohmann::json;
+using Tokens = std::vector<int32_t>;
+
+namespace {
+
+std::string model() { return bitnet::e2e::compiled(bitnet::e2e::shippedModel(), "shipped", "--target=host"); }
+
+Json jsonOf(std::vector<std::string> arguments, const std::string &input = "") {
+  arguments.push_back("--json");
+  const Ran ran = runBitnet(arguments, input);
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  return Json::parse(ran.out, nullptr, false);
+}
+
+std::string commas(const Tokens &tokens) {
+  std::string text;
+  for (int32_t token : tokens)
+    text += (text.empty() ? "" : ",") + std::to_string(token);
+  return text;
+}
+
+std::vector<float> floats(const std::string &path) {
+  const std::string bytes = contents(path);
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+  return values;
+}
+
+const char *const kPrompt = "And God said";
+
+TEST(BitnetRun, JsonObjectHoldsTokensAndTheirText) {
+  const Json object = jsonOf({"run", model(), "-p", kPrompt, "-n", "12", "--ignore-eos"});
+  EXPECT_EQ(object["tokens"].size(), 12u);
+  EXPECT_EQ(object["finish_reason"], "length");
+  EXPECT_EQ(object["timings"]["prompt_tokens"], object["prompt_tokens"].size());
+  EXPECT_EQ(object["timings"]["generated_tokens"], 12);
+  const Ran text = runBitnet({"tokenize", model(), "--no-special", "--ids", commas(object["tokens"])});
+  EXPECT_EQ(object["text"].get<std::string>() + "\n", text.out);
+}
+
+TEST(BitnetRun, StreamsTheTextOfTheJsonObjectAndItsSpeedToStandardError) {
+  const Json object = jsonOf({"run", model(), "-p", kPrompt, "-n", "12"});
+  const Ran ran = runBitnet({"run", model(), "-p", kPrompt, "-n", "12"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(ran.out, object["text"].get<std::string>() + "\n");
+  EXPECT_NE(ran.err.find("tok/s"), std::string::npos) << ran.err;
+}
+
+TEST(BitnetRun, TokensFileAndStandardInputAreTheSamePrompt) {
+  const Json expected = jsonOf({"run", model(), "-p", kPrompt, "-n", "6"});
+  const std::string file = fileWith("prompt.txt", std::string(kPrompt) + "\n");
+  for (const Json &other :
+       {jsonOf({"run", model(), "--tokens", commas(expected["prompt_tokens"]), "-n", "6"}),
+        jsonOf({"run", model(), "-f", file, "-n", "6"}), jsonOf({"run", model(), "-n", "6"}, kPrompt),
+        jsonOf({"run", model(), "-p", "-", "-n", "6"}, kPrompt)}) {
+    EXPECT_EQ(other["prompt_tokens"], expected["prompt_tokens"]);
+    EXPECT_EQ(other["tokens"], expected["tokens"]);
+  }
+}
+
+TEST(BitnetRun, RowOfDumpedLogitsIsWhatItsTokenWasDrawnFrom) {
+  const std::string file = scratch("logits.f32");
+  const Json object =
+      jsonOf({"run", model(), "-p", kPrompt, "-n", "8", "--ignore-eos", "--dump-logits", file});
+  const Tokens tokens = object["tokens"];
+  const std::vector<float> logits = floats(file);
+  ASSERT_EQ(tokens.size(), 8u);
+  ASSERT_EQ(logits.size() % tokens.size(), 0u);
+  const size_t vocab = logits.size() / tokens.size();
+  EXPECT_EQ(vocab, 4096u);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const float *row = logits.data() + i * vocab;
+    EXPECT_EQ(std::max_element(row, row + vocab) - row, tokens[i]) << "row " << i;
+  }
+}
+
+TEST(BitnetRun, ChunksOfThePromptChangeNoBit) {
+  runBitnet({"run", model(), "-p", "In the beginning God created the heaven", "-n", "4", "--dump-logits",
+             scratch("a")});
+  for (const char *chunk : {"1", "3", "100"}) {
+    const Ran ran = runBitnet({"run", model(), "-p", "In the beginning God created the heaven", "-n", "4",
+                               "--dump-logits", scratch("b"), "--chunk", chunk});
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    EXPECT_FALSE(contents(scratch("a")).empty());
+    EXPECT_TRUE(contents(scratch("a")) == contents(scratch("b"))) << "chunk " << chunk;
+  }
+}
+
+TEST(BitnetRun, EndsBeforeAStopText) {
+  const std::string all = jsonOf({"run", model(), "-p", kPrompt, "-n", "24", "--ignore-eos"})["text"];
+  const std::string stop = all.substr(all.size() / 2, 4);
+  const Json object = jsonOf({"run", model(), "-p", kPrompt, "-n", "24", "--ignore-eos", "--stop", stop});
+  EXPECT_EQ(object["text"], all.substr(0, all.find(stop)));
+  EXPECT_EQ(object["finish_reason"], "stop");
+}
+
+TEST(BitnetRun, EchoPrintsThePromptFirst) {
+  const Ran plain = runBitnet({"run", model(), "-p", kPrompt, "-n", "3"});
+  EXPECT_EQ(runBitnet({"run", model(), "-p", kPrompt, "-n", "3", "--echo"}).out, kPrompt + plain.out);
+}
+
+TEST(BitnetRun, SeedDecidesWhatIsDrawn) {
+  auto drawn = [](const char *seed) {
+    return jsonOf({"run", model(), "-p", kPrompt, "-n", "24", "--temp", "1.5", "--seed", seed})["tokens"];
+  };
+  EXPECT_EQ(drawn("1"), drawn("1"));
+  EXPECT_NE(drawn("1"), drawn("2"));
+}
+
+TEST(BitnetRun, ChatAppliesTheTemplateOfTheModel) {
+  const Json object = jsonOf({"run", model(), "--chat", "-p", "And it came", "-n", "1"});
+  const Ran text = runBitnet({"tokenize", model(), "--ids", commas(object["prompt_tokens"])});
+  EXPECT_EQ(text.out, "<|begin_of_text|>User: And it came<|eot_id|>Assistant: \n");
+}
+
+TEST(BitnetRun, ControlCEndsWithWhatThereIs) {
+  // The pipe is full, so the program waits at its first piece of text until the signal has been taken.
+  int pipe_ends[2];
+  ASSERT_EQ(pipe2(pipe_ends, O_CLOEXEC), 0);
+  const std::string filler(fcntl(pipe_ends[1], F_SETPIPE_SZ, 4096), '.');
+  ASSERT_EQ(write(pipe_ends[1], filler.data(), filler.size()), static_cast<ssize_t>(filler.size()));
+  const int err = open(scratch("stderr").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  const std::string logits = scratch("begun.f32");
+  const pid_t child = start(
+      {binary("bitnet"), "run", model(), "-p", kPrompt, "-n", "-1", "--ignore-eos", "--dump-logits", logits},
+      STDIN_FILENO, pipe_ends[1], err);
+  close(pipe_ends[1]);
+  for (int waited = 0; contents(logits).empty() && waited < 3000; ++waited)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  kill(child, SIGINT);
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  std::string out;
+  char block[4096];
+  for (ssize_t n; (n = read(pipe_ends[0], block, sizeof block)) > 0;)
+    out.append(block, n);
+  close(pipe_ends[0]);
+  close(err);
+  EXPECT_EQ(waitFor(child), 130);
+  EXPECT_GT(out.size(), filler.size() + 1); // some text and the line end
+  EXPECT_LT(out.size(), filler.size() + 200);
+  EXPECT_NE(contents(scratch("stderr")).find("; cancelled ("), std::string::npos)
+      << contents(scratch("stderr"));
+}
+
+TEST(BitnetRun, PromptThatDoesNotFitIsAFailureOfOneLine) {
+  const Ran ran = runBitnet({"run", model(), "-p", kPrompt, "-c", "2"});
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_EQ(ran.out, "");
+  EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
+}
+
+TEST(BitnetTokenize, IdsAreTheReferences) {
+  const std::string path = bitnet::e2e::sharedData("kjv/ref/kjv-ref.json");
+  if (path.empty())
+    GTEST_SKIP() << "no ../shared/data/kjv";
+  for (const Json &test_case : Json::parse(contents(path))["cases"]) {
+    const Tokens ids = test_case["input_ids"];
+    EXPECT_EQ(runBitnet({"tokenize", model(), "-p", test_case["prompt"]}).out, commas(ids) + "\n");
+    EXPECT_EQ(runBitnet({"tokenize", model(), "--no-special"}, test_case["prompt"].get<std::string>()).out,
+              commas(Tokens(ids.begin() + 1, ids.end())) + "\n");
+    EXPECT_EQ(runBitnet({"tokenize", model(), "--no-special", "--ids", commas(ids)}).out,
+              test_case["prompt"].get<std::string>() + "\n");
+  }
+}
+
+TEST(BitnetTokenize, SpecialTokensInTextAreTextUnlessAsked) {
+  EXPECT_EQ(runBitnet({"tokenize", model(), "--no-special", "--parse-special", "-p", "<|eot_id|>"}).out,
+            "4089\n");
+  EXPECT_GT(jsonOf({"tokenize", model(), "--no-special", "-p", "<|eot_id|>"})["tokens"].size(), 1u);
+}
+
+TEST(BitnetPerplexity, IsTheReferences) {
+  const std::string text = bitnet::e2e::sharedData("kjv/ref/heldout20k.txt");
+  if (text.empty())
+    GTEST_SKIP() << "no ../shared/data/kjv";
+  const Json expected = Json::parse(contents(bitnet::e2e::sharedData("kjv/ref/kjv-ref.json")))["perplexity"];
+  const Json object = jsonOf({"perplexity", model(), text});
+  EXPECT_EQ(object["tokens"], expected["tokens_scored"]); // the windows are the same
+  EXPECT_EQ(object["windows"], expected["windows"].size());
+  const double reference = expected["perplexity"];
+  EXPECT_NEAR(object["perplexity"].get<double>(), reference,
+              0.005 * reference);                            // the bar that the project set itself
+  for (size_t i = 0; i < expected["window_nll"].size(); ++i) // no window is off by more than 1 %
+    EXPECT_NEAR(object["window_nll"][i].get<double>(), expected["window_nll"][i].get<double>(),
+                0.01 * expected["window_nll"][i].get<double>());
+}
+
+TEST(BitnetPerplexity, BlankLinesSeparateDocuments) {
+  const std::string file = fileWith("two.txt", "And God said\n\n\nAnd it came to pass\n");
+  EXPECT_EQ(jsonOf({"perplexity", model(), file})["documents"], 2);
+  EXPECT_EQ(jsonOf({"perplexity", model(), file, "--one-document"})["documents"], 1);
+  EXPECT_EQ(jsonOf({"perplexity", model(), file, "--one-document", "--window", "4"})["windows"], 5);
+}
+
+TEST(BitnetBench, JsonHoldsEveryRunOfEveryConfiguration) {
+  const Json object =
+      jsonOf({"bench", model(), "-p", "8", "-n", "4", "-d", "0,16", "-t", "1,2", "-r", "3", "--limits"});
+  ASSERT_EQ(object["results"].size(), 8u);
+  EXPECT_EQ(object["results"][2]["test"], "pp8 @ d16");
+  for (const Json &result : object["results"]) {
+    const Json &speed = result["tokens_per_second"];
+    EXPECT_EQ(speed["runs"].size(), 3u);
+    EXPECT_LE(speed["min"], speed["median"]);
+    EXPECT_LE(speed["median"], speed["max"]);
+    EXPECT_EQ(result.contains("share_of_read_bandwidth"), result["n_gen"] > 0);
+  }
+  ASSERT_EQ(object["read_bandwidth"].size(), 2u);
+  EXPECT_GT(object["read_bandwidth"][0]["bytes_per_second"]["median"], 1e9);
+}
+
+TEST(BitnetInspect, ShowsTheModelAndItsSections) {
+  const Json object = jsonOf({"inspect", model()});
+  EXPECT_TRUE(object.contains("model") && object.contains("sections")) << object.dump();
+  const Ran ran = runBitnet({"inspect", model()});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(ran.out.find("\nsections:\n"), std::string::npos) << ran.out;
+}
+
+TEST(BitnetInspect, VerifyFindsADamagedByte) {
+  EXPECT_EQ(runBitnet({"inspect", model(), "--verify"}).code, 0);
+  std::string bytes = contents(model());
+  bytes[bytes.size() / 2] ^= 1;
+  const Ran ran = runBitnet({"inspect", fileWith("damaged.bnx", bytes), "--verify"});
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_EQ(ran.out, "");
+  EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
+}
+
+} // namespace
