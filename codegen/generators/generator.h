@@ -35,6 +35,8 @@ public:
 
   /// Input buffer by its name in the signature. f16 is UInt(16); f32, i32, i8, u8 are themselves.
   Halide::ImageParam &operator[](const std::string &name) { return inputs.at(name); }
+  /// A constant input read as elements of another type: its bytes, dense, with these extents.
+  Halide::ImageParam dense_as(const std::string &name, Halide::Type type, const std::vector<int> &extents);
   Halide::Param<int32_t> rows{"rows"}, begin{"begin"}, end{"end"};
 
   /// Puts the ABI's promises on the Funcs, which are the op's outputs in signature order.

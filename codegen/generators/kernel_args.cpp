@@ -57,6 +57,19 @@ KernelArgs::KernelArgs(const KernelSpec &spec) : signature(format::signature(spe
   }
 }
 
+Halide::ImageParam KernelArgs::dense_as(const std::string &name, Halide::Type type,
+                                        const std::vector<int> &extents) {
+  Halide::ImageParam &buffer = inputs.at(name);
+  buffer = Halide::ImageParam(type, int(extents.size()), name);
+  buffer.set_host_alignment(64);
+  int stride = 1;
+  for (size_t d = 0; d < extents.size(); ++d) {
+    buffer.dim(int(d)).set_bounds(0, extents[d]).set_stride(stride);
+    stride *= extents[d];
+  }
+  return buffer;
+}
+
 Generated KernelArgs::finish(const std::vector<Halide::Func> &outputs) {
   Generated result{Halide::Pipeline(outputs), {}};
   auto next_output = outputs.begin();

@@ -5,20 +5,20 @@
 
 namespace bitnet::codegen {
 
-int twin_add(const format::OpDims &dims, void *const *args);
-int twin_attention(const format::OpDims &dims, void *const *args);
-int twin_embed(const format::OpDims &dims, void *const *args);
-int twin_gate(const format::OpDims &dims, void *const *args);
-int twin_gate_norm_quant(const format::OpDims &dims, void *const *args);
-int twin_gate_quant(const format::OpDims &dims, void *const *args);
-int twin_gather_rows(const format::OpDims &dims, void *const *args);
-int twin_kv_append(const format::OpDims &dims, void *const *args);
-int twin_linear_f16(const format::OpDims &dims, void *const *args);
-int twin_linear_s8(const format::OpDims &dims, void *const *args);
-int twin_linear_t2(const format::OpDims &dims, void *const *args);
-int twin_norm_quant(const format::OpDims &dims, void *const *args);
-int twin_quantize(const format::OpDims &dims, void *const *args);
-int twin_rms_norm(const format::OpDims &dims, void *const *args);
-int twin_rope(const format::OpDims &dims, void *const *args);
+int add_twin(const format::OpDims &dims, void *const *args);
+int attention_twin(const format::OpDims &dims, void *const *args);
+int embed_twin(const format::OpDims &dims, void *const *args);
+int gate_twin(const format::OpDims &dims, void *const *args);
+int gate_norm_quant_twin(const format::OpDims &dims, void *const *args);
+int gate_quant_twin(const format::OpDims &dims, void *const *args);
+int gather_rows_twin(const format::OpDims &dims, void *const *args);
+int kv_append_twin(const format::OpDims &dims, void *const *args);
+int linear_f16_twin(const format::OpDims &dims, void *const *args);
+int linear_s8_twin(const format::OpDims &dims, void *const *args);
+int linear_t2_twin(const format::OpDims &dims, void *const *args);
+int norm_quant_twin(const format::OpDims &dims, void *const *args);
+int quantize_twin(const format::OpDims &dims, void *const *args);
+int rms_norm_twin(const format::OpDims &dims, void *const *args);
+int rope_twin(const format::OpDims &dims, void *const *args);
 
 } // namespace bitnet::codegen

@@ -1,0 +1,66 @@
+// Scalar twins of the linear ops: each output by itself, from the bytes that layouts.h addresses.
+#include "codegen/reference/op_twins.h"
+#include "codegen/reference/scalar_math.h"
+#include "codegen/reference/twin_args.h"
+#include "runtime/format/layouts.h"
+
+namespace bitnet::codegen {
+
+using format::Op;
+using format::OpDims;
+
+namespace {
+
+/// Calls body(n, r) for every output row n of the call's work units and every row r of the step.
+template <class Body> void for_outputs(const OpDims &d, const TwinArgs &a, Body body) {
+  const int32_t rows_per_unit = format::stripes_per_unit(d.n) * format::kRowTile;
+  for (int32_t r = 0; r < a.rows(); ++r)
+    for (int32_t n = a.begin() * rows_per_unit; n < a.end() * rows_per_unit; ++n)
+      body(n, r);
+}
+
+} // namespace
+
+int linear_t2_twin(const OpDims &d, void *const *args) {
+  const TwinArgs a(Op::linear_t2, d, args);
+  enum { q, s, sum, w, row_scale, residual };
+  const int32_t y = d.add ? residual + 1 : residual;
+  for_outputs(d, a, [&](int32_t n, int32_t r) {
+    int32_t dot = 0; // |dot| <= 2 * 127 * k
+    for (int32_t k = 0; k < d.k; ++k) {
+      const int32_t code = a.data<uint8_t>(w)[format::t2_byte(d.k, n, k)] >> format::t2_shift(k) & 3;
+      dot += code * a.row<int8_t>(q, r)[k];
+    }
+    const float scale = a.data<float>(row_scale)[n] / a.data<float>(s)[r];
+    const float product = float(dot - a.data<int32_t>(sum)[r]) * scale;
+    a.row<float>(y, r)[n] = d.add ? a.row<float>(residual, r)[n] + product : product;
+  });
+  return 0;
+}
+
+int linear_s8_twin(const OpDims &d, void *const *args) {
+  const TwinArgs a(Op::linear_s8, d, args);
+  enum { q, s, sum, w, row_scale, y };
+  for_outputs(d, a, [&](int32_t n, int32_t r) {
+    int32_t dot = 0; // |dot| <= 255 * 127 * k
+    for (int32_t k = 0; k < d.k; ++k)
+      dot += int32_t(a.data<uint8_t>(w)[format::s8_byte(d.k, n, k)]) * a.row<int8_t>(q, r)[k];
+    const float scale = a.data<float>(row_scale)[n] / a.data<float>(s)[r];
+    a.row<float>(y, r)[n] = float(dot - 128 * a.data<int32_t>(sum)[r]) * scale;
+  });
+  return 0;
+}
+
+int linear_f16_twin(const OpDims &d, void *const *args) {
+  const TwinArgs a(Op::linear_f16, d, args);
+  enum { x, w, y };
+  for_outputs(d, a, [&](int32_t n, int32_t r) {
+    float dot = 0;
+    for (int32_t k = 0; k < d.k; ++k)
+      dot = dot + f16_to_f32(a.data<uint16_t>(w)[format::f16_index(d.k, n, k)]) * a.row<float>(x, r)[k];
+    a.row<float>(y, r)[n] = dot;
+  });
+  return 0;
+}
+
+} // namespace bitnet::codegen
