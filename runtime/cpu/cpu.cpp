@@ -73,11 +73,11 @@ uint64_t features() {
   return bits;
 }
 
-format::CpuVariant best_variant() {
+format::CpuVariant best_variant(uint64_t features) {
   auto best = format::CpuVariant::portable;
   for (uint8_t i = 0; i < uint8_t(format::CpuVariant::count); ++i) {
     const auto &info = format::cpu_variant(format::CpuVariant(i));
-    if ((info.features & ~features()) == 0 && info.rank > format::cpu_variant(best).rank)
+    if ((info.features & ~features) == 0 && info.rank > format::cpu_variant(best).rank)
       best = format::CpuVariant(i);
   }
   return best;

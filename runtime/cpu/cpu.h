@@ -1,5 +1,5 @@
-// What this CPU can run: CPUID and what the operating system saves of it (XCR0), and how many of it there are.
-// Knows nothing of bundles.
+// What this CPU can run: CPUID and what the operating system saves of it (XCR0), and how many of it there
+// are. Knows nothing of bundles.
 #pragma once
 #include "runtime/format/cpu_variants.h"
 #include <stdint.h>
@@ -8,8 +8,8 @@ namespace bitnet::cpu {
 
 /// Bits of format::CpuFeature that code may use here. Asked once.
 uint64_t features();
-/// The variant of highest rank whose features are all here.
-format::CpuVariant best_variant();
+/// The variant of highest rank whose features are all among `features`.
+format::CpuVariant best_variant(uint64_t features);
 /// CPUs that the scheduler lets this process use; at least 1.
 int available_cpus();
 

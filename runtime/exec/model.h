@@ -35,6 +35,7 @@ public:
 
 private:
   Model() = default;
+  Status load(const std::string &forced_cpu);
   std::string path_;
   Mapping file_;
   Bundle bundle_; // points into file_

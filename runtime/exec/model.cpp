@@ -1,0 +1,84 @@
+// Opening a bundle: map, validate, choose and load the kernels, read the tokenizer.
+#include "runtime/exec/model.h"
+#include "runtime/bundle/select_image.h"
+#include "runtime/cpu/cpu.h"
+#include "runtime/exec/describe.h"
+#include <cstdlib>
+
+namespace bitnet::runtime {
+namespace {
+
+/// Weight bytes that a call over one row reads. Tables are read one row at a time, all else as a whole.
+uint64_t bytes_for_one_row(const Call &call) {
+  const format::Signature signature = format::signature(call.op, call.dims);
+  uint64_t bytes = 0;
+  for (int i = 0; i < signature.n_args; ++i) {
+    const format::Arg &arg = signature.args[i];
+    if (arg.space != Space::weights)
+      continue;
+    uint64_t size = format::elem_bytes(arg.elem);
+    for (int d = 0; d < arg.rank; ++d)
+      size *= uint64_t(arg.extent[d]);
+    if (call.op == Op::embed)
+      size /= uint64_t(call.dims.n);
+    if (call.op == Op::rope)
+      size /= uint64_t(call.dims.context);
+    bytes += size;
+  }
+  return bytes;
+}
+
+} // namespace
+
+Result<std::unique_ptr<const Model>> Model::open(const std::string &path, const std::string &forced_cpu) {
+  std::unique_ptr<Model> model(new Model());
+  model->path_ = path;
+  auto file = map_file(path.c_str());
+  if (!file.ok())
+    return std::move(file).status();
+  model->file_ = std::move(*file);
+  if (Status status = model->load(forced_cpu); !status.ok())
+    return std::move(status).in(path);
+  return std::unique_ptr<const Model>(std::move(model));
+}
+
+Status Model::load(const std::string &forced_cpu) {
+  auto bundle = validate_bundle({file_.data(), file_.size()});
+  if (!bundle.ok())
+    return std::move(bundle).status();
+  bundle_ = std::move(*bundle);
+
+  const char *environment = std::getenv("BITNET_CPU");
+  auto selected = select_image(bundle_, cpu::features(),
+                               forced_cpu.empty() && environment ? std::string(environment) : forced_cpu);
+  if (!selected.ok())
+    return std::move(selected).status();
+  image_index_ = *selected;
+  const Image &image = bundle_.images[image_index_];
+  auto loaded = load_image(image);
+  if (!loaded.ok())
+    return std::move(loaded).status();
+  image_ = std::move(*loaded);
+  for (uint64_t entry : image.entries)
+    kernels_.push_back(image_.function(entry));
+
+  if (const Bytes section = bundle_.section(SectionKind::tokenizer); section.size > 0) {
+    auto tokenizer = Tokenizer::load(section.data, section.size);
+    if (!tokenizer.ok())
+      return std::move(tokenizer).status();
+    tokenizer_ = std::move(*tokenizer);
+  }
+  const Bytes chat = bundle_.section(SectionKind::chat_template);
+  chat_template_.assign(reinterpret_cast<const char *>(chat.data), chat.size);
+  for (const Call &call : bundle_.plan.calls)
+    bytes_per_token_ += bytes_for_one_row(call);
+  description_ = describe(*this);
+  return {};
+}
+
+uint64_t Model::kv_bytes_per_token() const {
+  const ModelInfo &m = bundle_.model;
+  return uint64_t(2 * sizeof(uint16_t)) * uint64_t(m.layers) * uint64_t(m.kv_heads) * uint64_t(m.head_dim);
+}
+
+} // namespace bitnet::runtime

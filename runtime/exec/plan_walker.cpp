@@ -1,0 +1,193 @@
+// See plan_walker.h.
+#include "runtime/exec/plan_walker.h"
+#include <algorithm>
+#include <atomic>
+#include <limits>
+
+namespace bitnet::runtime {
+
+using format::Arg;
+using format::Dim;
+using format::Elem;
+using format::Input;
+
+namespace {
+
+/// Type of a buffer in Halide's coding; f16 travels as u16.
+void set_type(format::Buffer &buffer, Elem e) {
+  constexpr uint8_t kInt = 0, kUint = 1, kFloat = 2;
+  buffer.type_code = e == Elem::f32 ? kFloat : e == Elem::i8 || e == Elem::i32 ? kInt : kUint;
+  buffer.type_bits = uint8_t(format::elem_bytes(e) * 8);
+  buffer.type_lanes = 1;
+}
+
+/// About how long one thread takes, in ns, from measured rates of this project's kernels (spec: multiply-adds
+/// per ns, in cache). Only decides how many threads a call is worth, never a result.
+double cost_ns(Op op, const OpDims &d, int32_t rows, int32_t last_position) {
+  const double r = rows;
+  switch (op) {
+  case Op::linear_t2:
+    return r * d.n * d.k / 60.0;
+  case Op::linear_s8:
+    return r * d.n * d.k / 30.0;
+  case Op::linear_f16:
+    return r * d.n * d.k / 8.0;
+  case Op::attention:
+    return r * d.heads * d.head_dim * (last_position + 1.0) / 6.0;
+  case Op::rope:
+    return r * d.heads * d.head_dim / 4.0;
+  case Op::kv_append:
+    return r * d.kv_heads * d.head_dim / 2.0;
+  default:
+    return r * d.k / 2.0;
+  }
+}
+constexpr double kWorthAThread = 1500; // ns; a section costs 0.2 to 1 µs to hand out
+
+} // namespace
+
+PlanWalker::PlanWalker(const Model &model, uint8_t *arena, const StepInputs &inputs, const KvCache &cache,
+                       int32_t sequences)
+    : model_(model), calls_(model.bundle().plan.calls.size()) {
+  for (size_t c = 0; c < calls_.size(); ++c) {
+    const Call &from = model.bundle().plan.calls[c];
+    const format::Signature signature = format::signature(from.op, from.dims);
+    BoundCall &call = calls_[c];
+    call.op = from.op;
+    call.dims = from.dims;
+    call.over_logit_rows = from.over_logit_rows;
+    call.n_args = signature.n_args;
+    call.units = signature.units;
+    call.units_per_row = signature.units_per_row;
+    for (int i = 0; i < call.n_args; ++i)
+      bind(call, i, signature.args[i], from.args[size_t(i)], arena, inputs, cache, sequences);
+    for (const runtime::Choice &choice : from.choices)
+      call.choices.push_back({choice.max_rows ? choice.max_rows : std::numeric_limits<int32_t>::max(),
+                              model.kernel(choice.kernel)});
+  }
+}
+
+void PlanWalker::bind(BoundCall &call, int index, const Arg &arg, const Slice &slice, uint8_t *arena,
+                      const StepInputs &inputs, const KvCache &cache, int32_t sequences) {
+  format::Buffer &buffer = call.buffers[index];
+  set_type(buffer, arg.elem);
+  buffer.dimensions = arg.rank;
+  buffer.dim = call.shape[index];
+
+  int64_t stride = 1; // in elements
+  for (int i = 0; i < arg.rank; ++i) {
+    Dim &dim = call.shape[index][i];
+    const bool is_rows = arg.extent[i] == format::kRows || arg.extent[i] == format::kSrcRows;
+    if (is_rows && slice.row_stride != 0)
+      stride = int64_t(slice.row_stride / format::elem_bytes(arg.elem));
+    dim.stride = int32_t(stride); // the validator and the cache bound it by INT32_MAX
+    switch (arg.extent[i]) {
+    case format::kRows:
+      call.row_dims[call.n_row_dims++] = &dim;
+      break;
+    case format::kSrcRows:
+      call.source_rows = &dim;
+      break;
+    case format::kKvBlocks:
+      dim.extent = cache.blocks();
+      break;
+    case format::kSeqs:
+      dim.extent = sequences;
+      break;
+    case format::kSeqBlocks:
+      dim.extent = cache.blocks_per_sequence();
+      break;
+    default:
+      dim.extent = arg.extent[i];
+    }
+    stride *= dim.extent; // rows are last: what follows them has no stride
+  }
+
+  // Kernels take all buffers by pointers to non-const; inputs and weights are never outputs (signature()).
+  const auto host = [&buffer](const void *p) { buffer.host = static_cast<uint8_t *>(const_cast<void *>(p)); };
+  switch (arg.space) {
+  case Space::arena:
+    return host(arena + slice.offset);
+  case Space::weights:
+    return host(model_.bundle().section(SectionKind::weights).data + slice.offset);
+  case Space::k_cache:
+    return host(cache.k(int32_t(slice.offset)));
+  case Space::v_cache:
+    return host(cache.v(int32_t(slice.offset)));
+  case Space::input:
+    switch (Input(slice.offset)) {
+    case Input::tokens:
+      return host(inputs.tokens.data());
+    case Input::positions:
+      return host(inputs.positions.data());
+    case Input::sequences:
+      return host(inputs.sequences.data());
+    case Input::slots:
+      return host(inputs.slots.data());
+    case Input::block_table:
+      return host(cache.block_table());
+    case Input::logit_rows:
+      return host(inputs.logit_rows.data());
+    case Input::count:
+      break;
+    }
+    break;
+  case Space::count:
+    break;
+  }
+}
+
+/// One call, cut into parts of consecutive units.
+struct PlanWalker::Section {
+  BoundCall *call;
+  format::KernelFn function;
+  int32_t rows, units, parts;
+  std::atomic<int> result{0};
+};
+
+void PlanWalker::run_part(void *context, int part) {
+  Section &s = *static_cast<Section *>(context);
+  int32_t rows = s.rows;
+  auto begin = int32_t(int64_t(s.units) * part / s.parts);
+  auto end = int32_t(int64_t(s.units) * (part + 1) / s.parts);
+  void *args[format::kMaxArgs + 3];
+  int n = 0;
+  for (; n < s.call->n_args; ++n)
+    args[n] = &s.call->buffers[n];
+  args[n++] = &rows;
+  args[n++] = &begin;
+  args[n++] = &end;
+  if (const int result = s.function(args))
+    s.result.store(result, std::memory_order_relaxed);
+}
+
+Status PlanWalker::run_call(BoundCall &call, int32_t rows, int32_t last_position, ThreadPool &pool) {
+  for (int i = 0; i < call.n_row_dims; ++i)
+    call.row_dims[i]->extent = rows;
+  const Choice *choice = call.choices.data();
+  while (choice->max_rows < rows)
+    ++choice;
+  Section section{&call, choice->function, rows, call.units + call.units_per_row * rows, 1};
+  const double worth = cost_ns(call.op, call.dims, rows, last_position) / kWorthAThread;
+  section.parts =
+      std::max(1, std::min({pool.threads(), section.units, worth < 1e6 ? int(worth) + 1 : 1000000}));
+  pool.run(section.parts, run_part, &section);
+  if (const int result = section.result.load(std::memory_order_relaxed))
+    return internal_error(std::string("kernel ") + format::op_name(call.op) + " returned " +
+                          std::to_string(result));
+  return {};
+}
+
+Status PlanWalker::run(int32_t rows, int32_t logit_rows, int32_t last_position, ThreadPool &pool) {
+  for (BoundCall &call : calls_) {
+    const int32_t call_rows = call.over_logit_rows ? logit_rows : rows;
+    if (call_rows == 0)
+      continue;
+    if (call.source_rows)
+      call.source_rows->extent = rows;
+    BITNET_RETURN_IF_ERROR(run_call(call, call_rows, last_position, pool));
+  }
+  return {};
+}
+
+} // namespace bitnet::runtime

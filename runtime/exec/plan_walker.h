@@ -1,0 +1,55 @@
+// Runs a plan: for each call the argument buffers, the kernel for the step's row count, and the split of its
+// work units over threads. All buffers are built once; a step only sets row extents. Knows nothing of
+// sequences or tokens: the session fills the inputs.
+#pragma once
+#include "runtime/exec/kv_cache.h"
+#include "runtime/exec/model.h"
+#include "runtime/exec/thread_pool.h"
+
+namespace bitnet::runtime {
+
+/// What a step hands to the plan (kernel_ops.h Input); rows is the plan's max_rows. Filled by the session.
+struct StepInputs {
+  std::vector<int32_t> tokens, positions, sequences, slots, logit_rows;
+  explicit StepInputs(int32_t max_rows)
+      : tokens(size_t(max_rows)), positions(tokens), sequences(tokens), slots(tokens), logit_rows(tokens) {}
+};
+
+/// Belongs to one session; the model, arena, inputs and cache must outlive it and stay where they are.
+class PlanWalker {
+public:
+  PlanWalker(const Model &model, uint8_t *arena, const StepInputs &inputs, const KvCache &cache,
+             int32_t sequences);
+
+  /// Runs every call over rows inputs, logits over logit_rows of them. last_position: the highest position of
+  /// the step (bounds attention's work). Allocates nothing.
+  Status run(int32_t rows, int32_t logit_rows, int32_t last_position, ThreadPool &pool);
+
+private:
+  struct Choice {
+    int32_t max_rows; ///< INT32_MAX in the last one
+    format::KernelFn function;
+  };
+  struct BoundCall {
+    Op op;
+    OpDims dims;
+    bool over_logit_rows;
+    int32_t n_args, units, units_per_row;
+    format::Buffer buffers[format::kMaxArgs];
+    format::Dim shape[format::kMaxArgs][5];
+    format::Dim *row_dims[format::kMaxArgs]; ///< extents to set to the call's rows
+    int32_t n_row_dims;
+    format::Dim *source_rows; ///< extent to set to the step's rows (gather_rows), or nullptr
+    std::vector<Choice> choices;
+  };
+  struct Section;
+  static void run_part(void *section, int part);
+  void bind(BoundCall &call, int index, const format::Arg &arg, const Slice &slice, uint8_t *arena,
+            const StepInputs &inputs, const KvCache &cache, int32_t sequences);
+  Status run_call(BoundCall &call, int32_t rows, int32_t last_position, ThreadPool &pool);
+
+  const Model &model_;
+  std::vector<BoundCall> calls_; ///< never resized after construction: buffers point into it
+};
+
+} // namespace bitnet::runtime

@@ -1,0 +1,163 @@
+// See session.h.
+#include "runtime/exec/session.h"
+#include "runtime/cpu/cpu.h"
+#include <algorithm>
+#include <cstring>
+#include <system_error>
+
+namespace bitnet::runtime {
+namespace {
+
+constexpr int32_t kMaxThreads = 1024, kMaxSequences = 1 << 16;
+
+std::string expected(const char *what, int64_t low, int64_t high, int64_t got) {
+  return std::string(what) + ": expected [" + std::to_string(low) + ", " + std::to_string(high) + "], got " +
+         std::to_string(got);
+}
+
+} // namespace
+
+Result<std::unique_ptr<Session>> Session::create(const Model &model, const SessionOptions &asked) {
+  const Bundle &bundle = model.bundle();
+  SessionOptions options = asked;
+  const struct {
+    const char *name;
+    int32_t &value;
+    int32_t standard, high;
+  } ranges[] = {{"context", options.context, bundle.model.context, bundle.model.context},
+                {"threads", options.threads, std::min(cpu::available_cpus(), kMaxThreads), kMaxThreads},
+                {"sequences", options.sequences, 1, kMaxSequences}};
+  for (const auto &r : ranges) {
+    if (r.value == 0)
+      r.value = r.standard;
+    if (r.value < 1 || r.value > r.high)
+      return invalid_argument(std::string("session: ") + expected(r.name, 0, r.high, r.value));
+  }
+  auto arena = map_memory(bundle.plan.arena_bytes, "session arena");
+  if (!arena.ok())
+    return std::move(arena).status();
+  auto kept = map_memory(size_t(bundle.plan.max_rows) * size_t(bundle.model.vocab) * sizeof(float), "logits");
+  if (!kept.ok())
+    return std::move(kept).status();
+  auto cache = KvCache::create({bundle.model.layers, bundle.model.kv_heads, bundle.model.head_dim,
+                                options.sequences, options.context});
+  if (!cache.ok())
+    return std::move(cache).status();
+  try {
+    return std::unique_ptr<Session>(
+        new Session(model, options, std::move(*arena), std::move(*kept), std::move(*cache)));
+  } catch (const std::system_error &e) {
+    return Status(StatusCode::out_of_memory, "session: cannot start " + std::to_string(options.threads) +
+                                                 " threads: " + e.code().message() + "; ask for fewer");
+  }
+}
+
+Session::Session(const Model &model, const SessionOptions &options, Mapping arena, Mapping kept_logits,
+                 KvCache cache)
+    : model_(model), context_(options.context), sequences_(options.sequences), arena_(std::move(arena)),
+      kept_logits_(std::move(kept_logits)), cache_(std::move(cache)), inputs_(model.bundle().plan.max_rows),
+      walker_(model, arena_.data(), inputs_, cache_, options.sequences), pool_(options.threads),
+      logits_(size_t(model.bundle().plan.max_rows)), lengths_(size_t(options.sequences)) {}
+
+int32_t Session::length(int32_t sequence) const {
+  return sequence >= 0 && sequence < sequences_ ? cache_.length(sequence) : 0;
+}
+
+Status Session::truncate(int32_t sequence, int32_t length) {
+  if (sequence < 0 || sequence >= sequences_)
+    return invalid_argument(expected("truncate: sequence", 0, sequences_ - 1, sequence));
+  if (length < 0 || length > cache_.length(sequence))
+    return invalid_argument(expected("truncate: length", 0, cache_.length(sequence), length));
+  cache_.truncate(sequence, length);
+  return {};
+}
+
+/// Everything that can be wrong with rows, before anything changes.
+Status Session::check(const bitnet_row *rows, size_t n_rows) {
+  const ModelInfo &m = model_.bundle().model;
+  const size_t max_wanted = logits_.size();
+  for (int32_t s = 0; s < sequences_; ++s)
+    lengths_[size_t(s)] = cache_.length(s);
+  size_t wanted = 0;
+  for (size_t i = 0; i < n_rows; ++i) {
+    const bitnet_row &row = rows[i];
+    const auto at = [&] { return "step: row " + std::to_string(i); };
+    if (row.token < 0 || row.token >= m.vocab)
+      return invalid_argument(expected("token", 0, m.vocab - 1, row.token)).in(at());
+    if (row.sequence < 0 || row.sequence >= sequences_)
+      return invalid_argument(expected("sequence", 0, sequences_ - 1, row.sequence)).in(at());
+    int32_t &length = lengths_[size_t(row.sequence)];
+    if (row.position != length)
+      return invalid_argument("position: expected the sequence's length " + std::to_string(length) +
+                              ", got " + std::to_string(row.position))
+          .in(at());
+    if (length >= context_)
+      return Status(StatusCode::context_full,
+                    "the context of " + std::to_string(context_) +
+                        " positions is full; truncate the sequence or use a larger context")
+          .in(at());
+    ++length;
+    wanted += row.want_logits != 0;
+  }
+  if (wanted > max_wanted)
+    return invalid_argument("step: rows with want_logits: expected at most " + std::to_string(max_wanted) +
+                            ", got " + std::to_string(wanted));
+  return {};
+}
+
+Status Session::step(const bitnet_row *rows, size_t n_rows) {
+  n_logits_ = 0;
+  BITNET_RETURN_IF_ERROR(check(rows, n_rows));
+  for (int32_t s = 0; s < sequences_; ++s)
+    lengths_[size_t(s)] = cache_.length(s);
+  DefaultFloatMode float_mode;
+  Status status = run(rows, n_rows);
+  if (!status.ok()) {
+    n_logits_ = 0;
+    for (int32_t s = 0; s < sequences_; ++s)
+      cache_.truncate(s, lengths_[size_t(s)]);
+  }
+  return status;
+}
+
+Status Session::run(const bitnet_row *rows, size_t n_rows) {
+  const auto max_rows = size_t(model_.bundle().plan.max_rows);
+  for (size_t at = 0; at < n_rows; at += max_rows) {
+    const size_t n = std::min(max_rows, n_rows - at);
+    BITNET_RETURN_IF_ERROR(run_chunk(rows + at, int32_t(n), at + n == n_rows));
+  }
+  return {};
+}
+
+Status Session::run_chunk(const bitnet_row *rows, int32_t n_rows, bool is_last) {
+  int32_t wanted = 0, last_position = 0;
+  for (int32_t r = 0; r < n_rows; ++r) {
+    const auto i = size_t(r);
+    inputs_.tokens[i] = rows[r].token;
+    inputs_.positions[i] = rows[r].position;
+    inputs_.sequences[i] = rows[r].sequence;
+    inputs_.slots[i] = cache_.append(rows[r].sequence);
+    last_position = std::max(last_position, rows[r].position);
+    if (rows[r].want_logits)
+      inputs_.logit_rows[size_t(wanted++)] = r;
+  }
+  BITNET_RETURN_IF_ERROR(walker_.run(n_rows, wanted, last_position, pool_));
+
+  // The last chunk's logits stay in the arena until the next step; earlier ones would be overwritten and are
+  // kept.
+  const Bundle &bundle = model_.bundle();
+  const auto vocab = size_t(bundle.model.vocab);
+  for (int32_t l = 0; l < wanted; ++l, ++n_logits_) {
+    const auto *row = reinterpret_cast<const float *>(arena_.data() + bundle.plan.logits.offset +
+                                                      size_t(l) * bundle.plan.logits.row_stride);
+    if (!is_last) {
+      float *kept = reinterpret_cast<float *>(kept_logits_.data()) + n_logits_ * vocab;
+      std::memcpy(kept, row, vocab * sizeof(float));
+      row = kept;
+    }
+    logits_[n_logits_] = row;
+  }
+  return {};
+}
+
+} // namespace bitnet::runtime

@@ -1,0 +1,59 @@
+// A running model: arena, key/value cache, threads, and how far each sequence has come. Everything is
+// allocated at creation; a step allocates nothing.
+#pragma once
+#include "runtime/exec/plan_walker.h"
+
+namespace bitnet::runtime {
+
+struct SessionOptions {
+  int32_t context = 0;   ///< 0 = the model's
+  int32_t threads = 0;   ///< 0 = one for each available CPU
+  int32_t sequences = 0; ///< 0 = 1
+};
+
+/// Used by one thread at a time; the model must outlive it. Does not move: the walker's buffers point into
+/// it.
+class Session {
+public:
+  static Result<std::unique_ptr<Session>> create(const Model &model, const SessionOptions &options);
+
+  /// bitnet_session_step. On an error no sequence has grown.
+  Status step(const bitnet_row *rows, size_t n_rows);
+  /// f32 [vocab] of the i-th row that wanted logits in the last step, or nullptr.
+  const float *logits(size_t i) const { return i < n_logits_ ? logits_[i] : nullptr; }
+
+  int32_t length(int32_t sequence) const;
+  Status truncate(int32_t sequence, int32_t length);
+
+  const Model &model() const { return model_; }
+  int32_t threads() const { return pool_.threads(); }
+  int32_t context() const { return context_; }
+  int32_t sequences() const { return sequences_; }
+
+private:
+  Session(const Model &model, const SessionOptions &options, Mapping arena, Mapping kept_logits,
+          KvCache cache);
+  Status check(const bitnet_row *rows, size_t n_rows);
+  Status run(const bitnet_row *rows, size_t n_rows);
+  Status run_chunk(const bitnet_row *rows, int32_t n_rows, bool is_last);
+
+  const Model &model_;
+  const int32_t context_, sequences_;
+  Mapping arena_;
+  Mapping kept_logits_; ///< f32 [max_rows, vocab]: logits of all but the last chunk of a long step
+  KvCache cache_;
+  StepInputs inputs_;
+  PlanWalker walker_;
+  ThreadPool pool_;
+  std::vector<const float *> logits_; ///< [max_rows], the first n_logits_ are of the last step
+  size_t n_logits_ = 0;
+  std::vector<int32_t> lengths_; ///< [sequences]: scratch of check(), lengths before the step of run()
+};
+
+} // namespace bitnet::runtime
+
+/// What the C interface hands out.
+struct bitnet_session {
+  std::unique_ptr<bitnet::runtime::Session> impl;
+  const bitnet_model *model;
+};
