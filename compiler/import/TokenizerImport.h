@@ -1,7 +1,8 @@
 // Turns the tokenizer of a checkpoint, whatever its file, into the one form that a bundle holds
-// (runtime/format/tokenizer.fbs). Every input is hostile: sizes, ids and references are checked, and an error names the
-// file and the entry. What a file leaves open is decided by the rules of the import specification and reported as a
-// Decision. Encoding text is not done here: that is runtime/tokenizer, which checks the result once more.
+// (runtime/format/tokenizer.fbs). Every input is hostile: sizes, ids and references are checked, and an error
+// names the file and the entry. What a file leaves open is decided by the rules of the import specification
+// and reported as a Decision. Encoding text is not done here: that is runtime/tokenizer, which checks the
+// result once more.
 #pragma once
 #include "compiler/import/Checkpoint.h"
 #include <cstdint>
@@ -12,7 +13,8 @@
 
 namespace bitnet::import {
 
-/// The keys tokenizer.ggml.* of a GGUF file as they stand there; the reader has checked their types, nothing else.
+/// The keys tokenizer.ggml.* of a GGUF file as they stand there; the reader has checked their types, nothing
+/// else.
 struct GgufVocabulary {
   std::string model;               ///< .model: "gpt2" (byte-level BPE) or "llama" (SentencePiece)
   std::string pre;                 ///< .pre; empty when absent
@@ -34,32 +36,40 @@ struct ImportedTokenizer {
   std::string chatTemplate;        ///< Jinja source found beside the tokenizer, or empty
 };
 
-/// What `--set` can say about a tokenizer: pre=NAME, bos=ID, eos=ID, add_bos=true|false. Other keys are ignored here.
+/// What `--set` can say about a tokenizer: pre=NAME, bos=ID, eos=ID, add_bos=true|false. Other keys are
+/// ignored here.
 using TokenizerSettings = std::vector<std::pair<std::string, std::string>>;
 
 /// `where` starts every error, e.g. "model.gguf".
-llvm::Expected<ImportedTokenizer> importGgufTokenizer(const GgufVocabulary &vocabulary, const std::string &where,
+llvm::Expected<ImportedTokenizer> importGgufTokenizer(const GgufVocabulary &vocabulary,
+                                                      const std::string &where,
                                                       const TokenizerSettings &settings);
 
-/// A Hugging Face folder: tokenizer.json, or tokenizer.model (SentencePiece or tiktoken ranks) with added_tokens.json;
-/// with tokenizer_config.json, generation_config.json, special_tokens_map.json and chat_template.jinja where present.
-/// `bytes` is empty when the folder holds no tokenizer.
-llvm::Expected<ImportedTokenizer> importTokenizerFolder(const std::string &folder, const TokenizerSettings &settings);
+/// A Hugging Face folder: tokenizer.json, or tokenizer.model (SentencePiece or tiktoken ranks) with
+/// added_tokens.json; with tokenizer_config.json, generation_config.json, special_tokens_map.json and
+/// chat_template.jinja where present. `bytes` is empty when the folder holds no tokenizer.
+llvm::Expected<ImportedTokenizer> importTokenizerFolder(const std::string &folder,
+                                                        const TokenizerSettings &settings);
 
-/// One file (`--tokenizer`): tokenizer.json, a tiktoken rank file or a SentencePiece model, told apart by its content.
-/// Files beside it are used as above. A folder is taken as above.
-llvm::Expected<ImportedTokenizer> importTokenizerFile(const std::string &path, const TokenizerSettings &settings);
+/// One file (`--tokenizer`): tokenizer.json, a tiktoken rank file or a SentencePiece model, told apart by its
+/// content. Files beside it are used as above. A folder is taken as above.
+llvm::Expected<ImportedTokenizer> importTokenizerFile(const std::string &path,
+                                                      const TokenizerSettings &settings);
 
-/// Side facts that may come from several small files; ids are unchecked.
+/// Side facts that may come from several small files; unchecked. A token is named by id or, where there is
+/// none, by text.
 struct SpecialIds {
   std::optional<int64_t> bos, eos, pad, unk;
+  std::string bosText, eosText, padText, unkText;
   std::vector<int64_t> stop;
   std::optional<bool> addBos, addEos;
 };
 
-/// The parsers behind the above, on bytes in memory (`where` starts every error); the fuzz targets enter here.
+/// The parsers behind the above, on bytes in memory (`where` starts every error); the fuzz targets enter
+/// here.
 llvm::Expected<ImportedTokenizer> importTokenizerJson(const std::string &json, const SpecialIds &ids,
-                                                      const std::string &where, const TokenizerSettings &settings);
+                                                      const std::string &where,
+                                                      const TokenizerSettings &settings);
 llvm::Expected<ImportedTokenizer> importTiktoken(const std::string &ranks, const SpecialIds &ids,
                                                  const std::string &where, const TokenizerSettings &settings);
 /// `added` holds content → id of added_tokens.json.
@@ -68,8 +78,9 @@ llvm::Expected<ImportedTokenizer> importSentencePiece(const std::string &model,
                                                       const SpecialIds &ids, const std::string &where,
                                                       const TokenizerSettings &settings);
 
-/// The template to put into the bundle. Microsoft's GGUF of 2B-4T carries a wrong one (`BITNETAssistant: `, EOS after the
-/// user's turn); it is replaced by the form of the model's Hugging Face repository and reported as a Decision.
+/// The template to put into the bundle. Microsoft's GGUF of 2B-4T carries a wrong one (`BITNETAssistant: `,
+/// EOS after the user's turn); it is replaced by the form of the model's Hugging Face repository and reported
+/// as a Decision.
 std::string correctChatTemplate(const std::string &source, std::vector<Decision> &decisions);
 
 } // namespace bitnet::import

@@ -1,0 +1,80 @@
+// Split patterns of the known pre-tokenizers, in one table, and their translation to PCRE2.
+#include "compiler/import/ImportError.h"
+#include "compiler/import/TokenizerParts.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+using namespace llvm;
+
+namespace bitnet::import {
+namespace {
+
+constexpr char kLlama3[] =
+    R"re((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)re";
+constexpr char kQwen2[] =
+    R"re((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)re";
+constexpr char kQwen35[] =
+    R"re((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)re";
+constexpr char kGpt2[] = R"re('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)re";
+
+struct Row {
+  const char *name;
+  PreTokenizer pre;
+};
+// What cannot be said as one pattern (falcon, default: several passes) is not here.
+constexpr Row kRows[] = {
+    {"llama-bpe", {kLlama3, true, false, true}}, {"llama3", {kLlama3, true, false, true}},
+    {"llama-v3", {kLlama3, true, false, true}},  {"falcon3", {kLlama3, true, false, true}},
+    {"falcon_e", {kLlama3, true, false, true}},  {"qwen2", {kQwen2, false, true, false}},
+    {"qwen35", {kQwen35, false, true, false}},   {"gpt-2", {kGpt2, false, false, false}},
+    {"olmo", {kGpt2, false, false, false}},
+};
+
+} // namespace
+
+const PreTokenizer *findPreTokenizer(const std::string &name) {
+  for (const Row &row : kRows)
+    if (name == row.name)
+      return &row.pre;
+  return nullptr;
+}
+
+std::string preTokenizerNames() {
+  std::string names;
+  for (const Row &row : kRows)
+    names += (names.empty() ? "" : ", ") + std::string(row.name);
+  return names;
+}
+
+Expected<std::string> toPcre2(const std::string &pattern, const std::string &where) {
+  std::string translated;
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    if (pattern[i] == '\\' && i + 1 < pattern.size()) {
+      ++i;
+      if (pattern[i] == 's')
+        translated += "\\p{wspace}";
+      else if (pattern[i] == 'S')
+        translated += "\\P{wspace}";
+      else
+        translated += {'\\', pattern[i]};
+    } else {
+      translated += pattern[i];
+    }
+  }
+  int code = 0;
+  PCRE2_SIZE offset = 0;
+  pcre2_code *compiled =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                    PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &offset, nullptr);
+  if (!compiled) {
+    PCRE2_UCHAR text[256] = {};
+    pcre2_get_error_message(code, text, sizeof text);
+    return failure(where + ": split pattern " + quoted(pattern) +
+                   ": expected a regular expression, got: " + reinterpret_cast<const char *>(text));
+  }
+  pcre2_code_free(compiled);
+  return translated;
+}
+
+} // namespace bitnet::import

@@ -1,0 +1,311 @@
+// See TokenizerParts.h.
+#include "compiler/import/TokenizerParts.h"
+#include "compiler/import/ImportError.h"
+#include "runtime/format/tokenizer_generated.h"
+#include <algorithm>
+#include <cstdlib>
+
+using namespace llvm;
+namespace fb = bitnet::format::fb;
+
+namespace bitnet::import {
+namespace {
+
+/// Tokens that end a turn of a chat by their name; a model that has one as a special token means it so.
+constexpr const char *kEndOfTurn[] = {"<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<end_of_turn>", "<|end|>"};
+
+/// Index of the printable character that stands for a byte in GPT-2's alphabet, inverted: code point → byte.
+struct Alphabet {
+  int16_t byteOf[512];
+  Alphabet() {
+    std::fill(std::begin(byteOf), std::end(byteOf), int16_t(-1));
+    int next = 256; // bytes that do not print are written as U+0100, U+0101, ...
+    for (int byte = 0; byte < 256; ++byte) {
+      const bool prints = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+      byteOf[prints ? byte : next++] = static_cast<int16_t>(byte);
+    }
+  }
+};
+
+Expected<std::optional<int64_t>> settingId(const TokenizerSettings &settings, const char *key) {
+  const std::string *text = findSetting(settings, key);
+  if (!text)
+    return std::nullopt;
+  char *end = nullptr;
+  const long long id = std::strtoll(text->c_str(), &end, 10);
+  if (text->empty() || *end || id < -1 || id >= kMaxTokens)
+    return failure(std::string("--set ") + key + "=" + *text + ": expected a token id, or -1 for none");
+  return std::optional<int64_t>(id);
+}
+
+Expected<std::optional<bool>> settingBool(const TokenizerSettings &settings, const char *key) {
+  const std::string *text = findSetting(settings, key);
+  if (!text)
+    return std::nullopt;
+  if (*text != "true" && *text != "false")
+    return failure(std::string("--set ") + key + "=" + *text + ": expected true or false");
+  return std::optional<bool>(*text == "true");
+}
+
+class Finisher {
+public:
+  Finisher(TokenizerParts parts, const std::string &where, const TokenizerSettings &settings)
+      : parts_(std::move(parts)), where_(where), settings_(settings) {}
+
+  Expected<ImportedTokenizer> run() {
+    if (Error error = checkAdded())
+      return error;
+    if (Error error = resolveIds())
+      return error;
+    if (Error error = decideStops())
+      return error;
+    ImportedTokenizer out;
+    out.bytes = serialize();
+    out.decisions = std::move(parts_.decisions);
+    out.size = static_cast<int32_t>(size_);
+    return out;
+  }
+
+private:
+  Error outOfRange(const std::string &what, int64_t id) const {
+    return failure(where_ + ": " + what + ": expected an id from 0 to " + std::to_string(size_ - 1) +
+                   ", got " + std::to_string(id));
+  }
+
+  Error checkAdded() {
+    size_ = std::max<int64_t>(parts_.spmPieces, parts_.vocab.size());
+    for (const TokenizerParts::Added &token : parts_.added) {
+      if (token.id < 0 || token.id >= kMaxTokens)
+        return failure(where_ + ": added token " + quoted(token.content) + ": expected an id from 0 to " +
+                       std::to_string(kMaxTokens - 1) + ", got " + std::to_string(token.id));
+      if (token.content.empty())
+        return failure(where_ + ": added token " + std::to_string(token.id) + ": expected a text, got none");
+      size_ = std::max(size_, token.id + 1);
+    }
+    if (size_ == 0 || size_ > kMaxTokens)
+      return failure(where_ + ": expected 1 to " + std::to_string(kMaxTokens) + " tokens, got " +
+                     std::to_string(size_));
+    for (const TokenizerParts::Added &token : parts_.added) {
+      if (!byId_.emplace(token.id, &token).second)
+        return failure(where_ + ": added token " + quoted(token.content) + ": id " +
+                       std::to_string(token.id) + " is taken by " + quoted(byId_[token.id]->content));
+      if (!byText_.emplace(token.content, token.id).second)
+        return failure(where_ + ": added token " + quoted(token.content) + " is there twice, as " +
+                       std::to_string(byText_[token.content]) + " and " + std::to_string(token.id));
+    }
+    return Error::success();
+  }
+
+  /// The id that a setting, a file's id or a file's text names, in this order; -1 = none.
+  Expected<int32_t> resolve(const char *what, const std::optional<int64_t> &id,
+                            const std::string &text) const {
+    Expected<std::optional<int64_t>> set = settingId(settings_, what);
+    if (!set)
+      return set.takeError();
+    std::optional<int64_t> value = *set ? *set : id;
+    if (!value && !text.empty()) {
+      const auto added = byText_.find(text);
+      if (added != byText_.end())
+        value = added->second;
+      else if (const auto token = std::find(parts_.vocab.begin(), parts_.vocab.end(), text);
+               token != parts_.vocab.end())
+        value = token - parts_.vocab.begin();
+      else
+        return failure(where_ + ": " + what + " token " + quoted(text) + " is not in the vocabulary; --set " +
+                       what + "=ID says which it is");
+    }
+    if (!value || *value == -1)
+      return -1;
+    if (*value < 0 || *value >= size_)
+      return outOfRange(what, *value);
+    return static_cast<int32_t>(*value);
+  }
+
+  Error resolveIds() {
+    const SpecialIds &ids = parts_.ids;
+    const struct {
+      const char *what;
+      const std::optional<int64_t> &id;
+      const std::string &text;
+      int32_t &to;
+    } all[] = {{"bos", ids.bos, ids.bosText, bos_},
+               {"eos", ids.eos, ids.eosText, eos_},
+               {"pad", ids.pad, ids.padText, pad_},
+               {"unk", ids.unk, ids.unkText, unk_}};
+    for (const auto &one : all) {
+      Expected<int32_t> id = resolve(one.what, one.id, one.text);
+      if (!id)
+        return id.takeError();
+      one.to = *id;
+    }
+    Expected<std::optional<bool>> addBos = settingBool(settings_, "add_bos");
+    if (!addBos)
+      return addBos.takeError();
+    addBos_ = *addBos ? **addBos : ids.addBos.value_or(false);
+    addEos_ = ids.addEos.value_or(false);
+    if (addBos_ && bos_ < 0)
+      return failure(where_ +
+                     ": expected a BOS token to put first, got none; --set bos=ID or --set add_bos=false");
+    if (addEos_ && eos_ < 0)
+      return failure(where_ + ": expected an EOS token to put last, got none; --set eos=ID");
+    return Error::success();
+  }
+
+  Error decideStops() {
+    for (const int64_t id : parts_.ids.stop) {
+      if (id < 0 || id >= size_)
+        return outOfRange("stop token", id);
+      addStop(static_cast<int32_t>(id));
+    }
+    if (eos_ >= 0)
+      addStop(eos_);
+    for (const char *name : kEndOfTurn) {
+      const auto token = byText_.find(name);
+      if (token != byText_.end() && byId_[token->second]->special &&
+          addStop(static_cast<int32_t>(token->second)))
+        parts_.decisions.push_back({"stop token", std::to_string(token->second),
+                                    std::string("the vocabulary has ") + name + ", which ends a turn",
+                                    "eos"});
+    }
+    return Error::success();
+  }
+
+  bool addStop(int32_t id) {
+    if (std::find(stops_.begin(), stops_.end(), id) != stops_.end())
+      return false;
+    stops_.push_back(id);
+    return true;
+  }
+
+  std::vector<uint8_t> serialize() const {
+    flatbuffers::FlatBufferBuilder builder(1 << 20);
+    std::vector<flatbuffers::Offset<fb::TokenBytes>> vocab;
+    vocab.reserve(parts_.vocab.size());
+    for (const std::string &token : parts_.vocab)
+      vocab.push_back(fb::CreateTokenBytes(
+          builder, builder.CreateVector(reinterpret_cast<const uint8_t *>(token.data()), token.size())));
+    std::vector<fb::Merge> merges;
+    merges.reserve(parts_.merges.size());
+    for (const TokenizerParts::Merge &merge : parts_.merges)
+      merges.emplace_back(merge.left, merge.right, merge.result);
+    std::vector<flatbuffers::Offset<fb::AddedToken>> added;
+    for (const auto &[id, token] : byId_)
+      added.push_back(fb::CreateAddedToken(
+          builder, static_cast<int32_t>(id), builder.CreateString(token->content), token->special,
+          token->lstrip, token->rstrip, token->singleWord, token->normalized));
+    const auto vocabAt = builder.CreateVector(vocab);
+    const auto mergesAt = builder.CreateVectorOfStructs(merges);
+    const auto addedAt = builder.CreateVector(added);
+    const auto patternAt = builder.CreateString(parts_.splitPattern);
+    const auto preAt = builder.CreateString(parts_.preName);
+    const auto stopsAt = builder.CreateVector(stops_);
+    const auto modelAt = builder.CreateVector(reinterpret_cast<const uint8_t *>(parts_.spmModel.data()),
+                                              parts_.spmModel.size());
+    fb::TokenizerBuilder out(builder);
+    out.add_kind(parts_.spmModel.empty() ? fb::TokenizerKind::byte_bpe : fb::TokenizerKind::sentencepiece);
+    out.add_vocab(vocabAt);
+    out.add_merges(mergesAt);
+    out.add_rank_is_id(parts_.rankIsId);
+    out.add_split_pattern(patternAt);
+    out.add_pre_name(preAt);
+    out.add_ignore_merges(parts_.ignoreMerges);
+    out.add_byte_fallback(parts_.byteFallback);
+    out.add_nfc(parts_.nfc);
+    out.add_add_bos(addBos_);
+    out.add_add_eos(addEos_);
+    out.add_bos(bos_);
+    out.add_eos(eos_);
+    out.add_pad(pad_);
+    out.add_unk(unk_);
+    out.add_stop_tokens(stopsAt);
+    out.add_added(addedAt);
+    out.add_spm_model(modelAt);
+    fb::FinishTokenizerBuffer(builder, out.Finish());
+    return {builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize()};
+  }
+
+  TokenizerParts parts_;
+  const std::string &where_;
+  const TokenizerSettings &settings_;
+  int64_t size_ = 0;
+  std::map<int64_t, const TokenizerParts::Added *> byId_;
+  std::map<std::string, int64_t> byText_;
+  int32_t bos_ = -1, eos_ = -1, pad_ = -1, unk_ = -1;
+  bool addBos_ = false, addEos_ = false;
+  std::vector<int32_t> stops_;
+};
+
+} // namespace
+
+Expected<ImportedTokenizer> finishTokenizer(TokenizerParts parts, const std::string &where,
+                                            const TokenizerSettings &settings) {
+  return Finisher(std::move(parts), where, settings).run();
+}
+
+const std::string *findSetting(const TokenizerSettings &settings, const std::string &key) {
+  const std::string *value = nullptr;
+  for (const auto &setting : settings) // the last one counts
+    if (setting.first == key)
+      value = &setting.second;
+  return value;
+}
+
+MergeResolver::MergeResolver(const std::vector<std::string> &texts, std::string where)
+    : where_(std::move(where)) {
+  for (size_t id = 0; id < texts.size(); ++id)
+    if (!texts[id].empty())
+      ids_.emplace(texts[id], static_cast<int32_t>(id)); // of equal texts the lowest id
+}
+
+int32_t MergeResolver::find(const std::string &text) const {
+  const auto found = ids_.find(text);
+  return found == ids_.end() ? -1 : found->second;
+}
+
+Error MergeResolver::add(const std::string &left, const std::string &right,
+                         std::vector<TokenizerParts::Merge> &merges) const {
+  const TokenizerParts::Merge merge{find(left), find(right), find(left + right)};
+  const std::string *absent = nullptr, joined = left + right;
+  if (left.empty() || merge.left < 0)
+    absent = &left;
+  else if (right.empty() || merge.right < 0)
+    absent = &right;
+  else if (merge.result < 0)
+    absent = &joined;
+  if (absent)
+    return failure(where_ + ": merge " + std::to_string(merges.size()) + ": token " + quoted(*absent) +
+                   " is not in the vocabulary");
+  merges.push_back(merge);
+  return Error::success();
+}
+
+Error MergeResolver::add(const std::string &line, std::vector<TokenizerParts::Merge> &merges) const {
+  const size_t space = line.find(' ', 1);
+  if (line.empty() || space == std::string::npos)
+    return failure(where_ + ": merge " + std::to_string(merges.size()) + ": expected 'left right', got " +
+                   quoted(line));
+  return add(line.substr(0, space), line.substr(space + 1), merges);
+}
+
+bool bytesOfAlphabet(const std::string &text, std::string &bytes) {
+  static const Alphabet alphabet;
+  bytes.clear();
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto first = static_cast<uint8_t>(text[i]);
+    unsigned codePoint = first;
+    if (first >= 0x80) { // the alphabet ends at U+0143: two bytes of UTF-8
+      if (first < 0xC2 || first > 0xC5 || i + 1 == text.size())
+        return false;
+      const auto second = static_cast<uint8_t>(text[++i]);
+      if ((second & 0xC0) != 0x80)
+        return false;
+      codePoint = (first & 0x1F) << 6 | (second & 0x3F);
+    }
+    if (alphabet.byteOf[codePoint] < 0)
+      return false;
+    bytes += static_cast<char>(alphabet.byteOf[codePoint]);
+  }
+  return true;
+}
+
+} // namespace bitnet::import
