@@ -1,0 +1,285 @@
+// A Hugging Face folder as a model: config.json, one or several SafeTensors files, tensors renamed to
+// canonical names. Pickle files are never opened.
+#include "compiler/import/HfConfig.h"
+#include "compiler/import/ImportError.h"
+#include "compiler/import/JsonText.h"
+#include "compiler/import/OpenContainers.h"
+#include "compiler/import/SafeTensors.h"
+#include <set>
+#include <sys/stat.h>
+
+using namespace llvm;
+
+namespace bitnet::import {
+namespace {
+
+bool exists(const std::string &path) {
+  struct stat info;
+  return ::stat(path.c_str(), &info) == 0;
+}
+
+/// "model.layers.3.self_attn.q_proj.weight" to "blk.3.attn_q.weight"; names that mean nothing here stay as
+/// they are.
+std::string canonicalName(StringRef name) {
+  static const std::pair<const char *, const char *> inLayer[] = {
+      {"self_attn.q_proj", "attn_q"},
+      {"self_attn.k_proj", "attn_k"},
+      {"self_attn.v_proj", "attn_v"},
+      {"self_attn.o_proj", "attn_output"},
+      {"mlp.gate_proj", "ffn_gate"},
+      {"mlp.up_proj", "ffn_up"},
+      {"mlp.down_proj", "ffn_down"},
+      {"input_layernorm", "attn_norm"},
+      {"post_attention_layernorm", "ffn_norm"},
+      {"self_attn.attn_sub_norm", "attn_sub_norm"},
+      {"self_attn.inner_attn_ln", "attn_sub_norm"},
+      {"mlp.ffn_sub_norm", "ffn_sub_norm"},
+      {"mlp.ffn_layernorm", "ffn_sub_norm"}};
+  if (name == "lm_head.weight")
+    return "output.weight";
+  if (name == "model.embed_tokens.weight")
+    return "token_embd.weight";
+  if (name == "model.norm.weight")
+    return "output_norm.weight";
+  StringRef rest = name;
+  if (!rest.consume_front("model.layers."))
+    return name.str();
+  auto [number, part] = rest.split('.');
+  unsigned layer = 0;
+  // "01" must not be another spelling of 1.
+  if (number.getAsInteger(10, layer) || Twine(layer).str() != number)
+    return name.str();
+  auto [module, leaf] = part.rsplit('.');
+  for (auto [theirs, ours] : inLayer)
+    if (module == theirs)
+      return ("blk." + number + "." + ours + "." + leaf).str();
+  return ("blk." + number + "." + part).str();
+}
+
+std::optional<FloatType> floatDtype(StringRef dtype) {
+  if (dtype == "F32")
+    return FloatType::f32;
+  if (dtype == "F16")
+    return FloatType::f16;
+  if (dtype == "BF16")
+    return FloatType::bf16;
+  return std::nullopt;
+}
+
+Encoding encodingOf(StringRef dtype) {
+  return dtype == "F32"    ? Encoding::f32
+         : dtype == "F16"  ? Encoding::f16
+         : dtype == "BF16" ? Encoding::bf16
+                           : Encoding::other;
+}
+
+class HfModel {
+public:
+  HfModel(const ModelSettings &settings, const ImportOptions &options)
+      : settings_(settings), options_(options) {}
+
+  Expected<CheckpointParts> run(const std::string &path) {
+    parts_.where = path;
+    folder_ = path;
+    std::string only;
+    if (StringRef(path).ends_with(".safetensors")) {
+      size_t slash = path.rfind('/');
+      folder_ = slash == std::string::npos ? "." : path.substr(0, slash);
+      only = slash == std::string::npos ? path : path.substr(slash + 1);
+    }
+    while (folder_.size() > 1 && folder_.back() == '/')
+      folder_.pop_back();
+    if (Error error = readConfig())
+      return error;
+    if (Error error = readShards(only))
+      return error;
+    for (auto &[name, tensor] : found_)
+      if (Error error = mapTensor(name, tensor))
+        return error;
+    decideHead();
+    describe();
+    if (options_.tokenizer.empty())
+      if (Error error = adoptTokenizer(importTokenizerFolder(folder_, settings_.tokenizer), folder_, parts_))
+        return error;
+    return std::move(parts_);
+  }
+
+private:
+  struct Found {
+    std::shared_ptr<ByteSource> file;
+    SafeTensor tensor;
+  };
+
+  Error readConfig() {
+    std::string path = folder_ + "/config.json";
+    Expected<std::string> text = readWhole(path, kMaxJsonBytes);
+    if (!text)
+      return text.takeError();
+    Expected<HfConfig> config = parseHfConfig(*text, path, options_.warn);
+    if (!config)
+      return config.takeError();
+    parts_.config = config->model;
+    parts_.config.name = folder_.substr(folder_.rfind('/') + 1);
+    parts_.ternarize = config->ternarize;
+    for (const Decision &decision : config->decisions)
+      if (decision.what != "activation" || !settings_.activation)
+        parts_.decisions.push_back(decision);
+    divides_ = settings_.scaleDivides.value_or(config->scaleDivides);
+    if (settings_.scaleDivides)
+      parts_.decisions.push_back({"scale", divides_ ? "divide" : "multiply", "set by the user",
+                                  std::string("--set scale=") + (divides_ ? "divide" : "multiply")});
+    tied_ = config->tiedHead;
+    return Error::success();
+  }
+
+  Error readShards(const std::string &only) {
+    std::string single = only.empty() ? "model.safetensors" : only;
+    std::string index = folder_ + "/model.safetensors.index.json";
+    if (!only.empty() || exists(folder_ + "/" + single))
+      return readShard(single, nullptr);
+    if (!exists(index))
+      return failure(
+          folder_ + ": expected model.safetensors or model.safetensors.index.json" +
+          (exists(folder_ + "/pytorch_model.bin")
+               ? ", got pytorch_model.bin, which can run code when it is read; convert it to safetensors"
+               : ", got neither"));
+    Expected<std::string> text = readWhole(index, kMaxJsonBytes);
+    if (!text)
+      return text.takeError();
+    Expected<std::map<std::string, std::string>> map = parseShardIndex(*text, index);
+    if (!map)
+      return map.takeError();
+    std::set<std::string> files;
+    for (auto &[tensor, file] : *map)
+      files.insert(file);
+    if (files.size() > 4096)
+      return failure(index + ": expected at most 4096 files, got " + Twine(files.size()));
+    for (const std::string &file : files)
+      if (Error error = readShard(file, &*map))
+        return error;
+    for (auto &[tensor, file] : *map)
+      if (!found_.count(tensor))
+        return failure(folder_ + "/" + file + ": tensor " + quoted(tensor) + ": expected it here, as " +
+                       index + " says, got no such tensor");
+    return Error::success();
+  }
+
+  /// With an index, only the tensors that it places in this file.
+  Error readShard(const std::string &name, const std::map<std::string, std::string> *index) {
+    Expected<std::string> path = plainFileIn(folder_, name);
+    if (!path)
+      return path.takeError();
+    Expected<std::shared_ptr<ByteSource>> source = openFile(*path);
+    if (!source)
+      return source.takeError();
+    Expected<SafeTensorsFile> file = SafeTensorsFile::read(*source);
+    if (!file)
+      return file.takeError();
+    for (auto &[tensorName, tensor] : file->tensors()) {
+      if (index) {
+        auto place = index->find(tensorName);
+        if (place == index->end() || place->second != name)
+          continue;
+      }
+      found_.emplace(tensorName, Found{*source, tensor});
+    }
+    return Error::success();
+  }
+
+  static std::string shapeText(const std::vector<uint64_t> &shape) {
+    std::string text = "[";
+    for (uint64_t dim : shape)
+      text += (text.size() > 1 ? ", " : "") + std::to_string(dim);
+    return text + "]";
+  }
+
+  Error mapTensor(const std::string &name, const Found &found) {
+    const SafeTensor &tensor = found.tensor;
+    if (StringRef(name).ends_with(".weight_scale") &&
+        found_.count(StringRef(name).drop_back(6).str())) // read with its weight
+      return Error::success();
+    if (StringRef(name).ends_with(".rotary_emb.inv_freq")) // follows from rope_theta; old files carry it
+      return Error::success();
+    StoredTensor stored;
+    stored.file = found.file;
+    stored.storedName = name;
+    stored.typeName = tensor.dtype;
+    stored.encoding = encodingOf(tensor.dtype);
+    stored.offset = tensor.offset;
+    stored.bytes = tensor.bytes;
+    stored.cols = tensor.shape.empty() ? 1 : int64_t(tensor.shape.back());
+    stored.rows = tensor.shape.size() > 2 ? -1 : tensor.shape.size() == 2 ? int64_t(tensor.shape[0]) : 1;
+    auto scale = found_.find(name + "_scale");
+    if (scale != found_.end()) {
+      const SafeTensor &values = scale->second.tensor;
+      std::optional<FloatType> type = floatDtype(values.dtype);
+      uint64_t count = type ? values.bytes / floatBytes(*type) : 0;
+      if (!type || count == 0)
+        return failure(scale->second.file->name() + ": tensor " + quoted(values.name) +
+                       ": expected F32, BF16 or F16 [1], got " + values.dtype + " " +
+                       shapeText(values.shape));
+      stored.scale = ScaleTensor{scale->second.file, values.offset, *type, int64_t(count), divides_};
+    }
+    std::string canonical = canonicalName(name);
+    if (tensor.dtype == "U8" && tensor.shape.size() == 2)
+      if (Error error = mapPacked(canonical, stored))
+        return error;
+    if (!parts_.tensors.emplace(canonical, std::move(stored)).second)
+      return failure(found.file->name() + ": tensor " + quoted(name) + ": expected one tensor for " +
+                     quoted(canonical) + ", got a second");
+    return Error::success();
+  }
+
+  /// U8 [ceil(out/4), in]: the number of rows is what the graph wants, since the file rounds it up.
+  Error mapPacked(const std::string &canonical, StoredTensor &stored) {
+    const ModelConfig &c = parts_.config;
+    StringRef part = StringRef(canonical).rsplit(".weight").first.rsplit('.').second;
+    int64_t rows = part == "attn_q"                         ? int64_t(c.heads) * c.headDim
+                   : part == "attn_k" || part == "attn_v"   ? int64_t(c.kvHeads) * c.headDim
+                   : part == "ffn_gate" || part == "ffn_up" ? c.ffnWidth
+                                                            : c.width;
+    if (!stored.scale)
+      return failure(stored.file->name() + ": tensor " + quoted(stored.storedName) +
+                     ": expected a tensor 'weight_scale' beside the packed weight, got none");
+    if (stored.rows != (rows + 3) / 4)
+      return Error::success(); // checkTensors reports the shape
+    stored.rows = rows;
+    stored.encoding = Encoding::hfPacked;
+    return Error::success();
+  }
+
+  void decideHead() {
+    auto head = parts_.tensors.find("output.weight");
+    if (tied_ == true && head != parts_.tensors.end()) {
+      parts_.tensors.erase(head);
+      if (options_.warn)
+        options_.warn(parts_.where + ": lm_head.weight is not used, since tie_word_embeddings is true");
+    } else if (tied_ == false && head == parts_.tensors.end()) {
+      parts_.decisions.push_back(
+          {"head", "tied", "tie_word_embeddings is false, but there is no lm_head.weight", ""});
+    }
+  }
+
+  void describe() {
+    auto first = parts_.tensors.find(layerTensor(0, kLinearNames[0]));
+    const char *encoding = first == parts_.tensors.end() ? "no layers" : encodingName(first->second.encoding);
+    parts_.source = "hugging face, " + std::to_string(found_.size()) + " tensors, " + encoding;
+  }
+
+  const ModelSettings &settings_;
+  const ImportOptions &options_;
+  CheckpointParts parts_;
+  std::string folder_;
+  std::map<std::string, Found> found_; // by stored name
+  std::optional<bool> tied_;
+  bool divides_ = true;
+};
+
+} // namespace
+
+Expected<CheckpointParts> partsOfHuggingFace(const std::string &path, const ModelSettings &settings,
+                                             const ImportOptions &options) {
+  return HfModel(settings, options).run(path);
+}
+
+} // namespace bitnet::import

@@ -1,0 +1,19 @@
+// config.json of a Hugging Face checkpoint: the decoder graph it stands for, or why it is not one of ours.
+#pragma once
+#include "compiler/import/Settings.h"
+
+namespace bitnet::import {
+
+struct HfConfig {
+  ModelConfig model; ///< without name, sub-norms and tiedHead, which the tensors and the folder decide
+  std::optional<bool> tiedHead; ///< tie_word_embeddings
+  bool scaleDivides = true;     ///< weight_scale holds 1/scale (linear_class bitlinear, the default)
+  Ternarize ternarize = Ternarize::fallback;
+  std::vector<Decision> decisions;
+};
+
+/// `text` is config.json, `where` its path.
+llvm::Expected<HfConfig> parseHfConfig(const std::string &text, const std::string &where,
+                                       const std::function<void(const std::string &)> &warn);
+
+} // namespace bitnet::import

@@ -1,0 +1,149 @@
+// What the one decoder graph needs of a checkpoint: sizes that the kernels can take, and each tensor by name
+// and shape. A tensor in a layer that the graph has no place for (a bias, a norm of q and k) would change the
+// numbers, so it is an error; one elsewhere is only worth a warning.
+#include "compiler/import/ImportError.h"
+#include "compiler/import/StoredCheckpoint.h"
+#include <cmath>
+#include <set>
+
+using namespace llvm;
+
+namespace bitnet::import {
+
+const char *const kLinearNames[7] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
+                                     "ffn_gate", "ffn_up", "ffn_down"};
+
+std::string layerTensor(int32_t layer, StringRef name) {
+  return ("blk." + Twine(layer) + "." + name + ".weight").str();
+}
+
+Error checkConfig(const ModelConfig &c, const std::string &where) {
+  struct Size {
+    const char *name;
+    int64_t value, multiple, most;
+  };
+  const Size sizes[] = {{"layers", c.layers, 1, 4096},
+                        {"width", c.width, 16, 1 << 20},
+                        {"ffn width", c.ffnWidth, 16, 1 << 22},
+                        {"attention heads", c.heads, 1, 4096},
+                        {"key/value heads", c.kvHeads, 1, 4096},
+                        {"head size", c.headDim, 4, 4096},
+                        {"vocabulary", c.vocab, 1, 1 << 22},
+                        {"context", c.context, 1, 1 << 26},
+                        {"attention width", int64_t(c.heads) * c.headDim, 16, 1 << 20},
+                        {"key/value width", int64_t(c.kvHeads) * c.headDim, 16, 1 << 20}};
+  for (const Size &size : sizes)
+    if (size.value < 1 || size.value > size.most || size.value % size.multiple != 0)
+      return failure(where + ": " + size.name + ": expected a " +
+                     (size.multiple > 1 ? "multiple of " + std::to_string(size.multiple) : "number") +
+                     " of 1 to " + Twine(size.most) + ", got " + Twine(size.value));
+  if (c.heads % c.kvHeads != 0)
+    return failure(where + ": expected key/value heads that divide the " + Twine(c.heads) +
+                   " attention heads, got " + Twine(c.kvHeads));
+  // Far below any real epsilon or base, and far above: NaN fails both comparisons.
+  if (!(c.normEps > 0 && c.normEps < 1))
+    return failure(where + ": norm epsilon: expected a number above 0 and below 1, got " +
+                   Twine(std::to_string(c.normEps)));
+  if (!(c.ropeTheta > 0 && c.ropeTheta <= 1e12f))
+    return failure(where + ": rope base: expected a number above 0 and at most 1e12, got " +
+                   Twine(std::to_string(c.ropeTheta)));
+  return Error::success();
+}
+
+namespace {
+
+std::string shape(int64_t rows, int64_t cols) {
+  return rows == 1 ? "[" + std::to_string(cols) + "]"
+                   : "[" + std::to_string(rows) + ", " + std::to_string(cols) + "]";
+}
+
+class TensorCheck {
+public:
+  explicit TensorCheck(const CheckpointParts &parts) : parts_(parts) {}
+  const std::set<std::string> &seen() const { return seen_; }
+
+  Error need(const std::string &name, int64_t rows, int64_t cols, bool ternary) {
+    auto found = parts_.tensors.find(name);
+    if (found == parts_.tensors.end())
+      return failure(parts_.where + ": tensor " + quoted(name) + ": expected " + shape(rows, cols) +
+                     ", got no such tensor");
+    const StoredTensor &tensor = found->second;
+    bool known = ternary ? tensor.encoding != Encoding::other : floatType(tensor.encoding).has_value();
+    if (tensor.rows != rows || tensor.cols != cols || !known)
+      return failure(tensor.file->name() + ": tensor " + quoted(tensor.storedName) + ": expected " +
+                     (ternary ? "ternary or float " : "f32, f16 or bf16 ") + shape(rows, cols) + ", got " +
+                     tensor.typeName + " " + shape(tensor.rows, tensor.cols));
+    if (ternary && tensor.scale && tensor.scale->count != 1 && tensor.scale->count != rows)
+      return failure(tensor.file->name() + ": scale of tensor " + quoted(tensor.storedName) +
+                     ": expected 1 or " + Twine(rows) + " values, got " + Twine(tensor.scale->count));
+    seen_.insert(name);
+    return Error::success();
+  }
+
+  Error needLayer(int32_t layer) {
+    const ModelConfig &c = parts_.config;
+    int64_t q = int64_t(c.heads) * c.headDim, kv = int64_t(c.kvHeads) * c.headDim;
+    const int64_t shapes[7][2] = {{q, c.width},         {kv, c.width},         {kv, c.width},
+                                  {c.width, q},         {c.ffnWidth, c.width}, {c.ffnWidth, c.width},
+                                  {c.width, c.ffnWidth}};
+    for (int i = 0; i < 7; ++i)
+      if (Error error = need(layerTensor(layer, kLinearNames[i]), shapes[i][0], shapes[i][1], true))
+        return error;
+    for (const char *norm : {"attn_norm", "ffn_norm"})
+      if (Error error = need(layerTensor(layer, norm), 1, c.width, false))
+        return error;
+    if (c.attnSubNorm)
+      if (Error error = need(layerTensor(layer, "attn_sub_norm"), 1, q, false))
+        return error;
+    if (c.ffnSubNorm)
+      if (Error error = need(layerTensor(layer, "ffn_sub_norm"), 1, c.ffnWidth, false))
+        return error;
+    return Error::success();
+  }
+
+private:
+  const CheckpointParts &parts_;
+  std::set<std::string> seen_;
+};
+
+} // namespace
+
+void inferGraph(CheckpointParts &parts) {
+  parts.config.attnSubNorm = parts.tensors.count(layerTensor(0, "attn_sub_norm")) != 0;
+  parts.config.ffnSubNorm = parts.tensors.count(layerTensor(0, "ffn_sub_norm")) != 0;
+  parts.config.tiedHead = parts.tensors.count("output.weight") == 0;
+}
+
+Error checkTensors(const CheckpointParts &parts, const std::function<void(const std::string &)> &warn) {
+  const ModelConfig &c = parts.config;
+  TensorCheck check(parts);
+  if (Error error = check.need("token_embd.weight", c.vocab, c.width, false))
+    return error;
+  if (Error error = check.need("output_norm.weight", 1, c.width, false))
+    return error;
+  if (!c.tiedHead)
+    if (Error error = check.need("output.weight", c.vocab, c.width, false))
+      return error;
+  for (int32_t layer = 0; layer < c.layers; ++layer)
+    if (Error error = check.needLayer(layer))
+      return error;
+  size_t extra = 0;
+  std::string example;
+  for (auto &[name, tensor] : parts.tensors) {
+    if (check.seen().count(name))
+      continue;
+    if (StringRef(name).starts_with("blk.") || name == "rope_freqs.weight" ||
+        StringRef(name).ends_with(".bias"))
+      return failure(tensor.file->name() + ": tensor " + quoted(tensor.storedName) +
+                     ": expected only tensors of the " + Twine(c.layers) +
+                     "-layer decoder graph, got one that it has no place for");
+    example = tensor.storedName;
+    ++extra;
+  }
+  if (extra > 0 && warn)
+    warn((parts.where + ": " + Twine(extra) + " tensors are not used, " + quoted(example) + " among them")
+             .str());
+  return Error::success();
+}
+
+} // namespace bitnet::import

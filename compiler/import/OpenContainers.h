@@ -1,0 +1,21 @@
+// The readers of the containers, each filling CheckpointParts; openCheckpoint picks one by what the path is.
+#pragma once
+#include "compiler/import/Gguf.h"
+#include "compiler/import/Settings.h"
+
+namespace bitnet::import {
+
+/// Model configuration, tensors and tokenizer of a GGUF file that was read.
+llvm::Expected<CheckpointParts> partsOfGguf(const GgufFile &file, const ModelSettings &settings,
+                                            const ImportOptions &options);
+
+/// `path`: a folder with config.json and *.safetensors, or one .safetensors file with config.json beside it.
+llvm::Expected<CheckpointParts> partsOfHuggingFace(const std::string &path, const ModelSettings &settings,
+                                                   const ImportOptions &options);
+
+/// Everything after the container: settings, checks of sizes and tensors, what float weights turned out to
+/// be.
+llvm::Expected<std::unique_ptr<Checkpoint>>
+finishCheckpoint(CheckpointParts parts, const ModelSettings &settings, const ImportOptions &options);
+
+} // namespace bitnet::import

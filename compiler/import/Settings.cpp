@@ -1,0 +1,164 @@
+// The table of --set keys and their parsers.
+#include "compiler/import/Settings.h"
+#include "compiler/import/ImportError.h"
+#include "llvm/ADT/StringRef.h"
+#include <cstdlib>
+
+using namespace llvm;
+
+namespace bitnet::import {
+namespace {
+
+template <typename T>
+bool choose(StringRef value, std::initializer_list<std::pair<const char *, T>> choices,
+            std::optional<T> &out) {
+  for (const auto &[name, meaning] : choices)
+    if (value == name) {
+      out = meaning;
+      return true;
+    }
+  return false;
+}
+
+bool positive(const std::string &value, std::optional<float> &out) {
+  char *end = nullptr;
+  float number = std::strtof(value.c_str(), &end);
+  out = number;
+  return !value.empty() && *end == 0 && number > 0 && number <= 1e12f;
+}
+
+bool integer(const std::string &value, std::optional<int32_t> &out) {
+  int32_t number = 0;
+  bool ok = !StringRef(value).getAsInteger(10, number) && number > 0;
+  out = number;
+  return ok;
+}
+
+struct Key {
+  const char *name, *help;
+  bool (*parse)(const std::string &value, ModelSettings &out);
+};
+
+bool forTokenizer(const std::string &, ModelSettings &) { return true; } // checked by the tokenizer importer
+
+const Key keys[] = {
+    {"activation", "relu2, silu or gelu: the gate of the feed-forward network, which GGUF does not name",
+     [](const std::string &v, ModelSettings &s) { return bool(s.activation = activationFromName(v)); }},
+    {"context", "positions that the model is compiled for; at most what it was trained for makes sense",
+     [](const std::string &v, ModelSettings &s) { return integer(v, s.context); }},
+    {"rope_theta", "base of the rotary embedding",
+     [](const std::string &v, ModelSettings &s) { return positive(v, s.ropeTheta); }},
+    {"norm_eps", "epsilon of the norms",
+     [](const std::string &v, ModelSettings &s) { return positive(v, s.normEps); }},
+    {"i2s_layout", "128, 64 or row4: byte order of i2_s tensors (64: written by ARM builds)",
+     [](const std::string &v, ModelSettings &s) {
+       return choose<I2SLayout>(
+           v, {{"128", I2SLayout::blocks128}, {"64", I2SLayout::blocks64}, {"row4", I2SLayout::rows4}},
+           s.i2sLayout);
+     }},
+    {"ternarize", "auto, absmean or never: float weights that are not ternary as they stand",
+     [](const std::string &v, ModelSettings &s) {
+       if (v == "auto")
+         return true;
+       return choose<Ternarize>(v, {{"absmean", Ternarize::always}, {"never", Ternarize::refuse}},
+                                s.ternarize);
+     }},
+    {"scale", "multiply or divide: direction of weight_scale, against linear_class of config.json",
+     [](const std::string &v, ModelSettings &s) {
+       return choose<bool>(v, {{"multiply", false}, {"divide", true}}, s.scaleDivides);
+     }},
+    {"pre", "name of the pre-tokenizer, as in tokenizer.ggml.pre", forTokenizer},
+    {"bos", "id of the token that begins a text", forTokenizer},
+    {"eos", "id of the token that ends a text", forTokenizer},
+    {"add_bos", "true or false: begin every prompt with the bos token", forTokenizer},
+};
+
+} // namespace
+
+std::vector<SettingInfo> importSettings() {
+  std::vector<SettingInfo> infos;
+  for (const Key &key : keys)
+    infos.push_back({key.name, key.help});
+  return infos;
+}
+
+std::optional<format::Act> activationFromName(StringRef name) {
+  std::optional<format::Act> act;
+  choose<format::Act>(name.lower(),
+                      {{"relu2", format::Act::relu2},
+                       {"relu_squared", format::Act::relu2},
+                       {"silu", format::Act::silu},
+                       {"swish", format::Act::silu},
+                       {"swiglu", format::Act::silu},
+                       {"gelu", format::Act::gelu},
+                       {"gelu_tanh", format::Act::gelu},
+                       {"gelu_pytorch_tanh", format::Act::gelu}},
+                      act);
+  return act;
+}
+
+Expected<ModelSettings> parseSettings(const std::vector<std::pair<std::string, std::string>> &settings) {
+  ModelSettings result;
+  result.tokenizer = settings;
+  for (const auto &[name, value] : settings) {
+    const Key *found = nullptr;
+    std::string known;
+    for (const Key &key : keys) {
+      known += (known.empty() ? "" : ", ") + std::string(key.name);
+      if (name == key.name)
+        found = &key;
+    }
+    if (!found)
+      return failure("--set " + name + ": expected one of " + known);
+    if (!found->parse(value, result))
+      return failure("--set " + name + ": expected " + found->help + "; got " + quoted(value));
+  }
+  return result;
+}
+
+void applySettings(const ModelSettings &settings, CheckpointParts &parts) {
+  auto note = [&](const char *what, const std::string &value) {
+    parts.decisions.push_back({what, value, "set by the user", std::string("--set ") + what + "=" + value});
+  };
+  ModelConfig &config = parts.config;
+  if (settings.activation) {
+    config.act = *settings.activation;
+    note("activation", format::act_name(config.act));
+  }
+  if (settings.context) {
+    config.context = *settings.context;
+    note("context", std::to_string(config.context));
+  }
+  if (settings.ropeTheta) {
+    config.ropeTheta = *settings.ropeTheta;
+    note("rope_theta", std::to_string(config.ropeTheta));
+  }
+  if (settings.normEps) {
+    config.normEps = *settings.normEps;
+    note("norm_eps", std::to_string(config.normEps));
+  }
+  if (settings.i2sLayout) {
+    parts.i2sLayout = *settings.i2sLayout;
+    static const char *const names[] = {"128", "64", "row4"};
+    note("i2s_layout", names[int(parts.i2sLayout)]);
+  }
+  if (settings.ternarize) {
+    parts.ternarize = *settings.ternarize;
+    note("ternarize", parts.ternarize == Ternarize::always ? "absmean" : "never");
+  }
+}
+
+Error adoptTokenizer(Expected<ImportedTokenizer> found, const std::string &where, CheckpointParts &parts) {
+  if (!found)
+    return found.takeError();
+  if (found->size > parts.config.vocab)
+    return failure(where + ": expected a tokenizer of at most " + Twine(parts.config.vocab) +
+                   " tokens, as many as the embedding has rows, got " + Twine(found->size));
+  parts.tokenizer = std::move(found->bytes);
+  parts.decisions.insert(parts.decisions.end(), found->decisions.begin(), found->decisions.end());
+  if (!found->chatTemplate.empty())
+    parts.chatTemplate = found->chatTemplate;
+  return Error::success();
+}
+
+} // namespace bitnet::import
