@@ -85,7 +85,7 @@ Halide::Func halving_tree(Halide::Func lanes, int n, const std::vector<Halide::V
     high[0] = lane + half;
     Halide::Func next(lanes.name() + "_half" + std::to_string(half));
     next(args) = combine(level(low), level(high));
-    next.compute_at(at).store_in(Halide::MemoryType::Stack).bound(lane, 0, half);
+    next.compute_at(at).store_in(Halide::MemoryType::Register).bound(lane, 0, half);
     if (half > 1)
       next.vectorize(lane, half);
     level = next;

@@ -1,6 +1,7 @@
-// codegen/reference/scalar_math.h as Halide expressions: the same operations in the same order, so that a kernel equals
-// its twin bit for bit on every CPU variant. Targets must carry strict_float, which keeps LLVM from contracting or
-// reassociating them. Never Halide's own max, min, round, exp or unary minus here: they differ between machines.
+// codegen/reference/scalar_math.h as Halide expressions: the same operations in the same order, so that a
+// kernel equals its twin bit for bit on every CPU variant. Targets must carry strict_float, which keeps LLVM
+// from contracting or reassociating them. Never Halide's own max, min, round, exp or unary minus here: they
+// differ between machines.
 #pragma once
 #include "runtime/format/cpu_variants.h"
 #include "runtime/format/kernel_ops.h"
@@ -8,6 +9,7 @@
 
 namespace bitnet::codegen {
 
+inline Halide::Expr plus(Halide::Expr a, Halide::Expr b) { return a + b; }
 Halide::Expr sel_max(Halide::Expr a, Halide::Expr b);
 Halide::Expr sel_min(Halide::Expr a, Halide::Expr b);
 /// clamp(round_half_even(x), -127, 127) as Int(8). NaN gives -127.
@@ -17,13 +19,15 @@ Halide::Expr exp_nonpositive(Halide::Expr x);
 /// act(x), in the forms that scalar_math.h documents.
 Halide::Expr activation(format::Act act, Halide::Expr x);
 
-/// u16 bits of a finite f16 → f32. Uses the machine's conversion where the variant has one; both give the same bits.
+/// u16 bits of a finite f16 → f32. Uses the machine's conversion where the variant has one; both give the
+/// same bits.
 Halide::Expr f16_to_f32(Halide::Expr bits, format::CpuVariant cpu);
 /// f32 → u16 bits of the nearest f16, ties to even, saturated to ±65504.
 Halide::Expr f32_to_f16_saturated(Halide::Expr x);
 
-/// Sums or maxima in a fixed number of lanes: tree[0] = lanes reduced by halving (lane l takes lane l + n/2, ...).
-/// `lanes` is a Func of (lane, rest...). Every step is scheduled at `at`, on the stack, one vector wide.
+/// Sums or maxima in a fixed number of lanes: tree[0] = lanes reduced by halving (lane l takes lane l + n/2,
+/// ...). `lanes` is a Func of (lane, rest...). Every step is scheduled at `at`, on the stack, one vector
+/// wide.
 Halide::Func halving_tree(Halide::Func lanes, int n, const std::vector<Halide::Var> &rest,
                           Halide::Expr (*combine)(Halide::Expr, Halide::Expr), const Halide::LoopLevel &at);
 

@@ -1,12 +1,13 @@
-// Twin of attention: for work unit u = row * kv_heads + g, the query heads of group g of one row over positions
-// 0..position[row] of the row's sequence.
+// Twin of attention: for work unit u = row * kv_heads + g, the query heads of group g of one row over
+// positions 0..position[row] of the row's sequence.
 //
-// Softmax is online over chunks of kAttentionChunk positions, in order. A chunk is reduced against its own maximum
+// Softmax is online over chunks of kAttentionChunk positions, in order. A chunk is reduced against its own
+// maximum
 //   m = max s,  p = exp(s - m),  l = sum p,  o = sum p v
-// and then merged into the running (M, L, O): with M' = max(M, m) and e = exp(min(M, m) - M'), the side whose maximum
-// is not M' is scaled by e, the other by 1. So a chunk depends on nothing before it, and a kernel may compute chunks
-// apart and merge them in order. The result depends on T and the T valid positions only: nothing else of the cache
-// takes part in any sum.
+// and then merged into the running (M, L, O): with M' = max(M, m) and e = exp(min(M, m) - M'), the side whose
+// maximum is not M' is scaled by e, the other by 1. So a chunk depends on nothing before it, and a kernel may
+// compute chunks apart and merge them in order. The result depends on T and the T valid positions only:
+// nothing else of the cache takes part in any sum.
 #include "codegen/reference/op_twins.h"
 #include "codegen/reference/scalar_math.h"
 #include "codegen/reference/twin_args.h"

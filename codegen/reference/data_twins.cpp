@@ -1,5 +1,5 @@
-// Twins of the ops that move or rotate rows: embed, gather_rows, rope, kv_append. Tokens, positions, slots and row
-// indices are trusted here, as in the kernels: the runtime checks them before a step.
+// Twins of the ops that move or rotate rows: embed, gather_rows, rope, kv_append. Tokens, positions, slots
+// and row indices are trusted here, as in the kernels: the runtime checks them before a step.
 #include "codegen/reference/op_twins.h"
 #include "codegen/reference/scalar_math.h"
 #include "codegen/reference/twin_args.h"
@@ -14,7 +14,8 @@ int embed_twin(const OpDims &d, void *const *args) {
   const TwinArgs a(Op::embed, d, args);
   for (int32_t r = a.begin(); r < a.end(); ++r)
     for (int32_t i = 0; i < d.k; ++i)
-      a.row<float>(2, r)[i] = f16_to_f32(a.data<uint16_t>(1)[format::f16_index(d.k, a.data<int32_t>(0)[r], i)]);
+      a.row<float>(2, r)[i] =
+          f16_to_f32(a.data<uint16_t>(1)[format::f16_index(d.k, a.data<int32_t>(0)[r], i)]);
   return 0;
 }
 

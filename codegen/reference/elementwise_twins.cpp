@@ -1,5 +1,5 @@
-// Twins of the ops that work row by row on activations: norms, quantiser, gates, add. A fused op is its parts in
-// sequence over a scratch row.
+// Twins of the ops that work row by row on activations: norms, quantiser, gates, add. A fused op is its parts
+// in sequence over a scratch row.
 #include "codegen/reference/op_twins.h"
 #include "codegen/reference/row_math.h"
 #include "codegen/reference/twin_args.h"

@@ -1,5 +1,5 @@
-// Row steps of the twins. Float sums run over norm_lanes(k) lanes (element i in lane i % lanes, in order) and then a
-// halving tree.
+// Row steps of the twins. Float sums run over norm_lanes(k) lanes (element i in lane i % lanes, in order) and
+// then a halving tree.
 #include "codegen/reference/row_math.h"
 #include "codegen/reference/scalar_math.h"
 #include "runtime/format/layouts.h"

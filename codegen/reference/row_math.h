@@ -1,5 +1,5 @@
-// The steps of a row that several ops share, in scalar form; a fused op's twin is these in sequence, which is what
-// makes fused and unfused plans give the same bits.
+// The steps of a row that several ops share, in scalar form; a fused op's twin is these in sequence, which is
+// what makes fused and unfused plans give the same bits.
 #pragma once
 #include "runtime/format/kernel_ops.h"
 #include <cstdint>

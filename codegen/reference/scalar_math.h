@@ -1,7 +1,7 @@
-// The arithmetic that defines every float result: each function here is one fixed sequence of IEEE single operations
-// and bit operations, so that any CPU gives the same bits. codegen/generators/strict_math.h writes the same sequences
-// as Halide expressions; the two must change together. Compile with -ffp-contract=off, in the default rounding mode,
-// without flush-to-zero.
+// The arithmetic that defines every float result: each function here is one fixed sequence of IEEE single
+// operations and bit operations, so that any CPU gives the same bits. codegen/generators/strict_math.h writes
+// the same sequences as Halide expressions; the two must change together. Compile with -ffp-contract=off, in
+// the default rounding mode, without flush-to-zero.
 //
 // Not here: anything with a shape. No libm but sqrtf and fabsf, which IEEE defines exactly.
 #pragma once
@@ -23,12 +23,13 @@ inline float float_from_bits(uint32_t b) {
   return f;
 }
 
-/// Maximum and minimum as a compare and a select: fixes which zero and which operand of a NaN comparison wins (the
-/// second), where the machines' own max instructions differ.
+/// Maximum and minimum as a compare and a select: fixes which zero and which operand of a NaN comparison wins
+/// (the second), where the machines' own max instructions differ.
 inline float sel_max(float a, float b) { return a > b ? a : b; }
 inline float sel_min(float a, float b) { return a < b ? a : b; }
 
-/// 1.5 * 2^23: adding it to |x| < 2^22 rounds x to an integer, half to even, and leaves that integer in the low bits.
+/// 1.5 * 2^23: adding it to |x| < 2^22 rounds x to an integer, half to even, and leaves that integer in the
+/// low bits.
 constexpr float kRoundMagic = 12582912.0f;
 
 /// clamp(round_half_even(x), -127, 127). NaN gives -127.
@@ -43,7 +44,8 @@ inline float exp_nonpositive(float x) {
   const float xc = sel_max(x, -87.0f);
   const float t = xc * 1.44269504f + kRoundMagic;
   const float n = t - kRoundMagic;
-  const float r = (xc - n * 0.693359375f) - n * -2.12194440e-4f; // ln 2 in two parts; n * 0.693359375 is exact
+  const float r =
+      (xc - n * 0.693359375f) - n * -2.12194440e-4f; // ln 2 in two parts; n * 0.693359375 is exact
   float p = 1.9875691500e-4f;
   p = p * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
@@ -82,8 +84,8 @@ inline float activation(format::Act act, float x) {
   }
 }
 
-/// Exact for every finite f16. Infinities and NaNs come out as large finite numbers: the importer refuses such weights
-/// and kv_append never writes them.
+/// Exact for every finite f16. Infinities and NaNs come out as large finite numbers: the importer refuses
+/// such weights and kv_append never writes them.
 inline float f16_to_f32(uint16_t h) {
   const float magnitude = float_from_bits(uint32_t(h & 0x7fff) << 13) * 0x1p112f;
   return float_from_bits(float_bits(magnitude) | uint32_t(h & 0x8000) << 16);
@@ -93,7 +95,8 @@ inline float f16_to_f32(uint16_t h) {
 inline uint16_t f32_to_f16_saturated(float x) {
   const uint32_t b = float_bits(sel_min(sel_max(x, -65504.0f), 65504.0f));
   const uint32_t magnitude = b & 0x7fffffffu;
-  const uint32_t denormal = float_bits(float_from_bits(magnitude) * 0x1p24f + kRoundMagic) & 0xffffu; // units of 2^-24
+  const uint32_t denormal =
+      float_bits(float_from_bits(magnitude) * 0x1p24f + kRoundMagic) & 0xffffu; // units of 2^-24
   const uint32_t normal = ((magnitude + 0xfffu + ((magnitude >> 13) & 1u)) >> 13) - 0x1c000u;
   return uint16_t((b >> 16 & 0x8000u) | (magnitude < 0x38800000u ? denormal : normal));
 }

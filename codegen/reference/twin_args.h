@@ -1,5 +1,5 @@
-// Reading a kernel's argument list (kernel_ops.h, Signature) from plain C++: pointers to rows and the range of work
-// units. For the scalar twins only; compiled kernels address their buffers themselves.
+// Reading a kernel's argument list (kernel_ops.h, Signature) from plain C++: pointers to rows and the range
+// of work units. For the scalar twins only; compiled kernels address their buffers themselves.
 #pragma once
 #include "runtime/format/kernel_ops.h"
 
