@@ -1,0 +1,18 @@
+// ModelConfig → the bitnet dialect: the one decoder graph that all families share, with its options. Knows
+// nothing of files, weights' bytes or kernels.
+#pragma once
+#include "compiler/import/Checkpoint.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+
+namespace bitnet::import {
+
+/// A module with one function, `@step`, that runs the model over a batch of rows:
+///   (tokens, positions, sequences, slots, block_table, logit_rows, a cache for each layer)
+///     -> (logits of the wanted rows, the caches afterwards)
+/// Each layer: h = x + Wo·subnorm(attention(rms(x))), out = h + Wdown·subnorm(act(gate)·up), where gate and
+/// up read rms(h). The context must have the bitnet and func dialects available (they are loaded here). Null
+/// after a diagnostic if the configuration does not make a legal graph.
+mlir::OwningOpRef<mlir::ModuleOp> buildModule(mlir::MLIRContext &context, const ModelConfig &config);
+
+} // namespace bitnet::import

@@ -1,0 +1,102 @@
+// See KernelOf.h.
+#include "compiler/transforms/KernelOf.h"
+#include "dialects/BitNet/BitNet.h"
+#include "runtime/format/layouts.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace mlir::bitnet;
+
+namespace bitnet::compiler {
+namespace {
+
+int32_t widthOf(Value v) { return int32_t(width(v.getType())); }
+
+KernelOf withWidth(format::Op op, Value x) {
+  KernelOf k{op, {}};
+  k.dims.k = widthOf(x);
+  return k;
+}
+
+KernelOf norm(format::Op op, Value x, const llvm::APFloat &eps) {
+  KernelOf k = withWidth(op, x);
+  k.dims.eps = eps.convertToFloat();
+  return k;
+}
+
+KernelOf matrix(format::Op op, int64_t rows, int64_t cols) {
+  KernelOf k{op, {}};
+  k.dims.n = paddedRows(rows);
+  k.dims.k = int32_t(cols);
+  return k;
+}
+
+KernelOf gate(format::Op op, Value gate, StringRef act) {
+  KernelOf k = withWidth(op, gate);
+  k.dims.act = format::act_from_name(act.str().c_str());
+  return k;
+}
+
+} // namespace
+
+int32_t paddedRows(int64_t rows) {
+  // Types bound rows by 2^31 - 1; sizes above that wrap to a negative number, which no kernel takes.
+  return int32_t(uint32_t((rows + format::kRowTile - 1) / format::kRowTile * format::kRowTile));
+}
+
+std::optional<KernelOf> kernelOf(Operation *op) {
+  return TypeSwitch<Operation *, std::optional<KernelOf>>(op)
+      .Case([](EmbeddingOp op) {
+        auto table = cast<RankedTensorType>(op.getTable().getType());
+        return matrix(format::Op::embed, table.getDimSize(0), table.getDimSize(1));
+      })
+      .Case([](RmsNormOp op) { return norm(format::Op::rms_norm, op.getX(), op.getEps()); })
+      .Case([](QuantizeActivationOp op) { return withWidth(format::Op::quantize, op.getX()); })
+      .Case([](NormQuantizeOp op) { return norm(format::Op::norm_quant, op.getX(), op.getEps()); })
+      .Case([](TernaryLinearOp op) {
+        KernelOf k =
+            matrix(format::Op::linear_t2, op.getW().getType().getRows(), op.getW().getType().getCols());
+        k.dims.add = bool(op.getResidual());
+        return k;
+      })
+      .Case([](LinearOp op) {
+        auto w = cast<RankedTensorType>(op.getW().getType());
+        return matrix(format::Op::linear_f16, w.getDimSize(0), w.getDimSize(1));
+      })
+      .Case([](Int8LinearOp op) {
+        return matrix(format::Op::linear_s8, op.getW().getType().getRows(), op.getW().getType().getCols());
+      })
+      .Case([](RopeOp op) {
+        KernelOf k{format::Op::rope, {}};
+        k.dims.head_dim = int32_t(op.getHeadDim());
+        k.dims.heads = widthOf(op.getX()) / k.dims.head_dim;
+        k.dims.context = int32_t(op.getContextLength());
+        return k;
+      })
+      .Case([](KvAppendOp op) {
+        KernelOf k{format::Op::kv_append, {}};
+        k.dims.kv_heads = int32_t(op.getCache().getType().getHeads());
+        k.dims.head_dim = int32_t(op.getCache().getType().getHeadDim());
+        return k;
+      })
+      .Case([](AttentionOp op) {
+        KernelOf k{format::Op::attention, {}};
+        k.dims.kv_heads = int32_t(op.getCache().getType().getHeads());
+        k.dims.head_dim = int32_t(op.getCache().getType().getHeadDim());
+        k.dims.heads = widthOf(op.getQ()) / k.dims.head_dim;
+        return k;
+      })
+      .Case([](GatedActivationOp op) { return gate(format::Op::gate, op.getGate(), op.getAct()); })
+      .Case([](GateNormQuantizeOp op) {
+        KernelOf k = gate(op.getGain() ? format::Op::gate_norm_quant : format::Op::gate_quant, op.getGate(),
+                          op.getAct());
+        if (op.getEps())
+          k.dims.eps = op.getEps()->convertToFloat();
+        return k;
+      })
+      .Case([](AddOp op) { return withWidth(format::Op::add, op.getA()); })
+      .Case([](GatherRowsOp op) { return withWidth(format::Op::gather_rows, op.getX()); })
+      .Default([](Operation *) { return std::nullopt; });
+}
+
+} // namespace bitnet::compiler

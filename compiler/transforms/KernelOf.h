@@ -1,0 +1,27 @@
+// Which kernel computes a bitnet op, and with which sizes. The one place that relates the two levels' ops.
+#pragma once
+#include "mlir/IR/Operation.h"
+#include "runtime/format/kernel_ops.h"
+#include <optional>
+
+namespace bitnet::compiler {
+
+struct KernelOf {
+  format::Op op = format::Op::count;
+  format::OpDims dims; ///< may be illegal (format::op_dims_error): no kernel has such sizes
+};
+
+/// nullopt for ops that compute nothing (weight, split) and ops of other dialects.
+///
+/// The arguments of the kernel (format::signature) are the operands and then the results of the op in order,
+/// where
+/// - a ternary or int8 matrix stands for two: its bytes and its row scales,
+/// - row scales `s` of int8 rows stand for two: s and sum,
+/// - a KV cache stands for two, keys and values; the updated cache of kv_append is the cache it was given,
+/// - rope's cos and sin tables follow its positions.
+std::optional<KernelOf> kernelOf(mlir::Operation *op);
+
+/// Rows of a matrix as packed: whole stripes.
+int32_t paddedRows(int64_t rows);
+
+} // namespace bitnet::compiler

@@ -1,0 +1,239 @@
+// bitnet functions → kernel calls on slices of an arena that is not planned yet. See Passes.td.
+#include "compiler/transforms/KernelOf.h"
+#include "compiler/transforms/Labels.h"
+#include "compiler/transforms/Passes.h"
+#include "dialects/BitNet/BitNet.h"
+#include "dialects/Kernel/Kernel.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinOps.h"
+
+using namespace mlir;
+using namespace mlir::bitnet;
+using kernel::RowSpace;
+
+namespace bitnet::compiler {
+#define GEN_PASS_DEF_LOWERTOKERNELPASS
+#include "compiler/transforms/Passes.h.inc"
+namespace {
+
+/// One function. What a bitnet value became: the kernel arguments that it stands for (KernelOf.h).
+class FunctionLowering {
+public:
+  explicit FunctionLowering(func::FuncOp from) : from_(from), b_(from) {}
+
+  LogicalResult run() {
+    if (!from_.getBody().hasOneBlock())
+      return from_.emitOpError("expected a body of one block");
+    auto to = func::FuncOp::create(b_, from_.getLoc(), from_.getName(), b_.getFunctionType({}, {}));
+    b_.setInsertionPointToStart(to.addEntryBlock());
+    if (failed(lowerArguments()))
+      return failure();
+    for (Operation &op : from_.getBody().front()) {
+      if (auto ret = dyn_cast<func::ReturnOp>(op)) {
+        if (failed(lowerReturn(ret, to)))
+          return failure();
+      } else if (failed(lowerOp(op))) {
+        return failure();
+      }
+    }
+    from_.erase();
+    return success();
+  }
+
+private:
+  LogicalResult lowerArguments() {
+    int32_t layer = 0;
+    for (BlockArgument arg : from_.getArguments()) {
+      if (auto cache = dyn_cast<KvCacheType>(arg.getType())) {
+        lowered_[arg] = {cacheHalf(kernel::CacheHalf::k, cache, layer),
+                         cacheHalf(kernel::CacheHalf::v, cache, layer)};
+        cacheOf_[arg] = arg;
+        ++layer;
+        continue;
+      }
+      auto name = from_.getArgAttrOfType<StringAttr>(arg.getArgNumber(), kInputAttr);
+      if (!name)
+        return from_.emitOpError("argument ")
+               << arg.getArgNumber() << ": expected a kv_cache or a tensor with " << kInputAttr << ", got "
+               << arg.getType();
+      Type type = kernel::InputType::get(b_.getContext(), *kernel::symbolizeInput(name.getValue()));
+      lowered_[arg] = {kernel::InputOp::create(b_, arg.getLoc(), type)};
+    }
+    return success();
+  }
+
+  Value cacheHalf(kernel::CacheHalf half, KvCacheType cache, int32_t layer) {
+    Type type = kernel::CacheType::get(b_.getContext(), half, cache.getHeads(), cache.getHeadDim());
+    return kernel::CacheOp::create(b_, from_.getLoc(), type, layer);
+  }
+
+  LogicalResult lowerReturn(func::ReturnOp ret, func::FuncOp to) {
+    if (ret.getNumOperands() < 1 || !isRows(ret.getOperand(0).getType()))
+      return ret.emitOpError("expected the logits as the first value");
+    // The caches live in one place, so what the function returns must be where each of them ended up.
+    SmallVector<Value> caches;
+    for (BlockArgument arg : from_.getArguments())
+      if (isa<KvCacheType>(arg.getType()))
+        caches.push_back(arg);
+    if (ret.getNumOperands() != caches.size() + 1)
+      return ret.emitOpError("expected the logits and ")
+             << caches.size() << " caches, got " << ret.getNumOperands() << " values";
+    for (auto [i, arg] : llvm::enumerate(caches))
+      if (cacheOf_.lookup(ret.getOperand(i + 1)) != arg || changed_.contains(ret.getOperand(i + 1)))
+        return ret.emitOpError("value ") << i + 1 << ": expected the last state of cache " << i;
+    Value logits = lowered_[ret.getOperand(0)].front();
+    to.setType(b_.getFunctionType({}, logits.getType()));
+    func::ReturnOp::create(b_, ret.getLoc(), logits);
+    return success();
+  }
+
+  LogicalResult lowerOp(Operation &op) {
+    if (auto weight = dyn_cast<WeightOp>(op))
+      return lowerWeight(weight);
+    if (auto split = dyn_cast<SplitOp>(op)) {
+      int64_t begin = 0;
+      for (Value piece : split.getPieces()) {
+        lowered_[piece] = {view(lowered_[split.getX()].front(), begin, width(piece.getType()))};
+        begin += width(piece.getType());
+      }
+      return success();
+    }
+    return lowerCall(op);
+  }
+
+  LogicalResult lowerWeight(WeightOp weight) {
+    auto packing = weight->getAttrOfType<StringAttr>(kPackingAttr);
+    if (!packing)
+      return weight.emitOpError("has no packing; run --bitnet-select-kernels first");
+    Type type = weight.getValue().getType();
+    auto constant = [&](kernel::Packing packing, int64_t rows, int64_t cols) -> Value {
+      return kernel::ConstantOp::create(
+          b_, weight.getLoc(), kernel::ConstType::get(b_.getContext(), packing, rows, cols),
+          weight.getNames(), b_.getDenseI32ArrayAttr(weight.partRows()), FloatAttr());
+    };
+    SmallVector<Value, 2> &values = lowered_[weight.getValue()];
+    if (auto t = dyn_cast<TernaryType>(type)) {
+      const int64_t rows = paddedRows(t.getRows());
+      values = {constant(kernel::Packing::t2, rows, t.getCols()),
+                constant(kernel::Packing::row_scale, rows, 1)};
+    } else if (auto t = dyn_cast<Int8MatrixType>(type)) {
+      const int64_t rows = paddedRows(t.getRows());
+      values = {constant(kernel::Packing::s8, rows, t.getCols()),
+                constant(kernel::Packing::s8_scale, rows, 1)};
+    } else if (auto t = cast<RankedTensorType>(type); t.getRank() == 2) {
+      values = {constant(kernel::Packing::f16, paddedRows(t.getDimSize(0)), t.getDimSize(1))};
+    } else {
+      values = {constant(kernel::Packing::f32, 1, t.getDimSize(0))};
+    }
+    return success();
+  }
+
+  /// An op with a kernel: its operands and results in the order of the signature (KernelOf.h).
+  LogicalResult lowerCall(Operation &op) {
+    std::optional<KernelOf> kernel = kernelOf(&op);
+    if (!kernel)
+      return op.emitOpError("cannot become a kernel call");
+    auto choices = op.getAttrOfType<DenseI32ArrayAttr>(kChoicesAttr);
+    if (!choices)
+      return op.emitOpError("has no kernel; run --bitnet-select-kernels first");
+
+    SmallVector<Value> ins, outs;
+    RowSpace space = RowSpace::R;
+    for (Value operand : op.getOperands()) {
+      if (isa<KvCacheType>(operand.getType())) {
+        if (changed_.contains(operand))
+          return op.emitOpError("reads a cache that a kv_append before it has changed");
+        llvm::append_range(isa<KvAppendOp>(op) ? outs : ins, lowered_[operand]);
+        continue;
+      }
+      llvm::append_range(ins, lowered_[operand]);
+      if (auto slice = dyn_cast<kernel::SliceType>(lowered_[operand].front().getType()))
+        space = slice.getRowSpace();
+    }
+    if (auto rope = dyn_cast<RopeOp>(op))
+      llvm::append_range(ins, ropeTables(rope));
+    if (isa<GatherRowsOp>(op))
+      space = RowSpace::L;
+    for (Value result : op.getResults())
+      lowerResult(op, result, *kernel, space, outs);
+    kernel::CallOp::create(b_, op.getLoc(), kernel->op, kernel->dims, choices.asArrayRef(), labels_.of(&op),
+                           ins, outs);
+    // Only the columns that exist in the model go on.
+    for (Value result : op.getResults())
+      if (isRows(result.getType()))
+        lowered_[result].front() = view(lowered_[result].front(), 0, width(result.getType()));
+    return success();
+  }
+
+  void lowerResult(Operation &op, Value result, const KernelOf &kernel, RowSpace space,
+                   SmallVector<Value> &outs) {
+    if (auto append = dyn_cast<KvAppendOp>(op)) { // written in place: outs has the cache already
+      lowered_[result] = lowered_[append.getCache()];
+      cacheOf_[result] = cacheOf_[append.getCache()];
+      changed_.insert(append.getCache());
+      return;
+    }
+    SmallVector<Value, 2> &values = lowered_[result];
+    Type element = cast<RankedTensorType>(result.getType()).getElementType();
+    if (isRowScalars(result.getType())) { // s and sum
+      values = {alloc(space, 1, element), alloc(space, 1, b_.getI32Type())};
+    } else {
+      const bool isLinear = isa<TernaryLinearOp, LinearOp, Int8LinearOp>(op);
+      values = {alloc(space, isLinear ? kernel.dims.n : width(result.getType()), element)};
+    }
+    llvm::append_range(outs, values);
+  }
+
+  SmallVector<Value, 2> ropeTables(RopeOp rope) {
+    SmallVector<Value, 2> &tables =
+        ropeTables_[{rope.getTheta().convertToFloat(), rope.getHeadDim(), rope.getContextLength()}];
+    if (tables.empty())
+      for (auto packing : {kernel::Packing::rope_cos, kernel::Packing::rope_sin}) {
+        Type type =
+            kernel::ConstType::get(b_.getContext(), packing, rope.getContextLength(), rope.getHeadDim() / 2);
+        tables.push_back(kernel::ConstantOp::create(b_, rope.getLoc(), type, b_.getArrayAttr({}),
+                                                    b_.getDenseI32ArrayAttr({}), rope.getThetaAttr()));
+      }
+    return tables;
+  }
+
+  Value alloc(RowSpace space, int64_t width, Type element) {
+    Type type = kernel::SliceType::get(b_.getContext(), space, width, element);
+    return kernel::AllocOp::create(b_, from_.getLoc(), type, IntegerAttr());
+  }
+  Value view(Value source, int64_t begin, int64_t width) {
+    auto type = cast<kernel::SliceType>(source.getType());
+    if (type.getWidth() == width)
+      return source;
+    Type part = kernel::SliceType::get(b_.getContext(), type.getRowSpace(), width, type.getElement());
+    return b_.createOrFold<kernel::ViewOp>(source.getLoc(), part, source, begin);
+  }
+
+  func::FuncOp from_;
+  OpBuilder b_;
+  Labels labels_;
+  llvm::DenseMap<Value, SmallVector<Value, 2>> lowered_;
+  llvm::DenseMap<Value, Value> cacheOf_; ///< state of a cache → the argument it started as
+  llvm::DenseSet<Value> changed_;        ///< states that a kv_append has replaced
+  std::map<std::tuple<float, uint32_t, uint32_t>, SmallVector<Value, 2>> ropeTables_; ///< theta, D, context
+};
+
+struct LowerToKernel final : impl::LowerToKernelPassBase<LowerToKernel> {
+  void runOnOperation() override {
+    for (func::FuncOp func : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>()))
+      if (failed(FunctionLowering(func).run()))
+        return signalPassFailure();
+    WalkResult result = getOperation().walk([&](Operation *op) {
+      if (!isa_and_nonnull<BitNetDialect>(op->getDialect()))
+        return WalkResult::advance();
+      op->emitOpError("is left over after lowering to kernels");
+      return WalkResult::interrupt();
+    });
+    if (result.wasInterrupted())
+      signalPassFailure();
+  }
+};
+
+} // namespace
+} // namespace bitnet::compiler

@@ -1,0 +1,25 @@
+// The compiler's passes (Passes.td describes each) and the pipeline that bitnetc and `bitnet-opt
+// --bitnet-pipeline` run.
+#pragma once
+#include "mlir/Pass/Pass.h"
+#include <cstdint>
+#include <string>
+
+namespace bitnet::compiler {
+
+#define GEN_PASS_DECL
+#include "compiler/transforms/Passes.h.inc"
+
+struct PipelineOptions {
+  std::string head = "f16"; ///< f16 or q8
+  int32_t maxRows = 128;    ///< most rows of one step
+  bool fuse = true;         ///< the fuse-* passes; off only to compare
+};
+
+/// From the bitnet dialect to a planned kernel-dialect function.
+void buildPipeline(mlir::OpPassManager &pm, const PipelineOptions &options);
+
+/// For bitnet-opt: each pass, and `bitnet-pipeline`.
+void registerPassesAndPipeline();
+
+} // namespace bitnet::compiler

@@ -1,0 +1,154 @@
+// The reference of the passes: what each rewrites (before ==> after), what it assumes, what holds afterwards. All run on a
+// module. compiler/README.md lists them in the order of the pipeline.
+#ifndef COMPILER_TRANSFORMS_PASSES_TD
+#define COMPILER_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+class BitNetPass<string name> : Pass<"bitnet-" # name, "::mlir::ModuleOp"> {
+  let dependentDialects = ["::mlir::bitnet::BitNetDialect", "::mlir::func::FuncDialect"];
+}
+
+def MergeProjectionsPass : BitNetPass<"merge-projections"> {
+  let summary = "one ternary_linear for projections of the same input";
+  let description = [{
+    ```mlir
+    %a = bitnet.ternary_linear %q, %s, %wa
+    %b = bitnet.ternary_linear %q, %s, %wb
+    ```
+    ==>
+    ```mlir
+    %w = bitnet.weight ["a", "b"] {rows = array<i32: ...>}
+    %y = bitnet.ternary_linear %q, %s, %w
+    %a, %b = bitnet.split %y
+    ```
+    Makes q|k|v and gate|up one product each: fewer dispatches, longer ones. Assumes that equal inputs are one value (run cse
+    first). Leaves alone linears with a residual. The numbers do not change: rows of a product are independent.
+  }];
+  let statistics = [Statistic<"merged", "merged", "ternary_linear ops that became part of another">];
+}
+
+def QuantizeHeadPass : BitNetPass<"quantize-head"> {
+  let summary = "int8 rows for the head, if asked";
+  let description = [{
+    With head=q8:
+    ```mlir
+    %w = bitnet.weight ["output.weight"] : tensor<VxKxf16>
+    %y = bitnet.linear %x, %w
+    ```
+    ==>
+    ```mlir
+    %w = bitnet.weight ["output.weight"] : !bitnet.int8<V x K>
+    %q, %s = bitnet.quantize_activation %x
+    %y = bitnet.int8_linear %q, %s, %w
+    ```
+    With head=f16 nothing happens. Run it before fuse-norm-quant, which then takes in the final norm. This is the one pass that
+    changes the numbers, which is why it must be asked for.
+  }];
+  let options = [Option<"head", "head", "std::string", "\"f16\"", "what the head's weights are kept as: f16 or q8">];
+}
+
+def FuseNormQuantPass : BitNetPass<"fuse-norm-quant"> {
+  let summary = "rms_norm + quantize_activation in one op";
+  let description = [{
+    ```mlir
+    %y = bitnet.rms_norm %x, %gain {eps}
+    %q, %s = bitnet.quantize_activation %y
+    ```
+    ==>
+    ```mlir
+    %q, %s = bitnet.norm_quantize %x, %gain {eps}
+    ```
+    where nothing else reads %y. Same numbers, bit for bit.
+  }];
+  let statistics = [Statistic<"fused", "fused", "norms taken into a quantiser">];
+}
+
+def FuseGateNormQuantPass : BitNetPass<"fuse-gate-norm-quant"> {
+  let summary = "gated_activation [+ rms_norm] + quantize_activation in one op";
+  let description = [{
+    ```mlir
+    %h = bitnet.gated_activation %gate, %up {act}
+    %q, %s = bitnet.norm_quantize %h, %gain {eps}
+    ```
+    ==>
+    ```mlir
+    %q, %s = bitnet.gate_norm_quantize %gate, %up, %gain {act, eps}
+    ```
+    where nothing else reads %h; likewise for a quantize_activation, and for an rms_norm that is not fused yet. Same numbers,
+    bit for bit.
+  }];
+  let statistics = [Statistic<"fused", "fused", "gates taken into a quantiser">];
+}
+
+def FuseResidualAddPass : BitNetPass<"fuse-residual-add"> {
+  let summary = "ternary_linear adds the residual";
+  let description = [{
+    ```mlir
+    %a = bitnet.ternary_linear %q, %s, %w
+    %y = bitnet.add %x, %a
+    ```
+    ==>
+    ```mlir
+    %y = bitnet.ternary_linear %q, %s, %w, %x
+    ```
+    where nothing else reads %a. Same numbers, bit for bit: the product is rounded to f32 before the sum, and f32 addition is
+    commutative.
+  }];
+  let statistics = [Statistic<"fused", "fused", "adds taken into a ternary_linear">];
+}
+
+def SelectKernelsPass : BitNetPass<"select-kernels"> {
+  let summary = "a kernel and row tiles for every op, a packing for every weight";
+  let description = [{
+    ```mlir
+    %w = bitnet.weight ["w"] : !bitnet.ternary<64 x 64>
+    %y = bitnet.ternary_linear %q, %s, %w
+    ```
+    ==>
+    ```mlir
+    %w = bitnet.weight ["w"] {bitnet.packing = "t2"} : !bitnet.ternary<64 x 64>
+    %y = bitnet.ternary_linear %q, %s, %w {bitnet.kernel = "linear_t2", bitnet.choices = array<i32: 1, 1, 4, 4, 8, 8, 0, 0>}
+    ```
+    `choices` are pairs: use this row tile while the step has at most that many rows (0: any). An op whose sizes no kernel
+    takes is an error here, so that later passes can rely on it.
+  }];
+}
+
+def LowerToKernelPass : BitNetPass<"lower-to-kernel"> {
+  let summary = "bitnet ops to kernel calls";
+  let description = [{
+    ```mlir
+    func.func @step(%tokens: tensor<?xi32> {bitnet.input = "tokens"}, ...) -> (tensor<?xVxf32>, !bitnet.kv_cache...)
+    ```
+    ==>
+    ```mlir
+    func.func @step() -> !kernel.slice<L x V x f32>
+    ```
+    Every tensor gets an alloc of its own, a split becomes views of one, weights become packed constants, cache values become
+    the cache they all are. Assumes select-kernels. Afterwards no bitnet op is left (checked).
+  }];
+  let dependentDialects = ["::mlir::kernel::KernelDialect"];
+}
+
+def PlanMemoryPass : BitNetPass<"plan-memory"> {
+  let summary = "offsets in one arena";
+  let description = [{
+    ```mlir
+    %a = kernel.alloc : !kernel.slice<R x 64 x f32>
+    ```
+    ==>
+    ```mlir
+    %a = kernel.alloc {offset = 0 : i64} : !kernel.slice<R x 64 x f32>
+    ```
+    First, kernels that may write over an input (rope; the residual of linear_t2; add) do so where nothing reads that
+    input later. Then each alloc lives from its first to its last call, and gets the lowest offset where no alloc that lives at
+    the same time lies: the widest first, those for logit rows last, since a step rarely touches more than one of their rows.
+    The function gets `kernel.max_rows` and `kernel.arena_bytes`.
+  }];
+  let dependentDialects = ["::mlir::kernel::KernelDialect"];
+  let options = [Option<"maxRows", "max-rows", "int32_t", "128", "most rows of one step">];
+  let statistics = [Statistic<"inPlace", "in-place", "calls that write over an input">];
+}
+
+#endif

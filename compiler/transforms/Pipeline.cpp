@@ -1,0 +1,49 @@
+// The order of the passes. What each needs from those before it stands in Passes.td.
+#include "compiler/transforms/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassOptions.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+
+namespace bitnet::compiler {
+
+void buildPipeline(mlir::OpPassManager &pm, const PipelineOptions &options) {
+  pm.addPass(mlir::createCSEPass());
+  pm.addPass(createMergeProjectionsPass());
+  QuantizeHeadPassOptions head;
+  head.head = options.head;
+  pm.addPass(createQuantizeHeadPass(head));
+  if (options.fuse) {
+    pm.addPass(createFuseNormQuantPass());
+    pm.addPass(createFuseGateNormQuantPass());
+    pm.addPass(createFuseResidualAddPass());
+  }
+  pm.addPass(mlir::createCanonicalizerPass());
+  pm.addPass(createSelectKernelsPass());
+  pm.addPass(createLowerToKernelPass());
+  PlanMemoryPassOptions memory;
+  memory.maxRows = options.maxRows;
+  pm.addPass(createPlanMemoryPass(memory));
+}
+
+namespace {
+#define GEN_PASS_REGISTRATION
+#include "compiler/transforms/Passes.h.inc"
+
+struct CommandLineOptions : mlir::PassPipelineOptions<CommandLineOptions> {
+  Option<std::string> head{*this, "head", llvm::cl::desc("f16 or q8"), llvm::cl::init("f16")};
+  Option<int32_t> maxRows{*this, "max-rows", llvm::cl::desc("most rows of one step"), llvm::cl::init(128)};
+  Option<bool> fuse{*this, "fuse", llvm::cl::desc("run the fuse-* passes"), llvm::cl::init(true)};
+};
+} // namespace
+
+void registerPassesAndPipeline() {
+  registerBitNetPasses();
+  mlir::PassPipelineRegistration<CommandLineOptions>(
+      "bitnet-pipeline", "the passes that bitnetc runs, from the bitnet dialect to a memory plan",
+      [](mlir::OpPassManager &pm, const CommandLineOptions &o) {
+        buildPipeline(pm, {o.head, o.maxRows, o.fuse});
+      });
+}
+
+} // namespace bitnet::compiler

@@ -1,0 +1,122 @@
+// The bitnet dialect's types and the attributes it defines for other dialects' ops.
+#include "dialects/BitNet/BitNet.h"
+#include "dialects/Kernel/Kernel.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "runtime/format/kernel_ops.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace mlir::bitnet;
+
+#include "dialects/BitNet/BitNetDialect.cpp.inc"
+#define GET_TYPEDEF_CLASSES
+#include "dialects/BitNet/BitNetTypes.cpp.inc"
+
+namespace mlir::bitnet {
+
+bool isRows(Type type) {
+  auto t = dyn_cast<RankedTensorType>(type);
+  return t && t.getRank() == 2 && t.isDynamicDim(0) && !t.isDynamicDim(1) && t.getDimSize(1) > 0;
+}
+bool isRowScalars(Type type) {
+  auto t = dyn_cast<RankedTensorType>(type);
+  return t && t.getRank() == 1 && t.isDynamicDim(0);
+}
+bool isBlockTable(Type type) {
+  auto t = dyn_cast<RankedTensorType>(type);
+  return t && t.getRank() == 2 && t.isDynamicDim(0) && t.isDynamicDim(1) && t.getElementType().isInteger(32);
+}
+int64_t width(Type type) { return cast<RankedTensorType>(type).getShape().back(); }
+
+bool isActivation(Attribute attr) {
+  auto name = dyn_cast<StringAttr>(attr);
+  return name && ::bitnet::format::act_from_name(name.str().c_str()) != ::bitnet::format::Act::count;
+}
+bool isEpsilon(Attribute attr) {
+  const float eps = cast<FloatAttr>(attr).getValue().convertToFloat();
+  return eps >= 0 && eps <= 1;
+}
+
+void BitNetDialect::initialize() {
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "dialects/BitNet/BitNetTypes.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "dialects/BitNet/BitNetOps.cpp.inc"
+      >();
+}
+
+LogicalResult BitNetDialect::verifyOperationAttribute(Operation *op, NamedAttribute attr) {
+  if (attr.getName() == kKernelAttr) {
+    auto name = dyn_cast<StringAttr>(attr.getValue());
+    if (!name || ::bitnet::format::op_from_name(name.str().c_str()) == ::bitnet::format::Op::count)
+      return op->emitOpError() << "attribute '" << kKernelAttr << "': expected the name of a kernel, got "
+                               << attr.getValue();
+    return success();
+  }
+  if (attr.getName() == kChoicesAttr) {
+    auto pairs = dyn_cast<DenseI32ArrayAttr>(attr.getValue());
+    if (!pairs)
+      return op->emitOpError() << "attribute '" << kChoicesAttr << "': expected array<i32: ...>, got "
+                               << attr.getValue();
+    return kernel::verifyChoices(op, pairs);
+  }
+  if (attr.getName() == kPackingAttr) {
+    auto name = dyn_cast<StringAttr>(attr.getValue());
+    if (!name || !kernel::symbolizePacking(name.getValue()))
+      return op->emitOpError() << "attribute '" << kPackingAttr << "': expected the name of a packing, got "
+                               << attr.getValue();
+    return success();
+  }
+  return op->emitOpError() << "attribute '" << attr.getName().getValue() << "' is not known here";
+}
+
+LogicalResult BitNetDialect::verifyRegionArgAttribute(Operation *op, unsigned, unsigned argument,
+                                                      NamedAttribute attr) {
+  auto name = dyn_cast<StringAttr>(attr.getValue());
+  if (attr.getName() != kInputAttr || !name || !kernel::symbolizeInput(name.getValue()))
+    return op->emitOpError() << "argument " << argument << ": expected " << kInputAttr
+                             << " = one of \"tokens\", \"positions\", \"sequences\", \"slots\", "
+                                "\"block_table\", \"logit_rows\", got "
+                             << attr.getName().getValue() << " = " << attr.getValue();
+  return success();
+}
+
+/// `<` A `x` B `>`, both positive.
+static LogicalResult parseTwo(AsmParser &parser, int64_t &a, int64_t &b) {
+  SmallVector<int64_t> dims;
+  if (parser.parseLess())
+    return failure();
+  if (parser.parseInteger(a) || parser.parseKeyword("x") || parser.parseInteger(b) || parser.parseGreater())
+    return failure();
+  return success();
+}
+static void printTwo(AsmPrinter &printer, int64_t a, int64_t b) { printer << "<" << a << " x " << b << ">"; }
+static LogicalResult verifyTwo(function_ref<InFlightDiagnostic()> emitError, int64_t a, int64_t b) {
+  // The product bounds every later size computation.
+  if (a < 1 || b < 1 || a > INT32_MAX || b > INT32_MAX)
+    return emitError() << "expected positive 32-bit sizes, got " << a << " x " << b;
+  return success();
+}
+
+#define BITNET_TWO_SIZED_TYPE(Name, first, second)                                                           \
+  Type Name::parse(AsmParser &parser) {                                                                      \
+    int64_t a = 0, b = 0;                                                                                    \
+    SMLoc at = parser.getCurrentLocation();                                                                  \
+    if (failed(parseTwo(parser, a, b)))                                                                      \
+      return {};                                                                                             \
+    return getChecked([&] { return parser.emitError(at); }, parser.getContext(), a, b);                      \
+  }                                                                                                          \
+  void Name::print(AsmPrinter &printer) const { printTwo(printer, first(), second()); }                      \
+  LogicalResult Name::verify(function_ref<InFlightDiagnostic()> emitError, int64_t a, int64_t b) {           \
+    return verifyTwo(emitError, a, b);                                                                       \
+  }
+BITNET_TWO_SIZED_TYPE(TernaryType, getRows, getCols)
+BITNET_TWO_SIZED_TYPE(Int8MatrixType, getRows, getCols)
+BITNET_TWO_SIZED_TYPE(KvCacheType, getHeads, getHeadDim)
+#undef BITNET_TWO_SIZED_TYPE
+
+} // namespace mlir::bitnet
