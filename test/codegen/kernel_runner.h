@@ -1,0 +1,100 @@
+// Runs compiled kernels in this process and compares them with their scalar twins, byte for byte. For the
+// tests of codegen; needs no file, no system linker and no runtime.
+//
+//   KernelSpec spec = ...;
+//   EXPECT_EQ(difference_from_twin(spec, {.rows = 5}, seed, [](CallBuffers &call) {
+//   call.data<int32_t>("slots")[0] = 3; }), "");
+#pragma once
+#include "codegen/spec/kernel_spec.h"
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace bitnet::codegen {
+
+/// Whether this machine has every feature of the variant; a test skips variants that it lacks.
+bool cpu_runs(format::CpuVariant cpu);
+
+/// The symbolic extents of a call's arguments (kernel_ops.h).
+struct CallExtents {
+  int32_t rows = 1;
+  int32_t src_rows = 0, kv_blocks = 0, seqs = 0, seq_blocks = 0;
+};
+
+/// One kernel's machine code, mapped into this process.
+class LoadedKernel {
+public:
+  LoadedKernel() = default;
+  ~LoadedKernel();
+  LoadedKernel(const LoadedKernel &) = delete;
+  LoadedKernel &operator=(const LoadedKernel &) = delete;
+  /// Compiles, links and maps the kernel. False with a one-line *error.
+  bool load(const KernelSpec &spec, std::string *error);
+  format::KernelFn function() const { return entry; }
+
+private:
+  void *base = nullptr;
+  size_t size = 0;
+  format::KernelFn entry = nullptr;
+};
+
+/// The buffers of one call. Row dimensions are allocated for round_up(rows, kRowPad) rows and have a stride
+/// wider than dense, so that a write outside the result is seen. Inputs start with seeded random values of
+/// their type (weights of linear_t2 with legal codes, every f16 finite, i32 all zero), outputs and all gaps
+/// with a fixed pattern.
+class CallBuffers {
+public:
+  CallBuffers(const KernelSpec &spec, CallExtents extents, uint64_t seed);
+
+  /// First element of an argument; the distance of its rows in elements (0 if it has none); its size in
+  /// elements without padding rows and gaps, for dense arguments.
+  template <class T> T *data(const std::string &name) {
+    return reinterpret_cast<T *>(bytes_of(index_of(name)));
+  }
+  int32_t row_stride(const std::string &name) const;
+  /// Sets every element of an input, padding rows too.
+  template <class T> void fill(const std::string &name, T value) {
+    const size_t lines = arguments[size_t(index_of(name))].memory.size() - 2;
+    std::fill_n(data<T>(name), lines * sizeof(Line) / sizeof(T), value);
+  }
+  int64_t elements(const std::string &name) const;
+
+  /// Work units of the whole call.
+  int32_t units() const { return signature.units + signature.units_per_row * extents.rows; }
+  /// Calls `kernel` for units [begin, end).
+  int run(format::KernelFn kernel, int32_t begin, int32_t end);
+  /// Calls the scalar twin for units [begin, end).
+  int run_twin(int32_t begin, int32_t end);
+
+  /// The first difference of any byte that both must agree on, or empty: everything but padding rows of
+  /// outputs.
+  std::string difference(const CallBuffers &expected) const;
+
+private:
+  struct alignas(64) Line {
+    uint8_t bytes[64];
+  };
+  struct Argument {
+    std::vector<format::Dim> dims;
+    std::vector<Line> memory; ///< one guard line before and after
+    int32_t row_dim = -1;
+  };
+  int32_t index_of(const std::string &name) const;
+  uint8_t *bytes_of(int32_t i) { return arguments[size_t(i)].memory[1].bytes; }
+  const uint8_t *bytes_of(int32_t i) const { return arguments[size_t(i)].memory[1].bytes; }
+  template <class Call> int with_arguments(int32_t begin, int32_t end, Call call);
+
+  KernelSpec spec;
+  CallExtents extents;
+  format::Signature signature;
+  std::vector<Argument> arguments;
+};
+
+/// Runs `kernel` (in several ranges of units) and the twin on the same inputs, which `prepare` may change.
+/// Also runs a part of the units alone. Returns what differs, or empty.
+std::string difference_from_twin(const KernelSpec &spec, format::KernelFn kernel, CallExtents extents,
+                                 uint64_t seed, const std::function<void(CallBuffers &)> &prepare = {});
+
+} // namespace bitnet::codegen

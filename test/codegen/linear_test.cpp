@@ -1,0 +1,84 @@
+// Every linear kernel of every CPU variant equals its scalar twin bit for bit, and writes nothing but its
+// result.
+#include "test/codegen/kernel_runner.h"
+#include <gtest/gtest.h>
+#include <memory>
+
+namespace bitnet::codegen {
+namespace {
+
+using format::CpuVariant;
+using format::Op;
+using format::OpDims;
+
+OpDims dims(int32_t n, int32_t k, bool add = false) {
+  OpDims d;
+  d.n = n, d.k = k, d.add = add;
+  return d;
+}
+
+/// Units of 1, 3, 5 and 8 stripes; one and many units; one line of weights and many.
+const OpDims kShapes[] = {dims(16, 16), dims(48, 768), dims(80, 64), dims(256, 256), dims(1536, 64)};
+
+class Linear : public testing::TestWithParam<std::tuple<CpuVariant, int32_t>> {
+protected:
+  void SetUp() override {
+    if (!cpu_runs(cpu()))
+      GTEST_SKIP() << "this CPU lacks " << format::cpu_variant(cpu()).name;
+  }
+  CpuVariant cpu() const { return std::get<0>(GetParam()); }
+  int32_t tile() const { return std::get<1>(GetParam()); }
+
+  void expect_twin(Op op, const OpDims &d, const std::function<void(CallBuffers &)> &prepare = {}) {
+    const KernelSpec spec{op, d, tile(), cpu()};
+    LoadedKernel kernel;
+    std::string error;
+    ASSERT_TRUE(kernel.load(spec, &error)) << error;
+    for (const int32_t rows : {1, 3, 8, 13})
+      EXPECT_EQ(
+          difference_from_twin(spec, kernel.function(), {rows}, uint64_t(d.n * 31 + d.k + rows), prepare),
+          "");
+  }
+};
+
+TEST_P(Linear, T2EqualsTwin) {
+  for (const OpDims &d : kShapes)
+    expect_twin(Op::linear_t2, d);
+}
+
+TEST_P(Linear, T2WithResidualEqualsTwin) {
+  expect_twin(Op::linear_t2, dims(48, 64, true));
+  expect_twin(Op::linear_t2, dims(256, 256, true));
+}
+
+TEST_P(Linear, S8EqualsTwin) {
+  for (const OpDims &d : kShapes)
+    expect_twin(Op::linear_s8, d);
+}
+
+TEST_P(Linear, F16EqualsTwin) {
+  for (const OpDims &d : kShapes)
+    expect_twin(Op::linear_f16, d);
+}
+
+/// The largest sums that the widths of the 2B-4T model allow: every product at its bound, with the same sign.
+TEST_P(Linear, SurvivesLargestSums) {
+  for (const int8_t activation : {int8_t(127), int8_t(-127)})
+    for (const Op op : {Op::linear_t2, Op::linear_s8})
+      expect_twin(op, dims(16, 6912), [&](CallBuffers &call) {
+        call.fill("w", op == Op::linear_t2 ? uint8_t(0xaa) : uint8_t(0xff));
+        call.fill("q", activation);
+      });
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryVariant, Linear,
+                         testing::Combine(testing::Values(CpuVariant::portable, CpuVariant::avx2,
+                                                          CpuVariant::avx512, CpuVariant::avx512vnni),
+                                          testing::Values(1, 4, 8, 0)),
+                         [](const auto &info) {
+                           return std::string(format::cpu_variant(std::get<0>(info.param)).name) + "_rows" +
+                                  std::to_string(std::get<1>(info.param));
+                         });
+
+} // namespace
+} // namespace bitnet::codegen
