@@ -106,6 +106,9 @@ struct Signature {
   int32_t units;          ///< work units of a call = units + units_per_row * rows
   int32_t units_per_row;
 };
+/// Outputs overlap no input, except that these may be one buffer (same address and row stride), so that plan-memory can
+/// write in place: y and x of rope, y and residual of linear_t2, y and a of add. A kernel must not compute an element of
+/// such an output twice.
 /// dims must be legal (op_dims_error == nullptr).
 Signature signature(Op op, const OpDims &d);
 
