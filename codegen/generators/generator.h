@@ -9,8 +9,9 @@
 //   RDom o(0, 16, args.begin, args.end - args.begin, "o");
 //   y(o.x, o.y) = ...;  y.update().allow_race_conditions().vectorize(o.x);
 // Everything else is computed at a loop of that update, with a constant size, in registers or on the stack
-// (store_in(MemoryType::Stack)): kernels never allocate. Give every Func, RDom and Var a name of its own, so
-// that the same spec always gives the same bytes.
+// (store_in(MemoryType::Stack), above 16 KB MemoryType::Register, for which Halide also uses the stack; Stack
+// would then mean its heap): kernels never allocate. Give every Func, RDom and Var a name of its own, so that
+// the same spec always gives the same bytes.
 #pragma once
 #include "codegen/spec/kernel_spec.h"
 #include <Halide.h>

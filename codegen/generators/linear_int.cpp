@@ -129,7 +129,7 @@ Func sums_by_words(const KernelSpec &spec, KernelArgs &args, const LinearWalk &w
       .unroll(k.y)
       .unroll(k.z);
   update.atomic().vectorize(k.x).vectorize(lane);
-  wide.compute_at(walk.tile()).store_in(MemoryType::Stack);
+  wide.compute_at(walk.tile()).store_in(MemoryType::Register); // up to 8 * k bytes of stack
   wide.bound(word, 0, 2).bound(high, 0, 2).bound(plane, 0, c.planes).bound(line, 0, lines);
   wide.vectorize(word).vectorize(high).unroll(plane);
   return sums;
