@@ -1,0 +1,151 @@
+// See sampler.h.
+#include "runtime/sample/sampler.h"
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+
+namespace bitnet::runtime {
+namespace {
+
+constexpr int32_t kDefaultWindow = 64, kMaxWindow = 1 << 20;
+/// How many candidates top-p sorts first; most distributions need fewer. Each further round sorts four times
+/// as many.
+constexpr size_t kFirstSort = 256;
+
+Status check(const bitnet_sampling &s, int32_t vocab) {
+  if (vocab <= 0)
+    return invalid_argument("sampler: vocab: expected a positive number, got " + std::to_string(vocab));
+  if (std::isnan(s.temperature) || std::isinf(s.temperature))
+    return invalid_argument("sampler: temperature: expected a finite number");
+  if (!(s.top_p >= 0))
+    return invalid_argument("sampler: top_p: expected 0 to 1, got " + std::to_string(s.top_p));
+  if (!(s.min_p <= 1))
+    return invalid_argument("sampler: min_p: expected 0 to 1, got " + std::to_string(s.min_p));
+  if (!(s.repetition_penalty > 0) || std::isinf(s.repetition_penalty))
+    return invalid_argument("sampler: repetition_penalty: expected a positive number (1 = off), got " +
+                            std::to_string(s.repetition_penalty));
+  if (s.repetition_window > kMaxWindow)
+    return invalid_argument("sampler: repetition_window: expected at most " + std::to_string(kMaxWindow) +
+                            " (negative = all), got " + std::to_string(s.repetition_window));
+  return {};
+}
+
+} // namespace
+
+Result<std::unique_ptr<Sampler>> Sampler::create(const bitnet_sampling &sampling, int32_t vocab) {
+  BITNET_RETURN_IF_ERROR(check(sampling, vocab));
+  return std::unique_ptr<Sampler>(new Sampler(sampling, vocab));
+}
+
+Sampler::Sampler(const bitnet_sampling &sampling, int32_t vocab)
+    : sampling_(sampling), vocab_(vocab), random_(sampling.seed) {
+  if (sampling.temperature > 0)
+    candidates_.resize(vocab);
+  if (sampling.repetition_penalty != 1) {
+    seen_.resize(vocab);
+    if (sampling.repetition_window >= 0)
+      window_.resize(sampling.repetition_window ? sampling.repetition_window : kDefaultWindow);
+  }
+}
+
+void Sampler::accept(int32_t token) {
+  if (seen_.empty() || token < 0 || token >= vocab_)
+    return;
+  if (!window_.empty()) {
+    int32_t &place = window_[n_accepted_ % window_.size()];
+    if (n_accepted_ >= window_.size())
+      --seen_[place];
+    place = token;
+  }
+  ++n_accepted_;
+  if (seen_[token] < INT32_MAX)
+    ++seen_[token];
+}
+
+/// The logit after the penalty, finite: NaN and -inf become -FLT_MAX, +inf FLT_MAX.
+float Sampler::penalized(const float *logits, int32_t id) const {
+  float logit = logits[id];
+  if (std::isnan(logit))
+    return -FLT_MAX;
+  if (!seen_.empty() && seen_[id] > 0)
+    logit = logit > 0 ? logit / sampling_.repetition_penalty : logit * sampling_.repetition_penalty;
+  return std::clamp(logit, -FLT_MAX, FLT_MAX);
+}
+
+bool Sampler::before(const Candidate &a, const Candidate &b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+}
+
+/// Sorts as many of the first n candidates as needed; returns how many top-p keeps. A token is kept when the
+/// mass before it is at most top_p, so the one that crosses is kept, and the first always.
+size_t Sampler::keep_top_p(size_t n) {
+  const auto begin = candidates_.begin();
+  double total = 0;
+  for (size_t i = 0; i < n; ++i)
+    total += candidates_[i].weight;
+  const double limit = static_cast<double>(sampling_.top_p) * total;
+  double mass = 0;
+  for (size_t sorted = 0, round = kFirstSort; sorted < n; round *= 4) {
+    const size_t end = std::min(n, sorted + round);
+    if (end < n)
+      std::nth_element(begin + sorted, begin + end, begin + n, before);
+    std::sort(begin + sorted, begin + end, before);
+    for (; sorted < end; ++sorted) {
+      if (mass > limit)
+        return sorted;
+      mass += candidates_[sorted].weight;
+    }
+  }
+  return n;
+}
+
+int32_t Sampler::sample(const float *logits) {
+  int32_t best = 0;
+  float highest = penalized(logits, 0);
+  for (int32_t id = 1; id < vocab_; ++id)
+    if (const float logit = penalized(logits, id); logit > highest) {
+      highest = logit;
+      best = id;
+    }
+  if (!(sampling_.temperature > 0))
+    return best;
+
+  const double inverse = 1.0 / static_cast<double>(sampling_.temperature);
+  const double u = random_.uniform();
+  size_t n = vocab_;
+  for (int32_t id = 0; id < vocab_; ++id)
+    candidates_[id] = {penalized(logits, id), id, 0};
+  if (sampling_.top_k > 0 && static_cast<size_t>(sampling_.top_k) < n) {
+    n = sampling_.top_k;
+    std::nth_element(candidates_.begin(), candidates_.begin() + n, candidates_.end(), before);
+    std::sort(candidates_.begin(), candidates_.begin() + n,
+              before); // the order of the sums below must not be an accident
+  }
+  for (size_t i = 0; i < n; ++i)
+    candidates_[i].weight =
+        exp_nonpositive((static_cast<double>(candidates_[i].logit) - static_cast<double>(highest)) * inverse);
+  if (sampling_.top_p < 1)
+    n = keep_top_p(n);
+
+  // min-p is relative to the best token, whose weight is 1: it drops what the draw passes over.
+  const double least = sampling_.min_p > 0 ? static_cast<double>(sampling_.min_p) : 0;
+  double total = 0;
+  for (size_t i = 0; i < n; ++i)
+    if (candidates_[i].weight >= least)
+      total += candidates_[i].weight;
+  const double target = u * total;
+  double mass = 0;
+  int32_t drawn = best;
+  for (size_t i = 0; i < n; ++i) {
+    if (candidates_[i].weight < least || candidates_[i].weight == 0)
+      continue;
+    mass += candidates_[i].weight;
+    drawn = candidates_[i].id; // the last one too, should rounding leave target at the total
+    if (mass > target)
+      break;
+  }
+  return drawn;
+}
+
+} // namespace bitnet::runtime

@@ -1,0 +1,47 @@
+// Draws a token from logits. The chain, in this order (that of Hugging Face's transformers, where temperature
+// shapes the distribution that top-p cuts; llama.cpp cuts first): repetition penalty, temperature, top-k,
+// top-p, min-p, draw. The same seed, logits and history give the same tokens on every machine (see random.h).
+#pragma once
+#include "runtime/base/status.h"
+#include "runtime/sample/random.h"
+#include <memory>
+#include <vector>
+
+namespace bitnet::runtime {
+
+/// Used by one thread at a time. Allocates at creation only.
+class Sampler {
+public:
+  static Result<std::unique_ptr<Sampler>> create(const bitnet_sampling &sampling, int32_t vocab);
+
+  /// logits: f32 [vocab]. NaN counts as -inf; if nothing is above -inf the lowest id is drawn. Greedy when
+  /// temperature
+  /// <= 0 (ties: the lowest id); otherwise takes exactly one random number.
+  int32_t sample(const float *logits);
+  /// A token (prompt or drawn) that the repetition penalty sees from now on. Ids outside of the vocabulary
+  /// are ignored.
+  void accept(int32_t token);
+
+private:
+  struct Candidate {
+    float logit;
+    int32_t id;
+    double weight; ///< e^((logit - max) / temperature): 1 for the best
+  };
+  Sampler(const bitnet_sampling &sampling, int32_t vocab);
+  float penalized(const float *logits, int32_t id) const;
+  size_t keep_top_p(size_t n);
+  static bool before(const Candidate &a, const Candidate &b);
+
+  const bitnet_sampling sampling_;
+  const int32_t vocab_;
+  Random random_;
+  std::vector<Candidate> candidates_; ///< [vocab] unless greedy
+  // History of the penalty: how often each token stands in the window, and the window itself (a ring; empty =
+  // all).
+  std::vector<int32_t> seen_; ///< [vocab], empty when the penalty is off
+  std::vector<int32_t> window_;
+  size_t n_accepted_ = 0;
+};
+
+} // namespace bitnet::runtime
