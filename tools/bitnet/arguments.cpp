@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <sstream>
 
@@ -79,8 +80,12 @@ void Arguments::option(const std::string &names, const std::string &metavar, flo
                        const std::string &help) {
   std::ostringstream shown;
   shown << value;
-  add(names, metavar, withDefault(help, shown.str()),
-      [&value](const std::string &text) { value = number<float>(text, "a number"); });
+  add(names, metavar, withDefault(help, shown.str()), [&value](const std::string &text) {
+    const float given = number<float>(text, "a number");
+    if (!std::isfinite(given)) // from_chars takes "nan" and "inf"
+      throw UsageError("expected a number, got '" + text + "'");
+    value = given;
+  });
 }
 
 void Arguments::option(const std::string &names, const std::string &metavar, std::vector<std::string> &values,

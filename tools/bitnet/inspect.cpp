@@ -12,9 +12,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+/// A value in one piece of text: lists with spaces between, objects as their values with colons between.
 std::string shortText(const Json &value) {
-  return value.is_string() ? value.get<std::string>()
-                           : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (!value.is_structured())
+    return value.is_string() ? value.get<std::string>() : value.dump();
+  std::string text;
+  for (const Json &element : value)
+    text += (text.empty() ? "" : value.is_array() ? " " : ":") + shortText(element);
+  return text;
 }
 
 /// Whether every element is an object of plain values: then it is a table.
@@ -25,6 +30,11 @@ bool isTable(const Json &value) {
     return row.is_object() &&
            std::none_of(row.begin(), row.end(), [](const Json &cell) { return cell.is_object(); });
   });
+}
+
+bool isTextList(const Json &value) {
+  return value.is_array() && !value.empty() &&
+         std::all_of(value.begin(), value.end(), [](const Json &element) { return element.is_string(); });
 }
 
 void printTable(const Json &rows, const std::string &indent) {
@@ -57,24 +67,34 @@ void printTable(const Json &rows, const std::string &indent) {
 void printTree(const Json &object, const std::string &indent) {
   for (const auto &entry : object.items()) {
     const Json &value = entry.value();
-    const bool nested = value.is_object() || isTable(value);
+    const bool nested = value.is_object() || isTable(value) || isTextList(value);
     std::printf("%s%s:%s%s\n", indent.c_str(), entry.key().c_str(), nested ? "" : " ",
                 nested ? "" : shortText(value).c_str());
     if (isTable(value))
       printTable(value, indent + "  ");
+    else if (isTextList(value))
+      for (const Json &line : value)
+        std::printf("%s  %s\n", indent.c_str(), line.get_ref<const std::string &>().c_str());
     else if (nested)
       printTree(value, indent + "  ");
   }
+}
+
+/// Puts the number of elements in the place of a list that is long in every real model.
+void shorten(Json &object, const char *key) {
+  if (object.is_object() && object.contains(key))
+    object[key] = std::to_string(object[key].size()) + ", listed with --all";
 }
 
 } // namespace
 
 int inspect(int argc, char **argv) {
   ModelFlags flags;
-  bool verify = false, json = false;
+  bool all = false, verify = false, json = false;
   Arguments arguments("bitnet inspect",
                       "Shows what a bundle holds: model, targets, kernels, packing, sections.");
   flags.declareModel(arguments);
+  arguments.flag("--all", all, "list every tensor and every call of the plan too");
   arguments.flag("--verify", verify, "only check the bundle: every offset, count and checksum");
   arguments.flag("--json", json, "print everything as one object");
   if (!arguments.parse(argc, argv))
@@ -89,9 +109,14 @@ int inspect(int argc, char **argv) {
     std::puts(description);
     return 0;
   }
-  const Json object = Json::parse(description, nullptr, false);
+  Json object = Json::parse(description, nullptr, false);
   if (object.is_discarded())
     throw Failure(flags.path + ": the runtime's description is not JSON");
+  if (!all) {
+    shorten(object, "tensors");
+    if (object.contains("plan"))
+      shorten(object["plan"], "calls");
+  }
   printTree(object, "");
   return 0;
 }

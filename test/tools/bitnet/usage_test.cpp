@@ -18,7 +18,7 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kFlags = {
     {"bench",
      {"--n-prompt", "--n-gen", "--depth", "--threads", "--repetitions", "--limits", "--json", "--cpu",
       "--context"}},
-    {"inspect", {"--verify", "--json", "--cpu"}},
+    {"inspect", {"--all", "--verify", "--json", "--cpu"}},
 };
 
 TEST(BitnetUsage, HelpNamesEverySubcommand) {
@@ -72,6 +72,8 @@ TEST(BitnetUsage, WrongCommandLinesSayWhatIsWrongAndExitWith2) {
        "error: bitnet run: flag '--n-predict': expected 1 or more, or -1, got 0; see bitnet run --help\n"},
       {{"run", "m.bnx", "--temp", ""},
        "error: bitnet run: flag '--temp': expected a number, got ''; see bitnet run --help\n"},
+      {{"run", "m.bnx", "--temp", "nan"},
+       "error: bitnet run: flag '--temp': expected a number, got 'nan'; see bitnet run --help\n"},
       {{"run", "m.bnx", "--json=1"},
        "error: bitnet run: flag '--json' takes no value; see bitnet run --help\n"},
       {{"run", "m.bnx", "--tokens", "1,,2"},
