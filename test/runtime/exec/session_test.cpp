@@ -1,0 +1,212 @@
+// Steps of a session on the tiny bundle: rows see their own sequence and nothing else, however they are
+// grouped, and nothing is allocated on the way.
+#include "runtime/exec/session.h"
+#include "test/runtime/tiny_bundle.h"
+#include "test/runtime/tiny_kernels.h"
+#include <atomic>
+#include <cstdlib>
+#include <gtest/gtest.h>
+#include <new>
+#include <unistd.h>
+
+namespace {
+std::atomic<long> allocations{0};
+}
+// Counted replacements: every new and delete of this program passes here.
+void *operator new(size_t n) {
+  ++allocations;
+  if (void *p = std::malloc(n))
+    return p;
+  throw std::bad_alloc();
+}
+void operator delete(void *p) noexcept { std::free(p); }
+void operator delete(void *p, size_t) noexcept { std::free(p); }
+
+namespace bitnet::runtime {
+namespace {
+
+using test::TinyBundle;
+
+class Sessions : public testing::Test {
+protected:
+  void open(const TinyBundle &bundle = TinyBundle()) {
+    const std::string path = test::write_file("session.bnx", bundle.file());
+    auto model = Model::open(path, "portable");
+    unlink(path.c_str());
+    ASSERT_TRUE(model.ok()) << model.status().message();
+    model_ = std::move(*model);
+  }
+  std::unique_ptr<Session> session(const SessionOptions &options = {}) {
+    auto session = Session::create(*model_, options);
+    EXPECT_TRUE(session.ok()) << session.status().message();
+    return std::move(*session);
+  }
+  std::string create_error(const SessionOptions &options) {
+    return Session::create(*model_, options).status().message();
+  }
+
+  /// Rows of tokens first, first+1, ... of one sequence, all with logits wanted or only the last.
+  static std::vector<bitnet_row> rows(int32_t first_position, int32_t n, int32_t sequence, bool all_wanted) {
+    std::vector<bitnet_row> out;
+    for (int32_t p = first_position; p < first_position + n; ++p)
+      out.push_back({token(p, sequence), p, sequence, all_wanted || p + 1 == first_position + n});
+    return out;
+  }
+  static int32_t token(int32_t position, int32_t sequence) { return (position * 7 + sequence * 31 + 3) % 97; }
+  static float expected(int32_t position, int32_t sequence, int32_t n) {
+    int32_t sum = 0;
+    for (int32_t p = 0; p <= position; ++p)
+      sum += token(p, sequence);
+    return test::tiny_logit(token(position, sequence), sum, n);
+  }
+  static void expect_logits(const Session &s, size_t i, int32_t position, int32_t sequence) {
+    ASSERT_NE(s.logits(i), nullptr);
+    for (int32_t n = 0; n < s.model().bundle().model.vocab; ++n)
+      ASSERT_EQ(s.logits(i)[n], expected(position, sequence, n))
+          << "row " << i << ", position " << position << ", sequence " << sequence << ", logit " << n;
+  }
+  static void ok(const Status &status) { ASSERT_TRUE(status.ok()) << status.message(); }
+
+  std::unique_ptr<const Model> model_;
+};
+
+TEST_F(Sessions, OneRowAtATimeSeesAllBefore) {
+  open();
+  auto s = session({0, 1, 1});
+  for (int32_t p = 0; p < 150; ++p) { // over two block borders
+    const auto row = rows(p, 1, 0, true);
+    ok(s->step(row.data(), 1));
+    expect_logits(*s, 0, p, 0);
+  }
+  EXPECT_EQ(s->length(0), 150);
+}
+
+TEST_F(Sessions, LongStepEqualsShortOnesOnAnyThreads) {
+  open();
+  for (int threads : {1, 2, 3, 5})
+    for (int32_t chunk : {1, 4, 5, 6, 7, 64, 130}) {
+      auto s = session({0, threads, 1});
+      for (int32_t at = 0; at < 130; at += chunk) {
+        const auto part = rows(at, std::min(chunk, 130 - at), 0, false);
+        ok(s->step(part.data(), part.size()));
+      }
+      expect_logits(*s, 0, 129, 0);
+    }
+}
+
+TEST_F(Sessions, KeepsLogitsOfEarlierChunks) {
+  open();
+  auto s = session();
+  auto all = rows(0, 13, 0, false); // max_rows is 5: three chunks
+  for (int32_t p : {0, 4, 5, 12})
+    all[size_t(p)].want_logits = 1;
+  ok(s->step(all.data(), all.size()));
+  size_t i = 0;
+  for (int32_t p : {0, 4, 5, 12})
+    expect_logits(*s, i++, p, 0);
+  EXPECT_EQ(s->logits(i), nullptr);
+}
+
+TEST_F(Sessions, SequencesOfABatchDoNotSeeEachOther) {
+  open();
+  auto s = session({100, 2, 3});
+  for (int32_t p = 0; p < 100; ++p) {
+    std::vector<bitnet_row> batch;
+    for (int32_t q : {2, 0, 1})
+      batch.push_back({token(p, q), p, q, 1});
+    ok(s->step(batch.data(), batch.size()));
+    size_t i = 0;
+    for (int32_t q : {2, 0, 1})
+      expect_logits(*s, i++, p, q);
+  }
+}
+
+TEST_F(Sessions, TruncateForgetsAndReusesBlocks) {
+  open();
+  auto s = session({128, 1, 2});
+  for (int round = 0; round < 5;
+       ++round) { // 2 sequences of 2 blocks: round 2 would run out if blocks were lost
+    for (int32_t q : {0, 1}) {
+      const auto all = rows(s->length(q), 128 - s->length(q), q, false);
+      ok(s->step(all.data(), all.size()));
+      expect_logits(*s, 0, 127, q);
+    }
+    ok(s->truncate(0, round % 2 ? 0 : 65));
+    ok(s->truncate(1, 64));
+    EXPECT_EQ(s->length(1), 64);
+  }
+  EXPECT_EQ(s->truncate(0, -1).message(), "truncate: length: expected [0, 65], got -1");
+  EXPECT_EQ(s->truncate(2, 0).message(), "truncate: sequence: expected [0, 1], got 2");
+}
+
+TEST_F(Sessions, RefusesBadRowsAndChangesNothing) {
+  open();
+  auto s = session({70, 1, 2});
+  const auto start = rows(0, 3, 0, false);
+  ok(s->step(start.data(), start.size()));
+  const auto error = [&](std::vector<bitnet_row> bad) {
+    bad.insert(bad.begin(), {token(3, 0), 3, 0, 1}); // a good row before it
+    const Status status = s->step(bad.data(), bad.size());
+    EXPECT_EQ(s->length(0), 3);
+    EXPECT_EQ(s->length(1), 0);
+    EXPECT_EQ(s->logits(0), nullptr);
+    return status.message();
+  };
+  EXPECT_EQ(error({{300, 4, 0, 0}}), "step: row 1: token: expected [0, 299], got 300");
+  EXPECT_EQ(error({{-1, 4, 0, 0}}), "step: row 1: token: expected [0, 299], got -1");
+  EXPECT_EQ(error({{1, 0, 2, 0}}), "step: row 1: sequence: expected [0, 1], got 2");
+  EXPECT_EQ(error({{1, 3, 0, 0}}), "step: row 1: position: expected the sequence's length 4, got 3");
+  EXPECT_EQ(
+      error(rows(0, 71, 1, false)),
+      "step: row 71: the context of 70 positions is full; truncate the sequence or use a larger context");
+  EXPECT_EQ(error(rows(0, 5, 1, true)), "step: rows with want_logits: expected at most 5, got 6");
+  const auto next = rows(3, 1, 0, true);
+  ok(s->step(next.data(), 1));
+  expect_logits(*s, 0, 3, 0);
+}
+
+TEST_F(Sessions, AFailingKernelLeavesLengthsAsTheyWere) {
+  TinyBundle broken; // its head always fails
+  for (size_t k = 0; k < broken.bundle.kernels.size(); ++k)
+    if (broken.bundle.kernels[k].op == Op::linear_f16)
+      broken.bundle.images[0].entries[k] = test::tiny_entry(Op::count);
+  open(broken);
+  auto s = session();
+  auto all = rows(0, 7, 0, false);
+  EXPECT_EQ(s->step(all.data(), 7).message(), "kernel linear_f16 returned 7");
+  EXPECT_EQ(s->length(0), 0);
+  all.back().want_logits = 0; // without logits the head does not run
+  ok(s->step(all.data(), 7));
+  EXPECT_EQ(s->length(0), 7);
+}
+
+TEST_F(Sessions, StepsAllocateNothing) {
+  open();
+  auto s = session({200, 2, 2});
+  const auto prompt = rows(0, 90, 0, false);
+  std::vector<bitnet_row> row(1);
+  const long before = allocations;
+  bool good = s->step(prompt.data(), prompt.size()).ok();
+  for (int32_t p = 90; p < 199; ++p) {
+    row[0] = {token(p, 0), p, 0, 1};
+    good &= s->step(row.data(), 1).ok();
+  }
+  good &= s->truncate(0, 10).ok();
+  EXPECT_EQ(allocations - before, 0);
+  EXPECT_TRUE(good);
+}
+
+TEST_F(Sessions, RefuseIllegalOptions) {
+  open();
+  EXPECT_EQ(create_error({201, 0, 0}), "session: context: expected [0, 200], got 201");
+  EXPECT_EQ(create_error({-1, 0, 0}), "session: context: expected [0, 200], got -1");
+  EXPECT_EQ(create_error({0, 1025, 0}), "session: threads: expected [0, 1024], got 1025");
+  EXPECT_EQ(create_error({0, 0, -5}), "session: sequences: expected [0, 65536], got -5");
+  TinyBundle wide({1024, 16, 1000, 1}); // a head of 512
+  open(wide);
+  EXPECT_EQ(create_error({0, 1, 65536}),
+            "session: context times sequences: expected at most 4194303 positions, got 67108864");
+}
+
+} // namespace
+} // namespace bitnet::runtime
