@@ -59,7 +59,7 @@ struct IndexBuilder {
   const WeightMap &weights;
   const std::vector<codegen::KernelSpec> &kernels;
   const std::vector<fb::Section> &sections;
-  flatbuffers::FlatBufferBuilder b;
+  flatbuffers::FlatBufferBuilder b{};
 
   fb::Slice slice(const PlanArg &arg) const {
     const uint64_t offset = arg.space == format::Space::weights ? weights.offsets[arg.offset] : arg.offset;
@@ -174,7 +174,7 @@ Expected<BundleReport> writeBundle(const std::string &path, const BundleInput &i
     return e;
 
   const std::vector<codegen::KernelSpec> kernels = collectKernels(*input.plan);
-  IndexBuilder index{input, weights, kernels, sections.list, {}};
+  IndexBuilder index{input, weights, kernels, sections.list};
   index.finish(report.pack.ternaryWeights);
   const uint64_t indexAt = file->reserve(index.b.GetSize());
   if (Error e = file->write(indexAt, index.b.GetBufferPointer(), index.b.GetSize()))

@@ -14,6 +14,7 @@
 #include "llvm/Support/raw_ostream.h"
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 using namespace llvm;
 
@@ -54,11 +55,8 @@ Error runPasses(mlir::ModuleOp module, const Options &options) {
   if (options.printIrAfterAll || !options.printIrAfter.empty()) {
     const std::string wanted = StringRef(options.printIrAfter).ltrim('-').str();
     bool known = options.printIrAfterAll;
-    for (mlir::Pass &pass : pm)
+    for (mlir::Pass &pass : pm.getPasses())
       known |= pass.getArgument() == wanted;
-    for (mlir::OpPassManager *nested : {static_cast<mlir::OpPassManager *>(&pm)})
-      for (mlir::Pass &pass : nested->getPasses())
-        known |= pass.getArgument() == wanted;
     if (!known)
       return createStringError(
           "--print-ir-after: no pass '%s' in the pipeline; compiler/README.md lists them", wanted.c_str());
@@ -124,7 +122,7 @@ void sayResult(const Options &options, const std::string &output, const import::
     outs() << j.dump() << "\n";
     return;
   }
-  errs() << "wrote " << output << ": " << format("%.1f", double(bundle.fileBytes) / 1e6) << " MB, "
+  errs() << "wrote " << output << ": " << llvm::format("%.1f", double(bundle.fileBytes) / 1e6) << " MB, "
          << bundle.pack.ternaryWeights << " ternary weights, 0 mismatches, " << kernels.kernels
          << " kernels (" << kernels.cacheHits << " cached)\n";
   if (bundle.pack.inexactF16)
@@ -197,7 +195,7 @@ Error compile(const Options &given) {
   stages.end("bundle");
   if (options.verbose || options.timePasses)
     for (const auto &[name, seconds] : stages.seconds())
-      errs() << "time: " << name << " " << format("%.2f", seconds) << " s\n";
+      errs() << "time: " << name << " " << llvm::format("%.2f", seconds) << " s\n";
   sayResult(options, output, checkpoint, *bundle, counts, stages);
   return Error::success();
 }

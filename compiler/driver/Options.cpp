@@ -1,7 +1,7 @@
 // See Options.h.
 #include "compiler/driver/Options.h"
 #include "compiler/import/Checkpoint.h"
-#include "runtime/cpu/cpu_features.h"
+#include "runtime/cpu/cpu.h"
 #include "llvm/ADT/StringRef.h"
 #include <algorithm>
 #include <functional>
@@ -133,7 +133,7 @@ Expected<std::vector<format::CpuVariant>> parseTargets(const std::string &text) 
   StringRef(text).split(parts, ',');
   for (StringRef part : parts) {
     if (part == "host") {
-      out.push_back(runtime::best_variant(runtime::cpu_features()));
+      out.push_back(cpu::best_variant(cpu::features()));
       continue;
     }
     bool known = false;
@@ -216,7 +216,7 @@ std::string helpText() {
 }
 
 std::string targetsText() {
-  const uint64_t have = runtime::cpu_features();
+  const uint64_t have = cpu::features();
   std::string s;
   for (int v = 0; v < int(format::CpuVariant::count); ++v) {
     const format::CpuVariantInfo &info = format::cpu_variant(format::CpuVariant(v));
