@@ -1,0 +1,155 @@
+// Guards on the machine code of every op and CPU variant: what a schedule or an upgrade of Halide could
+// silently lose, and what would break a promise made elsewhere (bit identity, the CPU check at load, no
+// runtime behind a kernel).
+#include "codegen/compile.h"
+#include "codegen/elf_object.h"
+#include <cstdio>
+#include <gtest/gtest.h>
+#include <map>
+#include <regex>
+#include <sstream>
+#include <unistd.h>
+
+namespace bitnet::codegen {
+namespace {
+
+using format::CpuFeature;
+using format::CpuVariant;
+
+const char *const kKernels[] = {
+    "embed n=1024 k=256 rows=0",
+    "rms_norm k=320 eps=1e-05 rows=0",
+    "quantize k=256 rows=0",
+    "norm_quant k=2560 eps=1e-05 rows=0",
+    "gate k=320 act=silu rows=0",
+    "gate_quant k=256 act=gelu rows=0",
+    "gate_norm_quant k=6912 act=relu2 eps=1e-05 rows=0",
+    "add k=320 rows=0",
+    "linear_t2 n=2560 k=6912 add=1 rows=1",
+    "linear_t2 n=2560 k=6912 add=1 rows=4",
+    "linear_t2 n=2560 k=6912 add=1 rows=8",
+    "linear_t2 n=2560 k=6912 add=1 rows=0",
+    "linear_s8 n=2560 k=2560 rows=1",
+    "linear_s8 n=2560 k=2560 rows=0",
+    "linear_f16 n=2560 k=2560 rows=1",
+    "linear_f16 n=2560 k=2560 rows=0",
+    "rope heads=25 head_dim=128 context=4096 rows=0",
+    "kv_append kv_heads=5 head_dim=128 rows=0",
+    "attention heads=20 kv_heads=5 head_dim=128 rows=0",
+    "gather_rows k=320 rows=0",
+};
+
+/// Compiled once for all tests.
+const std::string &emit(const std::string &text, Emit what) {
+  static std::map<std::pair<std::string, Emit>, std::string> done;
+  const auto [at, is_new] = done.try_emplace({text, what});
+  if (is_new) {
+    std::string error;
+    const std::optional<KernelSpec> spec = parse_kernel_spec(text, &error);
+    EXPECT_TRUE(spec && compile_kernel(*spec, what, &at->second, &error)) << error;
+  }
+  return at->second;
+}
+
+/// Instructions that the pattern is found in; their text starts with the mnemonic and ends with LLVM's
+/// comment.
+size_t count(const std::string &assembly, const std::regex &pattern) {
+  std::istringstream lines(assembly);
+  size_t n = 0;
+  for (std::string line; std::getline(lines, line);)
+    n += line.size() > 1 && line[0] == '\t' && line[1] != '.' && std::regex_search(line.substr(1), pattern);
+  return n;
+}
+size_t count(const std::string &assembly, const char *pattern) {
+  return count(assembly, std::regex(pattern));
+}
+
+class GeneratedCode : public testing::TestWithParam<CpuVariant> {
+protected:
+  std::string variant() const { return format::cpu_variant(GetParam()).name; }
+  std::string with_cpu(const char *kernel) const { return std::string(kernel) + " cpu=" + variant(); }
+};
+
+/// LLVM's names of the variant's features, as -mattr.
+std::string attributes(CpuVariant cpu) {
+  std::string text = "-mattr=+sse2";
+  for (size_t f = 0; f < size_t(CpuFeature::count); ++f)
+    if (format::cpu_variant(cpu).features & format::bit(CpuFeature(f)))
+      text += std::string(",+") +
+              (CpuFeature(f) == CpuFeature::bmi1 ? "bmi" : format::cpu_feature_name(CpuFeature(f)));
+  return text;
+}
+
+TEST_P(GeneratedCode, NeedsNoFeatureThatTheVariantLacks) {
+  const std::string command =
+      "llvm-mc -triple=x86_64 -mcpu=x86-64 " + attributes(GetParam()) + " -filetype=null 2>&1 > /dev/null";
+  for (const char *kernel : kKernels) {
+    char path[] = "/tmp/bitnet-generated-code-XXXXXX";
+    FILE *file = fdopen(mkstemp(path), "w");
+    const std::string assembly = emit(with_cpu(kernel), Emit::assembly);
+    fwrite(assembly.data(), 1, assembly.size(), file);
+    fclose(file);
+    FILE *assembler = popen((std::string(BITNET_LLVM_TOOLS "/") + command + " " + path).c_str(), "r");
+    char line[512] = "";
+    EXPECT_EQ(fgets(line, sizeof line, assembler), nullptr) << with_cpu(kernel) << ": " << line;
+    EXPECT_EQ(pclose(assembler), 0);
+    unlink(path);
+  }
+}
+
+TEST_P(GeneratedCode, NeverContractsOrApproximates) {
+  for (const char *kernel : kKernels)
+    EXPECT_EQ(count(emit(with_cpu(kernel), Emit::assembly), "^(vfn?m|v?rsqrt|v?rcp)"), 0u) << kernel;
+}
+
+TEST_P(GeneratedCode, CallsNothing) {
+  for (const char *kernel : kKernels) {
+    const std::string bytes = emit(with_cpu(kernel), Emit::object);
+    ElfObject object;
+    std::string error;
+    ASSERT_TRUE(parse_elf(bytes, &object, &error)) << error;
+    for (const ElfSymbol &s : object.symbols)
+      if (s.section == ElfSymbol::kUndefined && !s.local) {
+        EXPECT_TRUE(s.name == "memset" || s.name == "memcpy") << with_cpu(kernel) << " needs " << s.name;
+      }
+  }
+}
+
+/// Layouts that do not match a schedule show as bytes moved one by one, sums that do not fit as stores in the
+/// loop.
+TEST_P(GeneratedCode, LinearKernelsStayInVectorRegisters) {
+  for (const char *kernel : kKernels) {
+    if (std::string(kernel).rfind("linear", 0) != 0)
+      continue;
+    const std::string assembly = emit(with_cpu(kernel), Emit::assembly);
+    EXPECT_EQ(count(assembly, "^v?(pinsrb|pextrb|pgather)"), 0u) << with_cpu(kernel);
+    EXPECT_LE(count(assembly, "(16|32|64)-byte (Folded )?Spill"), 30u) << with_cpu(kernel);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryVariant, GeneratedCode,
+                         testing::Values(CpuVariant::portable, CpuVariant::avx2, CpuVariant::avx512,
+                                         CpuVariant::avx512vnni),
+                         [](const auto &info) { return std::string(format::cpu_variant(info.param).name); });
+
+/// The decode loop at its best: for 16 inputs of 8 stripes, 8 lines loaded, 4 activations broadcast, 32 dot
+/// products.
+TEST(DecodeLoop, HasOneDotProductForEveryPlaneOfEveryLine) {
+  const std::string assembly = emit("linear_t2 n=3840 k=2560 add=0 rows=1 cpu=avx512vnni", Emit::assembly);
+  EXPECT_EQ(count(assembly, "^vpdpbusd\t"), 32u);
+  EXPECT_EQ(count(assembly, "^vpbroadcastd.*\\(%r[0-9a-z]+,"), 4u + 1u); // and the token's sum
+  EXPECT_EQ(count(assembly, "(16|32|64)-byte (Folded )?Spill"), 0u);
+}
+
+TEST(DecodeLoop, UsesPairDotsWithoutVnni) {
+  EXPECT_GT(count(emit("linear_t2 n=3840 k=2560 add=0 rows=1 cpu=avx2", Emit::assembly), "^vpmaddubsw\t"),
+            0u);
+  EXPECT_GT(
+      count(emit("linear_t2 n=3840 k=2560 add=0 rows=1 cpu=avx512", Emit::assembly), "^vpmaddubsw.*zmm"), 0u);
+  EXPECT_GT(count(emit("linear_s8 n=3840 k=2560 rows=1 cpu=avx2", Emit::assembly), "^vpmaddwd\t"), 0u);
+  EXPECT_GT(count(emit("linear_t2 n=3840 k=2560 add=0 rows=1 cpu=portable", Emit::assembly), "^pmaddwd\t"),
+            0u);
+}
+
+} // namespace
+} // namespace bitnet::codegen

@@ -1,0 +1,82 @@
+// The text form of kernels: what is printed parses back to the same kernel, and what is wrong says why.
+#include "codegen/spec/kernel_spec.h"
+#include <gtest/gtest.h>
+#include <set>
+
+namespace bitnet::codegen {
+namespace {
+
+const char *const kTexts[] = {
+    "embed n=128256 k=2560 rows=0 cpu=portable",
+    "rms_norm k=2560 eps=1e-05 rows=0 cpu=avx2",
+    "quantize k=16 rows=0 cpu=avx512",
+    "norm_quant k=6912 eps=0 rows=0 cpu=avx512vnni",
+    "gate k=6912 act=silu rows=0 cpu=portable",
+    "gate_quant k=6912 act=relu2 rows=0 cpu=avx2",
+    "gate_norm_quant k=6912 act=gelu eps=0.001 rows=0 cpu=avx2",
+    "add k=2560 rows=0 cpu=avx2",
+    "linear_t2 n=3840 k=2560 add=0 rows=1 cpu=avx512vnni",
+    "linear_s8 n=128256 k=2560 rows=8 cpu=avx2",
+    "linear_f16 n=128256 k=2560 rows=0 cpu=avx2",
+    "rope heads=25 head_dim=128 context=4096 rows=0 cpu=avx2",
+    "kv_append kv_heads=5 head_dim=128 rows=0 cpu=avx2",
+    "attention heads=20 kv_heads=5 head_dim=128 rows=0 cpu=avx2",
+    "gather_rows k=2560 rows=0 cpu=avx2",
+};
+
+TEST(KernelSpec, PrintsWhatItParses) {
+  ASSERT_EQ(std::size(kTexts), size_t(format::Op::count));
+  std::set<std::string> symbols;
+  for (const char *text : kTexts) {
+    std::string error;
+    const std::optional<KernelSpec> spec = parse_kernel_spec(text, &error);
+    ASSERT_TRUE(spec) << error;
+    EXPECT_EQ(to_string(*spec), text);
+    symbols.insert(symbol(*spec));
+  }
+  EXPECT_EQ(symbols.size(), std::size(kTexts));
+}
+
+TEST(KernelSpec, KeepsEveryBitOfEps) {
+  KernelSpec spec{format::Op::rms_norm, {}, 0, format::CpuVariant::avx2};
+  spec.dims.k = 64;
+  std::string error;
+  for (const float eps : {1e-5f, 1e-6f, 1.1754944e-38f, 0.1f, 0.33333334f, 1.0f}) {
+    spec.dims.eps = eps;
+    EXPECT_EQ(parse_kernel_spec(to_string(spec), &error)->dims.eps, eps) << error;
+  }
+}
+
+TEST(KernelSpec, SymbolIsAnIdentifier) {
+  std::string error;
+  EXPECT_EQ(symbol(*parse_kernel_spec("linear_t2 n=3840 k=2560 add=0 rows=1 cpu=avx512vnni", &error)),
+            "linear_t2_n3840_k2560_add0_rows1__avx512vnni");
+  EXPECT_EQ(symbol(*parse_kernel_spec("rms_norm k=16 eps=1.5e-06 rows=0 cpu=avx2", &error)),
+            "rms_norm_k16_eps1p5em06_rows0__avx2");
+}
+
+TEST(KernelSpec, SaysWhatIsWrong) {
+  const std::pair<const char *, const char *> cases[] = {
+      {"", "expected an op name, got ''"},
+      {"linear k=16 rows=0 cpu=avx2", "expected an op name, got 'linear'"},
+      {"add rows=0 cpu=avx2", "expected k=<value>, got 'rows=0'"},
+      {"add k=16", "expected rows=<value>, got ''"},
+      {"add k=16x rows=0 cpu=avx2", "k: '16x' is not a value of it"},
+      {"add k=99999999999 rows=0 cpu=avx2", "k: '99999999999' is not a value of it"},
+      {"add k=17 rows=0 cpu=avx2", "k must be a multiple of 16 in [16, 2^20]"},
+      {"gate k=16 act=tanh rows=0 cpu=avx2", "act: 'tanh' is not a value of it"},
+      {"add k=16 rows= cpu=avx2", "rows: '' is not a number"},
+      {"add k=16 rows=4 cpu=avx2", "rows: expected 0, got 4"},
+      {"linear_s8 n=16 k=16 rows=2 cpu=avx2", "rows: expected 1, 4, 8, 0, got 2"},
+      {"add k=16 rows=0 cpu=avx3", "cpu: expected portable, avx2, avx512 or avx512vnni, got 'avx3'"},
+      {"add k=16 rows=0 cpu=avx2 x", "expected the end, got 'x'"},
+  };
+  for (const auto &[text, why] : cases) {
+    std::string error;
+    EXPECT_FALSE(parse_kernel_spec(text, &error)) << text;
+    EXPECT_EQ(error, "kernel spec '" + std::string(text) + "': " + why);
+  }
+}
+
+} // namespace
+} // namespace bitnet::codegen
