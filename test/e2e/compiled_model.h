@@ -50,9 +50,10 @@ inline std::string temporary(const std::string &name) {
 inline std::string compiled(const std::string &checkpoint, const std::string &name,
                             const std::string &flags) {
   const std::string path = temporary(name + ".bnx");
-  if (!std::filesystem::exists(path))
+  if (!std::filesystem::exists(path)) {
     EXPECT_EQ(bitnetc("'" + checkpoint + "' " + flags + " -o '" + path + "' 2>/dev/null"), 0)
         << checkpoint << " " << flags;
+  }
   return path;
 }
 
