@@ -56,22 +56,16 @@ fb::Dims to_fb(const OpDims &d) {
   return fb::Dims(d.n, d.k, d.heads, d.kv_heads, d.head_dim, d.context, uint8_t(d.act), d.add, d.eps);
 }
 
-struct Header {
-  format::BundleHeader h{};
-  void put(std::string *file) {
-    h.header_checksum = format::bytes_checksum(&h, offsetof(format::BundleHeader, header_checksum));
-    std::memcpy(file->data(), &h, sizeof h);
-  }
-};
-
 /// Header space and sections, without an index.
 std::string body(const TinyBundle &tiny, std::vector<fb::Section> *sections) {
   std::string file(sizeof(format::BundleHeader), '\0');
   for (const auto &p : tiny.payloads) {
     file.resize(round_up(file.size(), format::kSectionAlign));
     const auto *bytes = reinterpret_cast<const uint8_t *>(p.bytes.data());
-    sections->emplace_back(p.kind, file.size(), p.bytes.size(),
-                           format::section_checksum(bytes, p.bytes.size()));
+    uint64_t offset = file.size(), size = p.bytes.size();
+    if (tiny.move_section)
+      tiny.move_section(sections->size(), &offset, &size);
+    sections->emplace_back(p.kind, offset, size, format::section_checksum(bytes, p.bytes.size()));
     file += p.bytes;
   }
   file.resize(round_up(file.size(), format::kSectionAlign));
@@ -180,41 +174,51 @@ std::string TinyBundle::file() const { return with_index(*this, index()); }
 std::string with_index(const TinyBundle &bundle, const std::string &index) {
   std::vector<fb::Section> sections;
   std::string file = body(bundle, &sections);
-  Header header;
-  header.h = {format::kBundleMagic,
-              format::kBundleVersion,
-              format::kBundleMinReader,
-              file.size(),
-              index.size(),
-              format::bytes_checksum(index.data(), index.size()),
-              file.size() + index.size(),
-              0,
-              0};
-  header.put(&file);
+  const format::BundleHeader header{format::kBundleMagic,
+                                    format::kBundleVersion,
+                                    format::kBundleMinReader,
+                                    file.size(),
+                                    index.size(),
+                                    format::bytes_checksum(index.data(), index.size()),
+                                    file.size() + index.size(),
+                                    0,
+                                    0};
+  std::memcpy(file.data(), &header, sizeof header);
+  seal_header(&file);
   return file + index;
 }
 
-void reseal(std::string *file) {
-  Header header;
-  if (file->size() < sizeof header.h)
+void seal_header(std::string *file) {
+  constexpr size_t at = offsetof(format::BundleHeader, header_checksum);
+  if (file->size() < sizeof(format::BundleHeader))
     return;
-  std::memcpy(&header.h, file->data(), sizeof header.h);
-  header.h.file_size = file->size();
-  const uint64_t at = header.h.index_offset, size = header.h.index_size;
+  const uint64_t sum = format::bytes_checksum(file->data(), at);
+  std::memcpy(file->data() + at, &sum, sizeof sum);
+}
+
+void reseal(std::string *file) {
+  format::BundleHeader header;
+  if (file->size() < sizeof header)
+    return;
+  std::memcpy(&header, file->data(), sizeof header);
+  header.file_size = file->size();
+  const uint64_t at = header.index_offset, size = header.index_size;
   if (at <= file->size() && size <= file->size() - at) {
-    auto *index = reinterpret_cast<uint8_t *>(file->data() + at);
-    flatbuffers::Verifier verifier(index, size);
+    std::string index = file->substr(at, size); // aligned, unlike the bytes in the file
+    flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t *>(index.data()), size);
     if (fb::VerifyBundleBuffer(verifier))
-      if (const auto *sections = fb::GetBundle(index)->sections())
+      if (const auto *sections = fb::GetBundle(index.data())->sections())
         for (const fb::Section *s : *sections)
           if (s->offset() <= file->size() && s->size() <= file->size() - s->offset()) {
             const auto *bytes = reinterpret_cast<const uint8_t *>(file->data()) + s->offset();
             *const_cast<fb::Section *>(s) = fb::Section(s->kind(), s->offset(), s->size(),
                                                         format::section_checksum(bytes, size_t(s->size())));
           }
-    header.h.index_checksum = format::bytes_checksum(index, size);
+    std::memcpy(file->data() + at, index.data(), size);
+    header.index_checksum = format::bytes_checksum(index.data(), size);
   }
-  header.put(file);
+  std::memcpy(file->data(), &header, sizeof header);
+  seal_header(file);
 }
 
 std::string write_file(const std::string &name, const std::string &bytes) {

@@ -5,6 +5,7 @@
 // linear_f16.
 #pragma once
 #include "runtime/bundle/bundle.h"
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,8 @@ struct TinyBundle {
   };
   std::vector<Payload> payloads;       ///< in file order
   std::vector<uint32_t> image_section; ///< [images] index into payloads
+  /// If set: may change what the index says of section i.
+  std::function<void(size_t i, uint64_t *offset, uint64_t *size)> move_section;
 
   runtime::Call &call(format::Op op);
   /// The FlatBuffers index; sections as laid out by file().
@@ -35,6 +38,8 @@ struct TinyBundle {
 /// The file with `index` in place of its own, sealed.
 std::string with_index(const TinyBundle &bundle, const std::string &index);
 
+/// Makes the header's own checksum right again.
+void seal_header(std::string *file);
 /// Makes all checksums (and the file size) of damaged bytes right again where they can be found, so that a
 /// validator gets to look deeper.
 void reseal(std::string *file);
