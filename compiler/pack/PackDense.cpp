@@ -102,10 +102,16 @@ Error packS8(const Constant &c, const WeightSource &weights, const Sink &sink) {
 }
 
 Error packS8Scale(const Constant &c, const WeightSource &weights, const Sink &sink) {
-  return forEachStripe(c, weights, [&](const float *values, int32_t) {
+  // The constant is a vector of rows; the matrix behind it knows its own width.
+  Expected<import::DenseTensor> first = weights.dense(c.names.front(), 0, 1);
+  if (!first)
+    return first.takeError();
+  Constant matrix = c;
+  matrix.cols = first->cols;
+  return forEachStripe(matrix, weights, [&](const float *values, int32_t) {
     float scales[16];
     for (int32_t r = 0; r < 16; ++r)
-      scales[r] = rowScale(values + size_t(r) * c.cols, c.cols);
+      scales[r] = rowScale(values + size_t(r) * matrix.cols, matrix.cols);
     return sink(reinterpret_cast<const uint8_t *>(scales), sizeof scales);
   });
 }

@@ -103,7 +103,7 @@ TEST(PackF16, RefusesNaN) {
 TEST(PackS8, RowMaximumIsExactly127) {
   const Weights w;
   const std::vector<uint8_t> q = pack(constant(Packing::s8, {"e"}, 32, 32), w);
-  const std::vector<uint8_t> s = pack(constant(Packing::s8Scale, {"e"}, 32, 32), w);
+  const std::vector<uint8_t> s = pack(constant(Packing::s8Scale, {"e"}, 32, 1), w);
   const float *scale = reinterpret_cast<const float *>(s.data());
   for (int32_t r = 0; r < 24; ++r) {
     int top = 0;
