@@ -1,6 +1,5 @@
 // See PlanExport.h.
 #include "compiler/bundle/PlanExport.h"
-#include "dialects/Kernel/Kernel.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include <map>
 #include <tuple>
@@ -9,28 +8,6 @@ using namespace mlir;
 
 namespace bitnet::compiler {
 namespace {
-
-Packing packingOf(kernel::Packing p) {
-  switch (p) {
-  case kernel::Packing::t2:
-    return Packing::t2;
-  case kernel::Packing::row_scale:
-    return Packing::rowScale;
-  case kernel::Packing::f16:
-    return Packing::f16;
-  case kernel::Packing::s8:
-    return Packing::s8;
-  case kernel::Packing::s8_scale:
-    return Packing::s8Scale;
-  case kernel::Packing::f32:
-    return Packing::f32;
-  case kernel::Packing::rope_cos:
-    return Packing::ropeCos;
-  case kernel::Packing::rope_sin:
-    return Packing::ropeSin;
-  }
-  llvm_unreachable("no such packing");
-}
 
 class Exporter {
 public:
@@ -117,6 +94,28 @@ private:
 };
 
 } // namespace
+
+Packing packingOf(kernel::Packing p) {
+  switch (p) {
+  case kernel::Packing::t2:
+    return Packing::t2;
+  case kernel::Packing::row_scale:
+    return Packing::rowScale;
+  case kernel::Packing::f16:
+    return Packing::f16;
+  case kernel::Packing::s8:
+    return Packing::s8;
+  case kernel::Packing::s8_scale:
+    return Packing::s8Scale;
+  case kernel::Packing::f32:
+    return Packing::f32;
+  case kernel::Packing::rope_cos:
+    return Packing::ropeCos;
+  case kernel::Packing::rope_sin:
+    return Packing::ropeSin;
+  }
+  llvm_unreachable("no such packing");
+}
 
 llvm::Expected<Plan> exportPlan(ModuleOp module) {
   SmallVector<func::FuncOp> functions(module.getOps<func::FuncOp>());

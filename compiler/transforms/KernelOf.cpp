@@ -44,6 +44,22 @@ int32_t paddedRows(int64_t rows) {
   return int32_t(uint32_t((rows + format::kRowTile - 1) / format::kRowTile * format::kRowTile));
 }
 
+SmallVector<PackedShape, 2> packedShapes(Type weight) {
+  using kernel::Packing;
+  if (auto t = dyn_cast<TernaryType>(weight)) {
+    const int32_t rows = paddedRows(t.getRows());
+    return {{Packing::t2, rows, int32_t(t.getCols())}, {Packing::row_scale, rows, int32_t(t.getCols())}};
+  }
+  if (auto t = dyn_cast<Int8MatrixType>(weight)) {
+    const int32_t rows = paddedRows(t.getRows());
+    return {{Packing::s8, rows, int32_t(t.getCols())}, {Packing::s8_scale, rows, int32_t(t.getCols())}};
+  }
+  auto t = cast<RankedTensorType>(weight);
+  if (t.getRank() == 2)
+    return {{Packing::f16, paddedRows(t.getDimSize(0)), int32_t(t.getDimSize(1))}};
+  return {{Packing::f32, 1, int32_t(t.getDimSize(0))}};
+}
+
 std::optional<KernelOf> kernelOf(Operation *op) {
   return TypeSwitch<Operation *, std::optional<KernelOf>>(op)
       .Case([](EmbeddingOp op) {

@@ -1,5 +1,6 @@
 // Which kernel computes a bitnet op, and with which sizes. The one place that relates the two levels' ops.
 #pragma once
+#include "dialects/Kernel/Kernel.h"
 #include "mlir/IR/Operation.h"
 #include "runtime/format/kernel_ops.h"
 #include <optional>
@@ -23,5 +24,12 @@ std::optional<KernelOf> kernelOf(mlir::Operation *op);
 
 /// Rows of a matrix as packed: whole stripes.
 int32_t paddedRows(int64_t rows);
+
+/// The packed constants that a weight of this type stands for, in the order of the kernel's arguments.
+struct PackedShape {
+  mlir::kernel::Packing packing;
+  int32_t rows, cols;
+};
+llvm::SmallVector<PackedShape, 2> packedShapes(mlir::Type weight);
 
 } // namespace bitnet::compiler

@@ -106,25 +106,13 @@ private:
     auto packing = weight->getAttrOfType<StringAttr>(kPackingAttr);
     if (!packing)
       return weight.emitOpError("has no packing; run --bitnet-select-kernels first");
-    Type type = weight.getValue().getType();
-    auto constant = [&](kernel::Packing packing, int64_t rows, int64_t cols) -> Value {
-      return kernel::ConstantOp::create(
-          b_, weight.getLoc(), kernel::ConstType::get(b_.getContext(), packing, rows, cols),
-          weight.getNames(), b_.getDenseI32ArrayAttr(weight.partRows()), FloatAttr());
-    };
     SmallVector<Value, 2> &values = lowered_[weight.getValue()];
-    if (auto t = dyn_cast<TernaryType>(type)) {
-      const int64_t rows = paddedRows(t.getRows());
-      values = {constant(kernel::Packing::t2, rows, t.getCols()),
-                constant(kernel::Packing::row_scale, rows, 1)};
-    } else if (auto t = dyn_cast<Int8MatrixType>(type)) {
-      const int64_t rows = paddedRows(t.getRows());
-      values = {constant(kernel::Packing::s8, rows, t.getCols()),
-                constant(kernel::Packing::s8_scale, rows, 1)};
-    } else if (auto t = cast<RankedTensorType>(type); t.getRank() == 2) {
-      values = {constant(kernel::Packing::f16, paddedRows(t.getDimSize(0)), t.getDimSize(1))};
-    } else {
-      values = {constant(kernel::Packing::f32, 1, t.getDimSize(0))};
+    if (weight->use_empty()) // its sizes were never checked
+      return success();
+    for (const PackedShape &shape : packedShapes(weight.getValue().getType())) {
+      Type type = kernel::ConstType::get(b_.getContext(), shape.packing, shape.rows, shape.cols);
+      values.push_back(kernel::ConstantOp::create(b_, weight.getLoc(), type, weight.getNames(),
+                                                  b_.getDenseI32ArrayAttr(weight.partRows()), FloatAttr()));
     }
     return success();
   }

@@ -26,20 +26,14 @@ SmallVector<int32_t> choicesOf(format::Op op) {
   return choices;
 }
 
-StringRef packingOf(Type type) {
-  if (isa<TernaryType>(type))
-    return "t2";
-  if (isa<Int8MatrixType>(type))
-    return "s8";
-  return cast<RankedTensorType>(type).getElementType().isF16() ? "f16" : "f32";
-}
-
 struct SelectKernels final : impl::SelectKernelsPassBase<SelectKernels> {
   void runOnOperation() override {
     Builder b(&getContext());
     WalkResult result = getOperation().walk([&](Operation *op) {
       if (auto weight = dyn_cast<WeightOp>(op)) {
-        op->setAttr(kPackingAttr, b.getStringAttr(packingOf(weight.getValue().getType())));
+        const StringRef packing =
+            kernel::stringifyPacking(packedShapes(weight.getValue().getType()).front().packing);
+        op->setAttr(kPackingAttr, b.getStringAttr(packing));
         return WalkResult::advance();
       }
       std::optional<KernelOf> kernel = kernelOf(op);

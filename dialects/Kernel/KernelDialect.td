@@ -63,8 +63,8 @@ def Kernel_SliceType : Kernel_Type<"Slice", "slice"> {
 def Kernel_ConstType : Kernel_Type<"Const", "const"> {
   let summary = "packed bytes in the bundle";
   let description = [{
-    `!kernel.const<t2, 3840 x 2560>`: the bytes that a packing makes of a matrix of this many rows (padded) and columns.
-    Vectors are 1 x N (f32) or N x 1 (a scale for each of N rows).
+    `!kernel.const<t2, 3840 x 2560>`: the bytes that a packing makes of a matrix of this many rows (padded) and columns. The
+    packings row_scale and s8_scale make one f32 of each row. A vector (f32) has one row.
   }];
   let parameters = (ins EnumParameter<Packing>:$packing, "int64_t":$rows, "int64_t":$cols);
   let assemblyFormat = "`<` $packing `,` $rows `x` $cols `>`";
