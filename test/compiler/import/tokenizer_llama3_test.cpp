@@ -1,5 +1,6 @@
-// The tiktoken rank file of Llama 3 against what Microsoft's Python tokenizer gives (data/tokenizer/llama3-cases.json).
-// Cases about the Python interface (chunking at 400,000 characters, disallowed_special) are not for this layer.
+// The tiktoken rank file of Llama 3 against what Microsoft's Python tokenizer gives
+// (data/tokenizer/llama3-cases.json). Cases about the Python interface (chunking at 400,000 characters,
+// disallowed_special) are not for this layer.
 #include "tokenizer_testing.h"
 
 using nlohmann::json;
@@ -10,8 +11,9 @@ namespace {
 /// Python's JSON holds unpaired surrogates, which are no text: U+FFFD, as the Python tokenizer takes them.
 std::string replaceLoneSurrogates(std::string text) {
   const auto unit = [&](size_t at) {
-    return at + 6 <= text.size() && text[at] == '\\' && text[at + 1] == 'u' ? std::stoul(text.substr(at + 2, 4), nullptr, 16)
-                                                                            : 0;
+    return at + 6 <= text.size() && text[at] == '\\' && text[at + 1] == 'u'
+               ? std::stoul(text.substr(at + 2, 4), nullptr, 16)
+               : 0;
   };
   for (size_t at = 0; at < text.size(); ++at) {
     if (text[at] != '\\')

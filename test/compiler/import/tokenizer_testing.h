@@ -21,8 +21,8 @@ inline std::unique_ptr<runtime::Tokenizer> loadImported(llvm::Expected<ImportedT
   return std::move(*tokenizer);
 }
 
-inline std::vector<int32_t> encode(const runtime::Tokenizer &tokenizer, const std::string &text, bool addSpecial = false,
-                                   bool parseSpecial = false) {
+inline std::vector<int32_t> encode(const runtime::Tokenizer &tokenizer, const std::string &text,
+                                   bool addSpecial = false, bool parseSpecial = false) {
   auto ids = tokenizer.encode(text, addSpecial, parseSpecial);
   EXPECT_TRUE(ids.ok()) << ids.status().message();
   return ids.ok() ? *ids : std::vector<int32_t>();
