@@ -1,0 +1,101 @@
+// make-dummy-model: command line.
+#include "tools/bitnet/arguments.h"
+#include "tools/make-dummy-model/dummy_model.h"
+#include "tools/make-dummy-model/vocabulary.h"
+#include <cstdio>
+#include <cstring>
+#include <exception>
+
+using bitnet::tools::UsageError;
+
+namespace {
+
+bitnet::tools::Arguments declare(bitnet::dummy::Options &o, std::string &preset) {
+  bitnet::tools::Arguments args("make-dummy-model",
+                                "writes a model of any shape with random ternary weights");
+  args.positional("OUT", o.output, "file (gguf) or folder (hf) to write");
+  args.option("--preset", "NAME", preset, "2b4t (the default) or tiny: a shape that other flags change");
+  args.option("--format", "NAME", o.format, "gguf or hf (a Hugging Face folder)");
+  args.option("--encoding", "NAME", o.encoding,
+              "i2_s, tq1_0, tq2_0, f32, f16, bf16; hf: packed, f32, f16, bf16");
+  args.option("--embedding", "NAME", o.embedding, "gguf: f16, f32 or bf16");
+  args.option("--dim", "N", o.dim, "width");
+  args.option("--layers", "N", o.layers, "layers");
+  args.option("--heads", "N", o.heads, "attention heads");
+  args.option("--kv-heads", "N", o.kv_heads, "key/value heads");
+  args.option("--ffn", "N", o.ffn, "width of the feed-forward network");
+  args.option("--vocab", "N", o.vocab, "tokens");
+  args.option("--context", "N", o.context, "positions");
+  args.option("--zeros", "SHARE", o.zeros, "share of zero weights");
+  args.option("--seed", "N", o.seed, "same seed and shape: same model, whatever its form");
+  args.option("--tokenizer", "PATH", o.tokenizer,
+              "copy the tokenizer of this .gguf file (gguf) or folder (hf)");
+  return args;
+}
+
+void check(const bitnet::dummy::Options &o) {
+  struct Size {
+    const char *flag;
+    int32_t value, multiple;
+  };
+  for (Size s : {Size{"--dim", o.dim, 16},
+                 {"--layers", o.layers, 1},
+                 {"--heads", o.heads, 1},
+                 {"--kv-heads", o.kv_heads, 1},
+                 {"--ffn", o.ffn, 16},
+                 {"--vocab", o.vocab, 1},
+                 {"--context", o.context, 1}})
+    if (s.value < 1 || s.value > 1 << 22 || s.value % s.multiple != 0)
+      throw UsageError(std::string(s.flag) + ": expected a multiple of " + std::to_string(s.multiple) +
+                       " of 1 to 4194304, got " + std::to_string(s.value));
+  if (o.heads % o.kv_heads != 0 || o.dim % (4 * o.heads) != 0)
+    throw UsageError("--heads: expected a multiple of --kv-heads with heads of a multiple of 4, got " +
+                     std::to_string(o.heads));
+  if (o.tokenizer.empty() && o.vocab < bitnet::dummy::kSmallestVocabulary)
+    throw UsageError("--vocab: expected at least 259 for the made-up tokenizer, got " +
+                     std::to_string(o.vocab));
+  if (!(o.zeros >= 0 && o.zeros <= 1))
+    throw UsageError("--zeros: expected 0 to 1, got " + std::to_string(o.zeros));
+  if (o.format != "gguf" && o.format != "hf")
+    throw UsageError("--format: expected gguf or hf, got " + o.format);
+}
+
+int run(int argc, char **argv) {
+  bitnet::dummy::Options options;
+  std::string preset = "2b4t";
+  bitnet::tools::Arguments args = declare(options, preset);
+  if (!args.parse(argc, argv))
+    return 0;
+  if (preset == "tiny") { // the other flags, once more, on top of the preset
+    bitnet::dummy::Options tiny;
+    tiny.dim = 256, tiny.layers = 2, tiny.heads = 4, tiny.kv_heads = 2, tiny.ffn = 512, tiny.vocab = 512,
+    tiny.context = 256;
+    options = tiny;
+    args.parse(argc, argv);
+  } else if (preset != "2b4t") {
+    throw UsageError("--preset: expected 2b4t or tiny, got " + preset);
+  }
+  if (options.format == "hf" && !args.given("--encoding"))
+    options.encoding = "packed";
+  check(options);
+  options.format == "hf" ? bitnet::dummy::write_hugging_face(options) : bitnet::dummy::write_gguf(options);
+  return 0;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  if (argc == 2 && std::strcmp(argv[1], "--version") == 0) {
+    std::puts("make-dummy-model " BITNET_VERSION);
+    return 0;
+  }
+  try {
+    return run(argc - 1, argv + 1);
+  } catch (const UsageError &error) {
+    std::fprintf(stderr, "error: %s; --help lists the flags\n", error.what());
+    return 2;
+  } catch (const std::exception &error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return 1;
+  }
+}
