@@ -134,6 +134,8 @@ void printTable(const bitnet_model_info &info, const std::vector<Case> &cases,
       std::printf(" %18s |", "");
     std::putchar('\n');
   }
+  if (std::any_of(cases.begin(), cases.end(), [&](const Case &c) { return shareOf(c, info, limits) > 1; }))
+    std::printf("over 100 %%: the weights are small enough to stay in the caches\n");
   for (const Bandwidth &limit : limits)
     std::printf("%sread bandwidth, %d thread%s: %.2f GB/s (%.2f..%.2f)\n",
                 &limit == limits.data() ? "\n" : "", limit.threads, limit.threads == 1 ? "" : "s",

@@ -43,6 +43,11 @@ void printTable(const Json &rows, const std::string &indent) {
     for (const auto &cell : row.items())
       if (std::find(columns.begin(), columns.end(), cell.key()) == columns.end())
         columns.push_back(cell.key());
+  std::stable_partition(
+      columns.begin(), columns.end(), [&](const std::string &column) { // lists are long: last
+        return std::none_of(rows.begin(), rows.end(),
+                            [&](const Json &row) { return row.value(column, Json()).is_array(); });
+      });
   std::vector<std::vector<std::string>> lines{columns};
   for (const Json &row : rows) {
     lines.emplace_back();

@@ -1,0 +1,125 @@
+// Runs make-dummy-model and reads back what it wrote: every form of one seed is the same model.
+#include "test/compiler/import/import_testing.h"
+#include <filesystem>
+#include <sys/wait.h>
+
+using namespace bitnet::import;
+
+namespace {
+
+/// Runs the program with these arguments; returns its exit code and what it printed.
+std::pair<int, std::string> runProgram(const std::string &arguments) {
+  const char *bin = std::getenv("BITNET_BIN_DIR");
+  std::string command = std::string(bin ? bin : "bin") + "/make-dummy-model " + arguments + " 2>&1";
+  std::string output;
+  FILE *pipe = popen(command.c_str(), "r");
+  for (int c; pipe && (c = std::fgetc(pipe)) != EOF;)
+    output += char(c);
+  int status = pipe ? pclose(pipe) : -1;
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, output};
+}
+
+class DummyModel : public testing::Test {
+protected:
+  void SetUp() override { std::filesystem::create_directories(folder_); }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string write(const std::string &name, const std::string &flags) {
+    std::string path = folder_ + "/" + name;
+    auto [code, output] = runProgram(path + " --preset tiny " + flags);
+    EXPECT_EQ(code, 0) << output;
+    return path;
+  }
+  std::unique_ptr<Checkpoint> read(const std::string &path) {
+    llvm::Expected<std::unique_ptr<Checkpoint>> checkpoint = openCheckpoint(path, ImportOptions());
+    if (checkpoint)
+      return std::move(*checkpoint);
+    ADD_FAILURE() << llvm::toString(checkpoint.takeError());
+    return nullptr;
+  }
+  const std::string folder_ = testing::TempDir() + "dummy_" + std::to_string(getpid());
+};
+
+void expectSameModel(const Checkpoint &a, const Checkpoint &b, const std::string &form) {
+  for (const char *name : {"blk.0.attn_q.weight", "blk.1.attn_v.weight", "blk.1.ffn_down.weight"}) {
+    llvm::Expected<TernaryMatrix> left = a.ternary(name), right = b.ternary(name);
+    ASSERT_TRUE(bool(left)) << llvm::toString(left.takeError());
+    ASSERT_TRUE(bool(right)) << llvm::toString(right.takeError());
+    EXPECT_TRUE(left->trits == right->trits && left->scales == right->scales) << form << " " << name;
+  }
+  for (const char *name : {"token_embd.weight", "blk.0.ffn_sub_norm.weight", "output_norm.weight"}) {
+    llvm::Expected<DenseTensor> left = a.dense(name, 0, 1 << 20), right = b.dense(name, 0, 1 << 20);
+    ASSERT_TRUE(bool(left)) << llvm::toString(left.takeError());
+    ASSERT_TRUE(bool(right)) << llvm::toString(right.takeError());
+    EXPECT_TRUE(left->values == right->values) << form << " " << name;
+  }
+}
+
+TEST_F(DummyModel, IsTheSameInEveryForm) {
+  std::unique_ptr<Checkpoint> first = read(write("i2_s.gguf", ""));
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->config().layers, 2);
+  EXPECT_FALSE(first->tokenizer().empty());
+  for (const char *encoding : {"tq1_0", "tq2_0", "f32", "f16", "bf16"}) {
+    std::unique_ptr<Checkpoint> other =
+        read(write(std::string(encoding) + ".gguf", std::string("--embedding f32 --encoding ") + encoding));
+    ASSERT_TRUE(other);
+    expectSameModel(*first, *other, encoding);
+  }
+  for (const char *encoding : {"packed", "bf16", "f16"}) {
+    std::unique_ptr<Checkpoint> other =
+        read(write(std::string("hf_") + encoding, std::string("--format hf --encoding ") + encoding));
+    ASSERT_TRUE(other);
+    EXPECT_FALSE(other->tokenizer().empty());
+    expectSameModel(*first, *other, std::string("hf ") + encoding);
+  }
+}
+
+TEST_F(DummyModel, DependsOnTheSeedAndNothingElse) {
+  std::string one = slurp(write("a.gguf", "--seed 7")), again = slurp(write("b.gguf", "--seed 7")),
+              other = slurp(write("c.gguf", "--seed 8"));
+  EXPECT_TRUE(one == again);
+  EXPECT_FALSE(one == other);
+}
+
+TEST_F(DummyModel, HasTheShareOfZeros) {
+  std::unique_ptr<Checkpoint> checkpoint = read(write("z.gguf", "--zeros 0.25"));
+  ASSERT_TRUE(checkpoint);
+  llvm::Expected<TernaryMatrix> m = checkpoint->ternary("blk.0.ffn_up.weight");
+  ASSERT_TRUE(bool(m));
+  double n = double(m->trits.size());
+  EXPECT_NEAR(double(std::count(m->trits.begin(), m->trits.end(), 0)) / n, 0.25,
+              0.005); // 4 deviations: 0.0048
+  EXPECT_NEAR(double(std::count(m->trits.begin(), m->trits.end(), 1)) / n, 0.375, 0.006);
+}
+
+TEST_F(DummyModel, CopiesATokenizer) {
+  std::string gguf = sharedData("kjv/gguf/kjv-tq1_0.gguf"), folder = sharedData("kjv/hf-packed");
+  SKIP_WITHOUT(gguf);
+  std::unique_ptr<Checkpoint> source = read(gguf),
+                              copy = read(write("k.gguf", "--vocab 4096 --tokenizer " + gguf));
+  ASSERT_TRUE(source && copy);
+  EXPECT_TRUE(copy->tokenizer() == source->tokenizer());
+  source = read(folder);
+  copy = read(write("k_hf", "--vocab 4096 --format hf --tokenizer " + folder));
+  ASSERT_TRUE(source && copy);
+  EXPECT_TRUE(copy->tokenizer() == source->tokenizer());
+}
+
+TEST_F(DummyModel, RefusesWhatItCannotWrite) {
+  std::pair<const char *, const char *> cases[] = {
+      {"--encoding q4_0",
+       "error: --encoding: expected i2_s, tq1_0, tq2_0, f32, f16 or bf16 for --format gguf, got q4_0"},
+      {"--ffn 640 --encoding tq1_0",
+       "error: --encoding tq1_0: expected rows of a multiple of 256, got 640 in blk.0.ffn_down.weight"},
+      {"--heads 3", "error: --heads: expected a multiple of --kv-heads with heads of a multiple of 4, got 3"},
+      {"--vocab 20", "error: --vocab: expected at least 259 for the made-up tokenizer, got 20"}};
+  for (auto [flags, message] : cases) {
+    auto [code, output] = runProgram(folder_ + "/x.gguf --preset tiny " + flags);
+    EXPECT_EQ(code, 2) << flags;
+    EXPECT_EQ(output, std::string(message) + "; --help lists the flags\n");
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+}
+
+} // namespace
