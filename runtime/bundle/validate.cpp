@@ -30,6 +30,13 @@ bool inside(uint64_t offset, uint64_t size, uint64_t total) {
   return offset <= total && size <= total - offset;
 }
 
+/// The elements of a vector lie at multiples of 8; FlatBuffers' verifier looks at the vector's length word
+/// only.
+template <typename T> bool aligned(const flatbuffers::Vector<T> *v) {
+  return !v || v->size() == 0 || reinterpret_cast<uintptr_t>(v->Data()) % 8 == 0;
+}
+Status misaligned(const std::string &where) { return bad_bundle(where + ": misaligned vector in the index"); }
+
 /// a * b, or false if it does not fit.
 bool multiply(uint64_t a, uint64_t b, uint64_t *product) { return !__builtin_mul_overflow(a, b, product); }
 
@@ -121,6 +128,8 @@ Status Validator::read_sections() {
   struct Range {
     uint64_t offset, size;
   };
+  if (!aligned(index_->sections()))
+    return misaligned("sections");
   std::vector<Range> taken{{0, sizeof header_}, {header_.index_offset, header_.index_size}};
   for (const fb::Section *s : *index_->sections()) {
     const std::string where = "section " + number(uint64_t(out_.sections.size()));
@@ -223,6 +232,8 @@ Status Validator::read_image(const fb::Image &image) {
     return bad_bundle(where + ": code size: expected a multiple of 4096 up to " +
                       number(uint64_t(bytes.size)) + ", got " + number(image.ro_offset()));
   Image out{variant, image.features(), bytes, image.ro_offset(), {}, {}};
+  if (!aligned(image.entries()) || !aligned(image.fixups()))
+    return misaligned(where);
   const size_t n_entries = image.entries() ? image.entries()->size() : 0;
   if (n_entries != out_.kernels.size())
     return bad_bundle(where + ": entries: expected " + number(uint64_t(out_.kernels.size())) + ", got " +
@@ -276,6 +287,8 @@ Status Validator::read_call(const fb::Call &call) {
   BITNET_RETURN_IF_ERROR(check_call_shape(out, where));
   BITNET_RETURN_IF_ERROR(read_choices(call, where, &out));
   const format::Signature signature = format::signature(out.op, out.dims);
+  if (!aligned(call.args()))
+    return misaligned(where);
   const size_t n_args = call.args() ? call.args()->size() : 0;
   if (n_args != size_t(signature.n_args))
     return bad_bundle(where + ": " + format::op_name(out.op) + ": expected " + number(signature.n_args) +

@@ -207,7 +207,8 @@ void reseal(std::string *file) {
     std::string index = file->substr(at, size); // aligned, unlike the bytes in the file
     flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t *>(index.data()), size);
     if (fb::VerifyBundleBuffer(verifier))
-      if (const auto *sections = fb::GetBundle(index.data())->sections())
+      if (const auto *sections = fb::GetBundle(index.data())->sections();
+          sections && reinterpret_cast<uintptr_t>(sections->Data()) % 8 == 0)
         for (const fb::Section *s : *sections)
           if (s->offset() <= file->size() && s->size() <= file->size() - s->offset()) {
             const auto *bytes = reinterpret_cast<const uint8_t *>(file->data()) + s->offset();

@@ -1,26 +1,11 @@
 // Steps of a session on the tiny bundle: rows see their own sequence and nothing else, however they are
 // grouped, and nothing is allocated on the way.
 #include "runtime/exec/session.h"
+#include "test/runtime/exec/allocation_count.h"
 #include "test/runtime/tiny_bundle.h"
 #include "test/runtime/tiny_kernels.h"
-#include <atomic>
-#include <cstdlib>
 #include <gtest/gtest.h>
-#include <new>
 #include <unistd.h>
-
-namespace {
-std::atomic<long> allocations{0};
-}
-// Counted replacements: every new and delete of this program passes here.
-void *operator new(size_t n) {
-  ++allocations;
-  if (void *p = std::malloc(n))
-    return p;
-  throw std::bad_alloc();
-}
-void operator delete(void *p) noexcept { std::free(p); }
-void operator delete(void *p, size_t) noexcept { std::free(p); }
 
 namespace bitnet::runtime {
 namespace {
@@ -185,14 +170,14 @@ TEST_F(Sessions, StepsAllocateNothing) {
   auto s = session({200, 2, 2});
   const auto prompt = rows(0, 90, 0, false);
   std::vector<bitnet_row> row(1);
-  const long before = allocations;
+  const long before = test::allocation_count();
   bool good = s->step(prompt.data(), prompt.size()).ok();
   for (int32_t p = 90; p < 199; ++p) {
     row[0] = {token(p, 0), p, 0, 1};
     good &= s->step(row.data(), 1).ok();
   }
   good &= s->truncate(0, 10).ok();
-  EXPECT_EQ(allocations - before, 0);
+  EXPECT_EQ(test::allocation_count() - before, 0);
   EXPECT_TRUE(good);
 }
 
