@@ -1,7 +1,9 @@
 // Runs make-dummy-model and reads back what it wrote: every form of one seed is the same model.
 #include "test/compiler/import/import_testing.h"
+#include <algorithm>
 #include <filesystem>
 #include <sys/wait.h>
+#include <unistd.h>
 
 using namespace bitnet::import;
 
