@@ -173,7 +173,10 @@ template <class Call> int CallBuffers::with_arguments(int32_t begin, int32_t end
   std::vector<format::Buffer> buffers(arguments.size());
   std::vector<void *> args;
   for (size_t i = 0; i < arguments.size(); ++i) {
-    buffers[i].host = bytes_of(int32_t(i));
+    const bool in_place = signature.args[i].output && overwritten >= 0;
+    void *elsewhere = arguments[i].elsewhere;
+    buffers[i].host =
+        elsewhere ? static_cast<uint8_t *>(elsewhere) : bytes_of(in_place ? overwritten : int32_t(i));
     buffers[i].dimensions = int32_t(arguments[i].dims.size());
     buffers[i].dim = arguments[i].dims.data();
     args.push_back(&buffers[i]);
@@ -207,7 +210,8 @@ std::string CallBuffers::difference(const CallBuffers &expected) const {
       const int64_t stride = a.row_dim < 0 ? 1 : a.dims[size_t(a.row_dim)].stride;
       const int64_t row = a.row_dim < 0 ? 0 : element / stride, column = element % stride;
       const bool in_gap = a.row_dim > 0 && column >= stride - 16;
-      if (arg.output && is_linear(spec.op) && at >= 64 && row >= extents.rows && row < padded(extents.rows) &&
+      const bool written = overwritten >= 0 ? int32_t(i) == overwritten : arg.output;
+      if (written && is_linear(spec.op) && at >= 64 && row >= extents.rows && row < padded(extents.rows) &&
           !in_gap)
         continue;
       std::ostringstream text;

@@ -61,6 +61,11 @@ public:
   }
   int64_t elements(const std::string &name) const;
 
+  /// Makes calls read an input from elsewhere, in the same layout; not compared.
+  void point(const std::string &name, void *host) { arguments[size_t(index_of(name))].elsewhere = host; }
+  /// Makes the kernel and the twin write their (only) output over an input, as plan-memory may.
+  void overwrite(const std::string &input) { overwritten = index_of(input); }
+
   /// Work units of the whole call.
   int32_t units() const { return signature.units + signature.units_per_row * extents.rows; }
   /// Calls `kernel` for units [begin, end).
@@ -80,6 +85,7 @@ private:
     std::vector<format::Dim> dims;
     std::vector<Line> memory; ///< one guard line before and after
     int32_t row_dim = -1;
+    void *elsewhere = nullptr;
   };
   int32_t index_of(const std::string &name) const;
   uint8_t *bytes_of(int32_t i) { return arguments[size_t(i)].memory[1].bytes; }
@@ -90,6 +96,7 @@ private:
   CallExtents extents;
   format::Signature signature;
   std::vector<Argument> arguments;
+  int32_t overwritten = -1;
 };
 
 /// Runs `kernel` (in several ranges of units) and the twin on the same inputs, which `prepare` may change.

@@ -51,6 +51,10 @@ TEST_P(Linear, T2WithResidualEqualsTwin) {
   expect_twin(Op::linear_t2, dims(256, 256, true));
 }
 
+TEST_P(Linear, T2WritesOverItsResidual) {
+  expect_twin(Op::linear_t2, dims(256, 64, true), [](CallBuffers &call) { call.overwrite("residual"); });
+}
+
 TEST_P(Linear, S8EqualsTwin) {
   for (const OpDims &d : kShapes)
     expect_twin(Op::linear_s8, d);

@@ -1,0 +1,105 @@
+// How fast a linear kernel streams its weights: codegen_linear_bench [--cache] <rows> '<kernel spec>'...
+// Not a test. Calls the kernel on one thread over enough copies of the weights to miss every cache (with
+// --cache: on one copy), and prints microseconds a call, GB/s of weights and GMAC/s, best and median, beside
+// what plain loads of the same bytes reach (8 streams, as a decode kernel reads them).
+#include "test/codegen/kernel_runner.h"
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <sys/mman.h>
+
+using namespace bitnet;
+using namespace bitnet::codegen;
+
+namespace {
+
+constexpr size_t kFootprint = size_t(384) << 20;
+
+double seconds_of(const std::function<void()> &work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// Sums `bytes` at `at` as decode kernels read: eight neighbouring stretches of 10 KB at a time.
+__attribute__((noinline, target("avx2"))) uint64_t read_all(const uint8_t *at, size_t bytes) {
+  typedef uint64_t Vector __attribute__((vector_size(32)));
+  constexpr size_t kStretch = 10240;
+  Vector sum[8] = {};
+  for (size_t group = 0; group + 8 * kStretch <= bytes; group += 8 * kStretch)
+    for (size_t i = 0; i < kStretch; i += 64)
+      for (size_t s = 0; s < 8; ++s)
+        for (size_t half = 0; half < 64; half += 32) {
+          Vector v;
+          std::memcpy(&v, at + group + s * kStretch + i + half, sizeof v);
+          sum[s] += v;
+        }
+  uint64_t total = 0;
+  for (const Vector &v : sum)
+    total += v[0] + v[1] + v[2] + v[3];
+  return total;
+}
+
+void measure(const KernelSpec &spec, int32_t rows, bool cached) {
+  LoadedKernel kernel;
+  std::string error;
+  if (!kernel.load(spec, &error)) {
+    std::puts(error.c_str());
+    return;
+  }
+  CallBuffers call(spec, {rows}, 1);
+  const size_t bytes = size_t(call.elements("w")) * (spec.op == format::Op::linear_f16 ? 2 : 1);
+  const size_t copies = cached ? 1 : std::max<size_t>(1, kFootprint / bytes);
+  void *memory = mmap(nullptr, copies * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  madvise(memory, copies * bytes, MADV_HUGEPAGE);
+  auto *weights = static_cast<uint8_t *>(memory);
+  for (size_t c = 0; c < copies; ++c)
+    std::memcpy(weights + c * bytes, call.data<uint8_t>("w"), bytes);
+
+  const size_t calls =
+      std::max<size_t>(copies, cached ? size_t(0.02e12 / (double(spec.dims.n) * spec.dims.k * rows)) + 1 : 1);
+  std::vector<double> kernel_times, read_times;
+  for (int round = 0; round < 7; ++round) {
+    kernel_times.push_back(seconds_of([&] {
+                             for (size_t c = 0; c < calls; ++c) {
+                               call.point("w", weights + c % copies * bytes);
+                               call.run(kernel.function(), 0, call.units());
+                             }
+                           }) /
+                           double(calls));
+    volatile uint64_t sink = 0;
+    read_times.push_back(seconds_of([&] {
+                           for (size_t c = 0; c < copies; ++c)
+                             sink = sink + read_all(weights + c * bytes, bytes);
+                         }) /
+                         double(copies));
+  }
+  munmap(memory, copies * bytes);
+  std::sort(kernel_times.begin(), kernel_times.end());
+  std::sort(read_times.begin(), read_times.end());
+  const double median = kernel_times[3], best = kernel_times[0],
+               macs = double(spec.dims.n) * spec.dims.k * rows;
+  std::printf("%-58s R=%-4d %8.1f us (best %8.1f)  %6.2f GB/s (read %6.2f, share %3.0f %%)  %6.1f GMAC/s "
+              "(best %.1f)\n",
+              to_string(spec).c_str(), rows, median * 1e6, best * 1e6, double(bytes) / median * 1e-9,
+              double(bytes) / read_times[3] * 1e-9, 100 * read_times[3] / median, macs / median * 1e-9,
+              macs / best * 1e-9);
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  const bool cached = argc > 1 && std::string(argv[1]) == "--cache";
+  const int first = 1 + cached;
+  for (int i = first + 1; i < argc; ++i) {
+    std::string error;
+    const std::optional<KernelSpec> spec = parse_kernel_spec(argv[i], &error);
+    if (spec)
+      measure(*spec, std::atoi(argv[first]), cached);
+    else
+      std::puts(error.c_str());
+  }
+  return argc > first + 1 ? 0 : 2;
+}
