@@ -1,0 +1,230 @@
+// GGUF files as models: decisions, refusals and their messages, on a model of one layer made here.
+#include "compiler/import/Codec.h"
+#include "compiler/import/Gguf.h"
+#include "test/compiler/import/gguf_writer.h"
+#include "test/compiler/import/import_testing.h"
+#include <cmath>
+#include <functional>
+#include <unistd.h>
+
+using namespace bitnet::import;
+
+namespace {
+
+class GgufModel : public testing::Test {
+protected:
+  std::string open(const std::string &bytes) {
+    spill(path_, bytes);
+    options_.warn = [this](const std::string &line) { warnings_ += line + "\n"; };
+    warnings_.clear();
+    checkpoint_.reset();
+    llvm::Expected<std::unique_ptr<Checkpoint>> opened = openCheckpoint(path_, options_);
+    if (!opened) {
+      std::string error = llvm::toString(opened.takeError());
+      expectOneLine(error);
+      size_t at = error.find(path_); // the path differs from run to run
+      return at == std::string::npos ? error : error.replace(at, path_.size(), "m.gguf");
+    }
+    checkpoint_ = std::move(*opened);
+    return "";
+  }
+  void TearDown() override { ::unlink(path_.c_str()); }
+
+  const std::string path_ = testing::TempDir() + "model_" + std::to_string(getpid()) + ".gguf";
+  ImportOptions options_;
+  std::string warnings_;
+  std::unique_ptr<Checkpoint> checkpoint_;
+};
+
+TEST_F(GgufModel, OfTwoBHasSquaredReluAndSubNorms) {
+  ASSERT_EQ(open(TinyModel().finish()), "");
+  const ModelConfig &c = checkpoint_->config();
+  EXPECT_EQ(c.act, bitnet::format::Act::relu2);
+  EXPECT_TRUE(c.attnSubNorm && c.ffnSubNorm && c.tiedHead);
+  ASSERT_EQ(checkpoint_->decisions().size(), 1u);
+  EXPECT_EQ(checkpoint_->decisions()[0].what, "activation");
+  EXPECT_EQ(checkpoint_->decisions()[0].flag, "--set activation=silu");
+}
+
+TEST_F(GgufModel, OfArchitectureBitnetHasSiluAndWarnsAtTheSizesOf2B) {
+  TinyModel model("bitnet");
+  ASSERT_EQ(open(model.finish()), "");
+  EXPECT_EQ(checkpoint_->config().act, bitnet::format::Act::silu);
+  EXPECT_EQ(warnings_.find("relu2"), std::string::npos);
+  model.set("bitnet.block_count", 30);
+  EXPECT_NE(open(model.finish()), ""); // no such layers, but the warning comes first
+  EXPECT_NE(warnings_.find("which needs relu2; if the text is nonsense, use --set activation=relu2"),
+            std::string::npos);
+}
+
+TEST_F(GgufModel, TakesSettings) {
+  options_.settings = {
+      {"activation", "gelu"}, {"context", "32"}, {"rope_theta", "1e6"}, {"norm_eps", "1e-6"}};
+  ASSERT_EQ(open(TinyModel().finish()), "");
+  const ModelConfig &c = checkpoint_->config();
+  EXPECT_EQ(c.act, bitnet::format::Act::gelu);
+  EXPECT_EQ(c.context, 32);
+  EXPECT_EQ(c.ropeTheta, 1e6f);
+  EXPECT_EQ(c.normEps, 1e-6f);
+}
+
+TEST_F(GgufModel, RefusesUnknownSettings) {
+  options_.settings = {{"speed", "fast"}};
+  EXPECT_EQ(open(TinyModel().finish()),
+            "--set speed: expected one of activation, context, rope_theta, norm_eps, "
+            "i2s_layout, ternarize, scale, pre, bos, eos, add_bos");
+  options_.settings = {{"context", "many"}};
+  EXPECT_EQ(open(TinyModel().finish()),
+            "--set context: expected positions that the model is compiled for; at most what "
+            "it was trained for makes sense; got 'many'");
+}
+
+TEST_F(GgufModel, RefusesOtherArchitecturesByName) {
+  EXPECT_EQ(open(TinyModel("qwen3").finish()),
+            "m.gguf: architecture 'qwen3': expected bitnet-b1.58, bitnet-25, bitnet "
+            "or llama; it has a norm on each head of q and k");
+}
+
+TEST_F(GgufModel, RefusesSizesThatDoNotFit) {
+  TinyModel model;
+  model.set("bitnet-b1.58.attention.head_count", 3);
+  EXPECT_EQ(
+      open(model.finish()),
+      "m.gguf: key 'bitnet-b1.58.attention.head_count': expected a number that divides the width 32, got 3");
+  model = TinyModel();
+  model.set("bitnet-b1.58.attention.head_count_kv", 0);
+  EXPECT_EQ(open(model.finish()),
+            "m.gguf: key 'bitnet-b1.58.attention.head_count_kv': expected 1 to 2147483647, got 0");
+  model = TinyModel();
+  model.set("bitnet-b1.58.feed_forward_length", 40);
+  EXPECT_EQ(open(model.finish()), "m.gguf: ffn width: expected a multiple of 16 of 1 to 4194304, got 40");
+  model = TinyModel();
+  model.set("bitnet-b1.58.block_count", 1u << 31);
+  EXPECT_EQ(open(model.finish()),
+            "m.gguf: key 'bitnet-b1.58.block_count': expected 1 to 2147483647, got 2147483648");
+  model = TinyModel();
+  model.keys["bitnet-b1.58.attention.layer_norm_rms_epsilon"] = [](GgufWriter &w, const std::string &k) {
+    w.f32(k, std::nanf(""));
+  };
+  EXPECT_EQ(open(model.finish()), "m.gguf: norm epsilon: expected a number above 0 and below 1, got nan");
+  model = TinyModel();
+  model.set("bitnet-b1.58.rope.dimension_count", 8);
+  EXPECT_EQ(open(model.finish()),
+            "m.gguf: key 'bitnet-b1.58.rope.dimension_count': expected the head size 16, got 8; "
+            "partial rotation is not supported");
+  model = TinyModel();
+  model.set("bitnet-b1.58.vocab_size", 17);
+  EXPECT_EQ(open(model.finish()),
+            "m.gguf: key 'bitnet-b1.58.vocab_size': expected 16, the rows of token_embd.weight, "
+            "got 17");
+  model = TinyModel();
+  model.set("split.count", 2);
+  EXPECT_EQ(open(model.finish()),
+            "m.gguf: key 'split.count': expected a model in one file, got one of 2; merge them "
+            "with gguf-split --merge");
+}
+
+TEST_F(GgufModel, NeedsEachTensorInShapeAndEncoding) {
+  TinyModel model;
+  model.tensors.erase("blk.0.attn_k.weight");
+  EXPECT_EQ(open(model.finish()),
+            "m.gguf: tensor 'blk.0.attn_k.weight': expected [16, 32], got no such tensor");
+  model = TinyModel();
+  model.matrix("blk.0.attn_k", 32, 32);
+  EXPECT_EQ(open(model.finish()),
+            "m.gguf: tensor 'blk.0.attn_k.weight': expected ternary or float [16, 32], got f32 [32, 32]");
+  model = TinyModel();
+  model.tensors["token_embd.weight"] = {{32, 16}, 8, std::string(16 * 34, 'x')};
+  EXPECT_EQ(open(model.finish()),
+            "m.gguf: tensor 'token_embd.weight': expected f32, f16 or bf16 [16, 32], got q8_0 [16, 32]");
+}
+
+TEST_F(GgufModel, RefusesTensorsInALayerThatChangeTheGraph) {
+  TinyModel model;
+  model.vector("blk.0.attn_q_norm", 16);
+  EXPECT_EQ(open(model.finish()),
+            "m.gguf: tensor 'blk.0.attn_q_norm.weight': expected only tensors of the 1-layer "
+            "decoder graph, got one that it has no place for");
+  model = TinyModel();
+  model.vector("spare", 16);
+  EXPECT_EQ(open(model.finish()), "");
+  EXPECT_NE(warnings_.find("1 tensors are not used, 'spare.weight' among them"), std::string::npos);
+}
+
+TEST_F(GgufModel, NamesTheByteOfABadWeight) {
+  TinyModel model;
+  model.tensors["blk.0.ffn_up.weight"].bytes[4 * 5 + 3] = '\x7f';
+  model.tensors["blk.0.ffn_up.weight"].bytes[4 * 5 + 2] = '\xc0'; // NaN: not ternary, and absmean refuses it
+  std::string bytes = model.finish();
+  ASSERT_EQ(open(bytes), "");
+  llvm::Expected<TernaryMatrix> m = checkpoint_->ternary("blk.0.ffn_up.weight");
+  std::string error = errorOf(m);
+  llvm::Expected<GgufFile> file = GgufFile::read(bytesInMemory("x", bytes), nullptr);
+  ASSERT_TRUE(bool(file));
+  EXPECT_EQ(error, path_ + ": tensor 'blk.0.ffn_up.weight': byte " +
+                       std::to_string(file->tensor("blk.0.ffn_up.weight")->offset + 20) +
+                       ": expected finite weights, got nan");
+}
+
+TEST_F(GgufModel, AppliesAScaleTensor) {
+  TinyModel model;
+  model.tensors["blk.0.attn_v.scale"] = {{1}, 0, floats(1, -3)};
+  ASSERT_EQ(open(model.finish()), "");
+  llvm::Expected<TernaryMatrix> v = checkpoint_->ternary("blk.0.attn_v.weight");
+  ASSERT_TRUE(bool(v));
+  EXPECT_EQ(v->scales, std::vector<float>{1.5f});
+  EXPECT_EQ(v->trits[1], -((1 * 7) % 3 - 1));
+}
+
+TEST_F(GgufModel, OfArchitectureLlamaIsNotTernarisedSilently) {
+  TinyModel model("llama");
+  model.tensors["blk.0.attn_q.weight"].bytes.replace(0, 4, floats(1, 0.3f));
+  model.tensors["blk.0.attn_q.weight"].bytes.replace(4, 4, floats(1, 0.5f));
+  ASSERT_EQ(open(model.finish()), "");
+  EXPECT_EQ(checkpoint_->config().act, bitnet::format::Act::silu);
+  llvm::Expected<TernaryMatrix> q = checkpoint_->ternary("blk.0.attn_q.weight");
+  EXPECT_NE(errorOf(q).find(
+                "expected every |weight| to be 0 or one value, got 0.300000 and 0.500000; not a ternary "
+                "model, or latent weights (--set ternarize=absmean)"),
+            std::string::npos);
+  options_.settings = {{"ternarize", "absmean"}};
+  ASSERT_EQ(open(model.finish()), "");
+  llvm::Expected<TernaryMatrix> forced = checkpoint_->ternary("blk.0.attn_q.weight");
+  EXPECT_EQ(errorOf(forced), "");
+}
+
+TEST_F(GgufModel, OfArchitectureLlamaGetsItsQueryRowsBack) {
+  ASSERT_EQ(open(TinyModel("bitnet").finish()), "");
+  llvm::Expected<TernaryMatrix> plain = checkpoint_->ternary("blk.0.attn_q.weight");
+  ASSERT_TRUE(bool(plain));
+  ASSERT_EQ(open(TinyModel("llama").finish()), "");
+  llvm::Expected<TernaryMatrix> q = checkpoint_->ternary("blk.0.attn_q.weight");
+  ASSERT_TRUE(bool(q));
+  // Row h*D + s*D/2 + j is the file's row h*D + 2j + s.
+  for (int h = 0; h < 2; ++h)
+    for (int s = 0; s < 2; ++s)
+      for (int j = 0; j < 8; ++j)
+        EXPECT_TRUE(std::equal(q->trits.begin() + (h * 16 + s * 8 + j) * 32,
+                               q->trits.begin() + (h * 16 + s * 8 + j + 1) * 32,
+                               plain->trits.begin() + (h * 16 + 2 * j + s) * 32));
+}
+
+TEST_F(GgufModel, RefusesPickleFiles) {
+  llvm::Expected<std::unique_ptr<Checkpoint>> opened = openCheckpoint("pytorch_model.bin", ImportOptions());
+  EXPECT_EQ(errorOf(opened),
+            "pytorch_model.bin: expected a .gguf file, a .safetensors file or a Hugging Face folder, got "
+            "a pickle file, which can run code when it is read; convert it to safetensors");
+}
+
+TEST_F(GgufModel, IsRefusedAtTwoHundredTruncations) {
+  std::string path = sharedData("kjv/gguf/kjv-tq1_0.gguf");
+  SKIP_WITHOUT(path);
+  std::string good = slurp(path);
+  for (size_t i = 0; i < 200; ++i) {
+    // Half of the cuts fall into the header, where each byte matters.
+    size_t length = i < 100 ? 130000 * i / 100 : good.size() * (i - 100) / 100;
+    EXPECT_NE(open(good.substr(0, length)), "") << length;
+  }
+}
+
+} // namespace

@@ -1,0 +1,105 @@
+// GGUF: the header, the model that it describes, its tokenizer, and every weight, decoded.
+#include "compiler/import/OpenContainers.h"
+#include "test/compiler/import/gguf_writer.h"
+#include "test/fuzz/fuzz_target.h"
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+using namespace bitnet::import;
+
+namespace {
+
+/// Errors are fine as long as they are one line.
+void takeError(llvm::Error error) {
+  std::string text = llvm::toString(std::move(error));
+  if (text.empty() || text.find('\n') != std::string::npos)
+    std::abort();
+}
+
+template <typename T> bool ok(llvm::Expected<T> &value) {
+  if (value)
+    return true;
+  takeError(value.takeError());
+  return false;
+}
+
+/// Every tensor of the graph, which the checkpoint has checked to be there and to lie inside the file.
+void decodeAll(const Checkpoint &checkpoint) {
+  for (int32_t layer = 0; layer < checkpoint.config().layers; ++layer)
+    for (const char *name : kLinearNames) {
+      llvm::Expected<TernaryMatrix> matrix = checkpoint.ternary(layerTensor(layer, name));
+      if (!ok(matrix))
+        continue;
+      if (matrix->trits.size() != size_t(matrix->rows) * size_t(matrix->cols))
+        std::abort();
+      for (int8_t trit : matrix->trits)
+        if (trit < -1 || trit > 1)
+          std::abort();
+    }
+  llvm::Expected<DenseTensor> embedding = checkpoint.dense("token_embd.weight", 0, 16);
+  ok(embedding);
+}
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  std::string bytes(reinterpret_cast<const char *>(data), size);
+  llvm::Expected<GgufFile> file = GgufFile::read(bytesInMemory("fuzz.gguf", std::move(bytes)), nullptr);
+  if (!ok(file))
+    return 0;
+  ImportOptions options;
+  ModelSettings settings;
+  llvm::Expected<CheckpointParts> parts = partsOfGguf(*file, settings, options);
+  if (!ok(parts))
+    return 0;
+  llvm::Expected<std::unique_ptr<Checkpoint>> checkpoint =
+      finishCheckpoint(std::move(*parts), settings, options);
+  if (ok(checkpoint))
+    decodeAll(**checkpoint);
+  return 0;
+}
+
+std::vector<std::string> bitnet::fuzz::seeds() {
+  TinyModel plain, packed, llama("llama");
+  // One matrix in each block encoding: width 256, so the whole model is of that width.
+  packed.set("bitnet-b1.58.embedding_length", 256);
+  packed.set("bitnet-b1.58.attention.head_count", 4);
+  packed.set("bitnet-b1.58.attention.head_count_kv", 2);
+  packed.matrix("token_embd", 16, 256);
+  for (const char *norm : {"output_norm", "blk.0.attn_norm", "blk.0.ffn_norm", "blk.0.attn_sub_norm"})
+    packed.vector(norm, 256);
+  packed.tensors["blk.0.attn_q.weight"] = {{256, 256}, kGgmlI2S, std::string(256 * 64 + 32, '\x55')};
+  packed.tensors["blk.0.attn_k.weight"] = {{256, 128}, kGgmlTQ1, std::string(128 * 54, '\x30')};
+  packed.tensors["blk.0.attn_v.weight"] = {{256, 128}, kGgmlTQ2, std::string(128 * 66, '\x24')};
+  packed.matrix("blk.0.attn_output", 256, 256);
+  packed.matrix("blk.0.ffn_gate", 48, 256);
+  packed.matrix("blk.0.ffn_up", 48, 256);
+  packed.matrix("blk.0.ffn_down", 256, 48);
+  GgufWriter vocabulary;
+  vocabulary.text("general.architecture", "bitnet")
+      .text("tokenizer.ggml.model", "gpt2")
+      .strings("tokenizer.ggml.tokens", {"a", "b", "ab"});
+  vocabulary.strings("tokenizer.ggml.merges", {"a b"}).u32("tokenizer.ggml.eos_token_id", 2);
+  std::vector<std::string> seeds = {plain.finish(), plain.finish(), llama.finish(), packed.finish(),
+                                    vocabulary.finish()};
+  // With a tokenizer, so that mutations of it get past the header.
+  plain.keys["tokenizer.ggml.model"] = [](GgufWriter &w, const std::string &key) { w.text(key, "gpt2"); };
+  plain.keys["tokenizer.ggml.tokens"] = [](GgufWriter &w, const std::string &key) {
+    w.strings(key, {"a", "b", "ab", "c", "<|end_of_text|>"});
+  };
+  plain.keys["tokenizer.ggml.merges"] = [](GgufWriter &w, const std::string &key) {
+    w.strings(key, {"a b"});
+  };
+  seeds[1] = plain.finish();
+  const char *shared = std::getenv("BITNET_SHARED_DATA");
+  std::error_code error;
+  for (const auto &entry :
+       std::filesystem::directory_iterator(std::string(shared ? shared : "") + "/gguf_malformed", error))
+    if (entry.path().extension() == ".gguf") {
+      std::ifstream in(entry.path(), std::ios::binary);
+      seeds.emplace_back(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
+    }
+  return seeds;
+}
