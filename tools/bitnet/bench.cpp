@@ -170,6 +170,11 @@ bool parseFlags(int argc, char **argv, Flags &flags) {
   requireAtLeast(0, flags.depth, "--depth");
   requireAtLeast(0, flags.threads, "--threads");
   requireAtLeast(1, {flags.repetitions}, "--repetitions");
+  auto none = [](const std::vector<int32_t> &lengths) {
+    return *std::max_element(lengths.begin(), lengths.end()) == 0;
+  };
+  if (none(flags.n_prompt) && none(flags.n_gen))
+    throw UsageError("nothing to measure: expected --n-prompt or --n-gen above 0");
   return true;
 }
 

@@ -4,9 +4,7 @@
 #include "tools/bitnet/arguments.h"
 #include "tools/bitnet/subcommands.h"
 
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <new>
 #include <string>
 
@@ -54,8 +52,8 @@ int main(int argc, char **argv) {
       continue;
     try {
       const int code = subcommand.call(argc - 2, argv + 2);
-      if (std::fflush(stdout) != 0)
-        throw bitnet::tools::Failure(std::string("standard output: cannot write: ") + std::strerror(errno));
+      if (std::fflush(stdout) != 0 || std::ferror(stdout))
+        throw bitnet::tools::Failure("standard output: cannot write");
       return code;
     } catch (const bitnet::tools::UsageError &error) {
       return usageError("bitnet " + name, error.what());

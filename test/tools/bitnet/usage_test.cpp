@@ -83,6 +83,9 @@ TEST(BitnetUsage, WrongCommandLinesSayWhatIsWrongAndExitWith2) {
        "error: bitnet run: --chunk cannot go with --repeat-penalty; see bitnet run --help\n"},
       {{"bench", "m.bnx", "-r", "0"},
        "error: bitnet bench: flag '--repetitions': expected 1 or more, got 0; see bitnet bench --help\n"},
+      {{"bench", "m.bnx", "-p", "0", "-n", "0"},
+       "error: bitnet bench: nothing to measure: expected --n-prompt or --n-gen above 0; see bitnet bench "
+       "--help\n"},
       {{"perplexity", "m.bnx"},
        "error: bitnet perplexity: missing argument FILE: the text; - is standard input; see bitnet "
        "perplexity --help\n"},
@@ -101,6 +104,16 @@ TEST(BitnetUsage, AMissingModelIsAFailureOfOneLine) {
   EXPECT_EQ(ran.out, "");
   EXPECT_EQ(ran.err.rfind("error: /nowhere/m.bnx: ", 0), 0u) << ran.err;
   EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
+}
+
+TEST(BitnetUsage, OutputThatCannotBeWrittenIsAFailure) {
+  const int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+  const std::string err = scratch("full.err");
+  const int errors = open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  EXPECT_EQ(waitFor(start({binary("bitnet"), "run", "--help"}, STDIN_FILENO, full, errors)), 1);
+  EXPECT_EQ(contents(err), "error: standard output: cannot write\n");
+  close(full);
+  close(errors);
 }
 
 } // namespace
