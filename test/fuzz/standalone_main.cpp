@@ -28,7 +28,11 @@ uint64_t awkwardNumber(Random &random) {
 }
 
 void mutateOnce(std::string &bytes, const std::string &other, Random &random) {
+  // Half of the changes fall into the first 4 KiB: most formats have their header there, and payloads are
+  // long.
   size_t at = below(random, bytes.size() + 1);
+  if (below(random, 2))
+    at %= 4096;
   switch (below(random, 8)) {
   case 0: // one bit
     if (at < bytes.size())
