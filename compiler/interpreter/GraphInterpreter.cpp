@@ -136,6 +136,8 @@ llvm::Error GraphInterpreter::runOp(Operation &op) {
   std::optional<KernelOf> kernel = kernelOf(&op);
   if (!kernel)
     return unsupported(op, "not an op of the bitnet dialect that computes something");
+  if (const char *why = kernelError(&op, *kernel))
+    return unsupported(op, why);
   llvm::SmallVector<TwinArg> args;
   bool ofLogitRows = isa<GatherRowsOp>(op);
   for (Value operand : op.getOperands()) {

@@ -20,8 +20,7 @@ GatedActivationOp onlyUseOfGate(Value h) {
 }
 
 struct FoldGateIntoQuantize : OpRewritePattern<QuantizeActivationOp> {
-  FoldGateIntoQuantize(MLIRContext *context, Pass::Statistic &fused)
-      : OpRewritePattern(context), fused(fused) {}
+  using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(QuantizeActivationOp op, PatternRewriter &rewriter) const override {
     auto norm = op.getX().getDefiningOp<RmsNormOp>();
     if (norm && !norm->hasOneUse())
@@ -35,15 +34,12 @@ struct FoldGateIntoQuantize : OpRewritePattern<QuantizeActivationOp> {
     if (norm)
       rewriter.eraseOp(norm);
     rewriter.eraseOp(gate);
-    ++fused;
     return success();
   }
-  Pass::Statistic &fused;
 };
 
 struct FoldGateIntoNormQuantize : OpRewritePattern<NormQuantizeOp> {
-  FoldGateIntoNormQuantize(MLIRContext *context, Pass::Statistic &fused)
-      : OpRewritePattern(context), fused(fused) {}
+  using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(NormQuantizeOp op, PatternRewriter &rewriter) const override {
     GatedActivationOp gate = onlyUseOfGate(op.getX());
     if (!gate)
@@ -51,16 +47,14 @@ struct FoldGateIntoNormQuantize : OpRewritePattern<NormQuantizeOp> {
     rewriter.replaceOpWithNewOp<GateNormQuantizeOp>(op, op.getResultTypes(), gate.getGate(), gate.getUp(),
                                                     op.getGain(), gate.getActAttr(), op.getEpsAttr());
     rewriter.eraseOp(gate);
-    ++fused;
     return success();
   }
-  Pass::Statistic &fused;
 };
 
 struct FuseGateNormQuant final : impl::FuseGateNormQuantPassBase<FuseGateNormQuant> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
-    patterns.add<FoldGateIntoQuantize, FoldGateIntoNormQuantize>(&getContext(), fused);
+    patterns.add<FoldGateIntoQuantize, FoldGateIntoNormQuantize>(&getContext());
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }

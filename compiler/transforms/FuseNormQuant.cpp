@@ -14,8 +14,7 @@ namespace bitnet::compiler {
 namespace {
 
 struct FoldNormIntoQuantize : OpRewritePattern<QuantizeActivationOp> {
-  FoldNormIntoQuantize(MLIRContext *context, Pass::Statistic &fused)
-      : OpRewritePattern(context), fused(fused) {}
+  using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(QuantizeActivationOp op, PatternRewriter &rewriter) const override {
     auto norm = op.getX().getDefiningOp<RmsNormOp>();
     if (!norm)
@@ -25,16 +24,14 @@ struct FoldNormIntoQuantize : OpRewritePattern<QuantizeActivationOp> {
     rewriter.replaceOpWithNewOp<NormQuantizeOp>(op, op.getResultTypes(), norm.getX(), norm.getGain(),
                                                 norm.getEpsAttr());
     rewriter.eraseOp(norm);
-    ++fused;
     return success();
   }
-  Pass::Statistic &fused;
 };
 
 struct FuseNormQuant final : impl::FuseNormQuantPassBase<FuseNormQuant> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
-    patterns.add<FoldNormIntoQuantize>(&getContext(), fused);
+    patterns.add<FoldNormIntoQuantize>(&getContext());
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }

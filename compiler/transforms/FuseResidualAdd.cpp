@@ -14,7 +14,7 @@ namespace bitnet::compiler {
 namespace {
 
 struct FoldAddIntoLinear : OpRewritePattern<AddOp> {
-  FoldAddIntoLinear(MLIRContext *context, Pass::Statistic &fused) : OpRewritePattern(context), fused(fused) {}
+  using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(AddOp op, PatternRewriter &rewriter) const override {
     Value residual = op.getA(), product = op.getB();
     auto takes = [](Value v) {
@@ -29,16 +29,14 @@ struct FoldAddIntoLinear : OpRewritePattern<AddOp> {
     rewriter.replaceOpWithNewOp<TernaryLinearOp>(op, op.getY().getType(), linear.getQ(), linear.getS(),
                                                  linear.getW(), residual);
     rewriter.eraseOp(linear);
-    ++fused;
     return success();
   }
-  Pass::Statistic &fused;
 };
 
 struct FuseResidualAdd final : impl::FuseResidualAddPassBase<FuseResidualAdd> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
-    patterns.add<FoldAddIntoLinear>(&getContext(), fused);
+    patterns.add<FoldAddIntoLinear>(&getContext());
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }

@@ -39,6 +39,14 @@ KernelOf gate(format::Op op, Value gate, StringRef act) {
 
 } // namespace
 
+const char *kernelError(Operation *op, const KernelOf &kernel) {
+  // The other ops' widths are exact; a linear's result may be padded, which its residual is not.
+  if (auto linear = dyn_cast<TernaryLinearOp>(op); linear && linear.getResidual())
+    if (kernel.dims.n != widthOf(linear.getY()))
+      return "a linear with a residual must have a multiple of 16 rows";
+  return format::op_dims_error(kernel.op, kernel.dims);
+}
+
 int32_t paddedRows(int64_t rows) {
   // Types bound rows by 2^31 - 1; sizes above that wrap to a negative number, which no kernel takes.
   return int32_t(uint32_t((rows + format::kRowTile - 1) / format::kRowTile * format::kRowTile));

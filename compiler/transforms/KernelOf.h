@@ -9,7 +9,7 @@ namespace bitnet::compiler {
 
 struct KernelOf {
   format::Op op = format::Op::count;
-  format::OpDims dims; ///< may be illegal (format::op_dims_error): no kernel has such sizes
+  format::OpDims dims; ///< may be illegal, see kernelError
 };
 
 /// nullopt for ops that compute nothing (weight, split) and ops of other dialects.
@@ -21,6 +21,9 @@ struct KernelOf {
 /// - a KV cache stands for two, keys and values; the updated cache of kv_append is the cache it was given,
 /// - rope's cos and sin tables follow its positions.
 std::optional<KernelOf> kernelOf(mlir::Operation *op);
+
+/// Why no kernel computes `op` with these sizes, or nullptr.
+const char *kernelError(mlir::Operation *op, const KernelOf &kernel);
 
 /// Rows of a matrix as packed: whole stripes.
 int32_t paddedRows(int64_t rows);

@@ -54,7 +54,6 @@ struct MergeProjections final : impl::MergeProjectionsPassBase<MergeProjections>
       if (weight->use_empty())
         weight.erase();
     }
-    merged += linears.size() - 1;
   }
 };
 

@@ -25,7 +25,6 @@ def MergeProjectionsPass : BitNetPass<"merge-projections"> {
     Makes q|k|v and gate|up one product each: fewer dispatches, longer ones. Assumes that equal inputs are one value (run cse
     first). Leaves alone linears with a residual. The numbers do not change: rows of a product are independent.
   }];
-  let statistics = [Statistic<"merged", "merged", "ternary_linear ops that became part of another">];
 }
 
 def QuantizeHeadPass : BitNetPass<"quantize-head"> {
@@ -61,7 +60,6 @@ def FuseNormQuantPass : BitNetPass<"fuse-norm-quant"> {
     ```
     where nothing else reads %y. Same numbers, bit for bit.
   }];
-  let statistics = [Statistic<"fused", "fused", "norms taken into a quantiser">];
 }
 
 def FuseGateNormQuantPass : BitNetPass<"fuse-gate-norm-quant"> {
@@ -78,7 +76,6 @@ def FuseGateNormQuantPass : BitNetPass<"fuse-gate-norm-quant"> {
     where nothing else reads %h; likewise for a quantize_activation, and for an rms_norm that is not fused yet. Same numbers,
     bit for bit.
   }];
-  let statistics = [Statistic<"fused", "fused", "gates taken into a quantiser">];
 }
 
 def FuseResidualAddPass : BitNetPass<"fuse-residual-add"> {
@@ -95,7 +92,6 @@ def FuseResidualAddPass : BitNetPass<"fuse-residual-add"> {
     where nothing else reads %a. Same numbers, bit for bit: the product is rounded to f32 before the sum, and f32 addition is
     commutative.
   }];
-  let statistics = [Statistic<"fused", "fused", "adds taken into a ternary_linear">];
 }
 
 def SelectKernelsPass : BitNetPass<"select-kernels"> {
@@ -148,7 +144,6 @@ def PlanMemoryPass : BitNetPass<"plan-memory"> {
   }];
   let dependentDialects = ["::mlir::kernel::KernelDialect"];
   let options = [Option<"maxRows", "max-rows", "int32_t", "128", "most rows of one step">];
-  let statistics = [Statistic<"inPlace", "in-place", "calls that write over an input">];
 }
 
 #endif

@@ -72,9 +72,8 @@ public:
     return success();
   }
 
-  /// Calls whose output replaces an input that nothing reads afterwards. Returns how many.
-  int64_t writeInPlace() {
-    int64_t count = 0;
+  /// Outputs take the place of an input that nothing reads afterwards.
+  void writeInPlace() {
     for (CallOp call : func_.getOps<CallOp>()) {
       Value input = overwritableInput(call);
       if (!input)
@@ -85,9 +84,7 @@ public:
         continue;
       output.getSlice().replaceAllUsesWith(input);
       output.erase();
-      ++count;
     }
-    return count;
   }
 
   int64_t placeBuffers() {
@@ -183,7 +180,7 @@ struct PlanMemory final : impl::PlanMemoryPassBase<PlanMemory> {
   void runOnOperation() override {
     constexpr int32_t kMostRows = 4096; // keeps every byte count far below 2^63
     if (maxRows < 1 || maxRows > kMostRows) {
-      getOperation().emitError("max-rows: expected 1 to ") << kMostRows << ", got " << maxRows;
+      getOperation().emitError("max-rows: expected 1 to ") << kMostRows << ", got " << int32_t(maxRows);
       return signalPassFailure();
     }
     Builder b(&getContext());
@@ -191,7 +188,7 @@ struct PlanMemory final : impl::PlanMemoryPassBase<PlanMemory> {
       FunctionPlan plan(func, maxRows);
       if (failed(plan.check()))
         return signalPassFailure();
-      inPlace += plan.writeInPlace();
+      plan.writeInPlace();
       func->setAttr(kArenaBytesAttr, b.getI64IntegerAttr(plan.placeBuffers()));
       func->setAttr(kMaxRowsAttr, b.getI32IntegerAttr(maxRows));
     }

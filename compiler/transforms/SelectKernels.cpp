@@ -39,7 +39,7 @@ struct SelectKernels final : impl::SelectKernelsPassBase<SelectKernels> {
       std::optional<KernelOf> kernel = kernelOf(op);
       if (!kernel)
         return WalkResult::advance();
-      if (const char *why = format::op_dims_error(kernel->op, kernel->dims)) {
+      if (const char *why = kernelError(op, *kernel)) {
         op->emitOpError("no kernel '") << format::op_name(kernel->op) << "' of these sizes: " << why;
         return WalkResult::interrupt();
       }

@@ -1,0 +1,94 @@
+// BuildGraph: the options of a configuration show in the graph. What the graph computes is the interpreter's
+// tests' business.
+#include "compiler/import/BuildGraph.h"
+#include "dialects/BitNet/BitNet.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/MLIRContext.h"
+#include <gtest/gtest.h>
+
+using namespace bitnet;
+using namespace mlir::bitnet;
+
+namespace {
+
+import::ModelConfig config(){import::ModelConfig c;
+c.layers = 2, c.width = 64, c.ffnWidth = 112, c.heads = 4, c.kvHeads = 2, c.headDim = 16;
+c.vocab = 100, c.context = 128, c.normEps = 1e-5f, c.ropeTheta = 1e4f;
+c.attnSubNorm = c.ffnSubNorm = true;
+return c;
+} // namespace
+
+struct Graph {
+  explicit Graph(const import::ModelConfig &c) : module(import::buildModule(context, c)) {}
+  template <class Op> int count() {
+    int n = 0;
+    module->walk([&](Op) { ++n; });
+    return n;
+  }
+  bool names(llvm::StringRef tensor) {
+    bool found = false;
+    module->walk([&](WeightOp op) {
+      for (mlir::Attribute name : op.getNames())
+        found |= mlir::cast<mlir::StringAttr>(name).getValue() == tensor;
+    });
+    return found;
+  }
+  mlir::MLIRContext context;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+};
+
+TEST(BuildGraph, ReadsEachTensorOfEachLayer) {
+  Graph g(config());
+  ASSERT_TRUE(g.module);
+  for (const char *name :
+       {"token_embd.weight", "output_norm.weight", "blk.0.attn_norm.weight", "blk.1.attn_q.weight",
+        "blk.1.attn_k.weight", "blk.1.attn_v.weight", "blk.1.attn_sub_norm.weight",
+        "blk.1.attn_output.weight", "blk.1.ffn_norm.weight", "blk.1.ffn_gate.weight", "blk.1.ffn_up.weight",
+        "blk.1.ffn_sub_norm.weight", "blk.1.ffn_down.weight"})
+    EXPECT_TRUE(g.names(name)) << name;
+  EXPECT_EQ(g.count<TernaryLinearOp>(), 2 * 7);
+  EXPECT_EQ(g.count<QuantizeActivationOp>(), 2 * 4); // q, k and v share one, gate and up share one
+}
+
+TEST(BuildGraph, SubNormsAreOptions) {
+  import::ModelConfig c = config();
+  c.attnSubNorm = false;
+  Graph one(c);
+  EXPECT_EQ(one.count<RmsNormOp>(), 2 * 3 + 1);
+  EXPECT_FALSE(one.names("blk.0.attn_sub_norm.weight"));
+  EXPECT_TRUE(one.names("blk.0.ffn_sub_norm.weight"));
+  c.ffnSubNorm = false;
+  Graph none(c);
+  EXPECT_EQ(none.count<RmsNormOp>(), 2 * 2 + 1);
+}
+
+TEST(BuildGraph, UntiedHeadHasItsOwnTensor) {
+  import::ModelConfig c = config();
+  EXPECT_FALSE(Graph(c).names("output.weight"));
+  c.tiedHead = false;
+  EXPECT_TRUE(Graph(c).names("output.weight"));
+}
+
+TEST(BuildGraph, ActivationIsTheConfigurations) {
+  import::ModelConfig c = config();
+  c.act = format::Act::silu;
+  Graph g(c);
+  g.module->walk([](GatedActivationOp op) { EXPECT_EQ(op.getAct(), "silu"); });
+  EXPECT_EQ(g.count<GatedActivationOp>(), 2);
+}
+
+TEST(BuildGraph, IllegalSizesGiveNoModule) {
+  import::ModelConfig c = config();
+  c.headDim = 18; // not a multiple of 4
+  std::string text;
+  mlir::MLIRContext context;
+  mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &d) {
+    text += d.str();
+    return mlir::success();
+  });
+  EXPECT_FALSE(import::buildModule(context, c));
+  EXPECT_NE(text.find("head_dim: expected a multiple of 4 that divides 72, got 18"), std::string::npos)
+      << text;
+}
+
+} // namespace

@@ -1,0 +1,37 @@
+// RUN: bitnet-opt %S/../interpreter/Inputs/bitnet.mlir --bitnet-pipeline="max-rows=16" | FileCheck %s
+// RUN: bitnet-opt %S/../interpreter/Inputs/bitnet.mlir --bitnet-pipeline="fuse=false" | FileCheck %s --check-prefix=UNFUSED
+// RUN: bitnet-opt %S/../interpreter/Inputs/bitnet.mlir --bitnet-pipeline="head=q8" | FileCheck %s --check-prefix=Q8
+// RUN: not bitnet-opt %s --bitnet-pipeline="head=q5" 2>&1 | FileCheck %s --check-prefix=BAD-HEAD
+// RUN: not bitnet-opt %s --bitnet-pipeline="rows=5" 2>&1 | FileCheck %s --check-prefix=BAD-OPTION
+// BAD-HEAD: error: head: expected f16 or q8, got q5
+// BAD-OPTION: no such option rows
+
+// The calls of a layer, and the labels that people see.
+// CHECK: func.func @step() -> !kernel.slice<L x 100 x f32>
+// CHECK-SAME: kernel.max_rows = 16
+// CHECK: kernel.call "embed" {{.*}}label = "token_embd"
+// CHECK-NEXT: kernel.constant
+// CHECK: kernel.call "norm_quant" {{.*}}label = "blk.0.attn_norm"
+// CHECK: kernel.call "linear_t2" {{.*}}label = "blk.0.attn_qkv"
+// CHECK: kernel.call "rope" {{.*}}label = "blk.0.rope"
+// CHECK: kernel.call "rope" {{.*}}label = "blk.0.rope"
+// CHECK: kernel.call "kv_append" {{.*}}label = "blk.0.kv_append"
+// CHECK: kernel.call "attention" {{.*}}label = "blk.0.attention"
+// CHECK: kernel.call "norm_quant" {{.*}}label = "blk.0.attn_sub_norm"
+// CHECK: kernel.call "linear_t2" {add, {{.*}}label = "blk.0.attn_output"
+// CHECK: kernel.call "norm_quant" {{.*}}label = "blk.0.ffn_norm"
+// CHECK: kernel.call "linear_t2" {{.*}}label = "blk.0.ffn_gate_up"
+// CHECK: kernel.call "gate_norm_quant" {{.*}}label = "blk.0.ffn_sub_norm"
+// CHECK: kernel.call "linear_t2" {add, {{.*}}label = "blk.0.ffn_down"
+// CHECK: kernel.call "norm_quant" {{.*}}label = "blk.1.attn_norm"
+// CHECK: kernel.call "gather_rows"
+// CHECK: kernel.call "rms_norm" {{.*}}label = "output_norm"
+// CHECK: kernel.call "linear_f16" {{.*}}label = "token_embd"
+
+// UNFUSED-NOT: _quant"
+// UNFUSED: kernel.call "add"
+// UNFUSED: kernel.call "gate"
+
+// Q8: kernel.call "norm_quant" {{.*}}label = "output_norm"
+// Q8: kernel.call "linear_s8" {{.*}}label = "token_embd"
+// Q8-NOT: kernel.call

@@ -1,0 +1,56 @@
+// RUN: bitnet-opt %s --bitnet-select-kernels --split-input-file --verify-diagnostics | FileCheck %s
+
+// CHECK-LABEL: func @linears_have_a_tile_for_each_few_rows
+// CHECK: bitnet.weight ["w"] {bitnet.packing = "t2"}
+// CHECK: bitnet.ternary_linear {{.*}} {bitnet.choices = array<i32: 1, 1, 4, 4, 8, 8, 0, 0>, bitnet.kernel = "linear_t2"}
+func.func @linears_have_a_tile_for_each_few_rows(%q: tensor<?x64xi8>, %s: tensor<?xf32>) -> tensor<?x64xf32> {
+  %w = bitnet.weight ["w"] : !bitnet.ternary<64 x 64>
+  %a = bitnet.ternary_linear %q, %s, %w : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<64 x 64>) -> tensor<?x64xf32>
+  return %a : tensor<?x64xf32>
+}
+
+// CHECK-LABEL: func @other_kernels_take_any_rows
+// CHECK: bitnet.weight ["gain"] {bitnet.packing = "f32"}
+// CHECK: bitnet.norm_quantize {{.*}} {bitnet.choices = array<i32: 0, 0>, bitnet.kernel = "norm_quant"
+func.func @other_kernels_take_any_rows(%x: tensor<?x64xf32>) -> tensor<?x64xi8> {
+  %gain = bitnet.weight ["gain"] : tensor<64xf32>
+  %q, %s = bitnet.norm_quantize %x, %gain {eps = 0.0 : f32} : (tensor<?x64xf32>, tensor<64xf32>) -> (tensor<?x64xi8>, tensor<?xf32>)
+  return %q : tensor<?x64xi8>
+}
+
+// CHECK-LABEL: func @gate_without_gain_has_a_kernel_without_norm
+// CHECK: bitnet.kernel = "gate_quant"
+func.func @gate_without_gain_has_a_kernel_without_norm(%x: tensor<?x64xf32>) -> tensor<?x64xi8> {
+  %q, %s = bitnet.gate_norm_quantize %x, %x {act = "silu"} : (tensor<?x64xf32>, tensor<?x64xf32>) -> (tensor<?x64xi8>, tensor<?xf32>)
+  return %q : tensor<?x64xi8>
+}
+
+// CHECK-LABEL: func @heads
+// CHECK: bitnet.weight ["f"] {bitnet.packing = "f16"}
+// CHECK: bitnet.weight ["i"] {bitnet.packing = "s8"}
+// CHECK: bitnet.kernel = "linear_f16"
+// CHECK: bitnet.kernel = "linear_s8"
+func.func @heads(%x: tensor<?x64xf32>, %q: tensor<?x64xi8>, %s: tensor<?xf32>) -> (tensor<?x100xf32>, tensor<?x100xf32>) {
+  %f = bitnet.weight ["f"] : tensor<100x64xf16>
+  %i = bitnet.weight ["i"] : !bitnet.int8<100 x 64>
+  %a = bitnet.linear %x, %f : (tensor<?x64xf32>, tensor<100x64xf16>) -> tensor<?x100xf32>
+  %b = bitnet.int8_linear %q, %s, %i : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.int8<100 x 64>) -> tensor<?x100xf32>
+  return %a, %b : tensor<?x100xf32>, tensor<?x100xf32>
+}
+
+// -----
+
+func.func @sizes_that_no_kernel_takes(%x: tensor<?x72xf32>) -> tensor<?x72xf32> {
+  // expected-error @+1 {{'bitnet.add' op no kernel 'add' of these sizes: k must be a multiple of 16 in [16, 2^20]}}
+  %y = bitnet.add %x, %x : (tensor<?x72xf32>, tensor<?x72xf32>) -> tensor<?x72xf32>
+  return %y : tensor<?x72xf32>
+}
+
+// -----
+
+func.func @residual_beside_padding(%q: tensor<?x64xi8>, %s: tensor<?xf32>, %x: tensor<?x20xf32>) -> tensor<?x20xf32> {
+  %w = bitnet.weight ["w"] : !bitnet.ternary<20 x 64>
+  // expected-error @+1 {{'bitnet.ternary_linear' op no kernel 'linear_t2' of these sizes: a linear with a residual must have a multiple of 16 rows}}
+  %y = bitnet.ternary_linear %q, %s, %w, %x : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<20 x 64>, tensor<?x20xf32>) -> tensor<?x20xf32>
+  return %y : tensor<?x20xf32>
+}
