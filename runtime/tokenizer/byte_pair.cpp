@@ -123,7 +123,7 @@ bool BytePairEncoder::join(std::string_view piece, int32_t unknown, Workspace *w
   }
   for (uint32_t i = 0; i != kNone; i = symbols[i].next)
     ids->push_back(symbols[i].id);
-  return known;
+  return true;
 }
 
 bool BytePairEncoder::encode(std::string_view piece, int32_t unknown, Workspace *workspace,
@@ -138,11 +138,11 @@ bool BytePairEncoder::encode(std::string_view piece, int32_t unknown, Workspace 
     return true;
   }
   const size_t begin = ids->size();
-  const bool known = join(piece, unknown, workspace, ids);
-  if (known)
-    memo_[whole].store(ids->size() == begin + 1 && ids->back() == whole ? joins_to_itself : splits,
-                       std::memory_order_relaxed);
-  return known;
+  if (!join(piece, unknown, workspace, ids))
+    return false;
+  memo_[whole].store(ids->size() == begin + 1 && ids->back() == whole ? joins_to_itself : splits,
+                     std::memory_order_relaxed);
+  return true;
 }
 
 } // namespace bitnet::runtime

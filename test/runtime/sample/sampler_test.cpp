@@ -1,0 +1,207 @@
+#include "runtime/sample/sampler.h"
+#include <cmath>
+#include <gtest/gtest.h>
+#include <limits>
+#include <map>
+
+namespace bitnet::runtime {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::numeric_limits<float>::infinity();
+
+bitnet_sampling greedy() {
+  bitnet_sampling s = {};
+  s.top_p = 1;
+  s.repetition_penalty = 1;
+  return s;
+}
+bitnet_sampling hot(float temperature = 1) {
+  bitnet_sampling s = greedy();
+  s.temperature = temperature;
+  s.seed = 42;
+  return s;
+}
+
+std::unique_ptr<Sampler> make(const bitnet_sampling &sampling, size_t vocab) {
+  auto sampler = Sampler::create(sampling, static_cast<int32_t>(vocab));
+  EXPECT_TRUE(sampler.ok()) << sampler.status().message();
+  return std::move(*sampler);
+}
+
+/// Share of each id in 20,000 draws: three standard deviations are at most 3 * sqrt(0.25 / 20000) = 0.0106.
+std::vector<double> shares(const bitnet_sampling &sampling, const std::vector<float> &logits) {
+  constexpr int kDraws = 20000;
+  const auto sampler = make(sampling, logits.size());
+  std::vector<double> share(logits.size());
+  for (int i = 0; i < kDraws; ++i)
+    share[sampler->sample(logits.data())] += 1.0 / kDraws;
+  return share;
+}
+constexpr double kTolerance = 0.012;
+
+std::vector<float> logs(const std::vector<double> &probabilities) {
+  std::vector<float> out;
+  for (const double p : probabilities)
+    out.push_back(static_cast<float>(std::log(p)));
+  return out;
+}
+
+TEST(Sampler, GreedyTakesTheHighestAndOfTiesTheLowestId) {
+  const auto sampler = make(greedy(), 4);
+  const float ties[] = {1, 3, 3, 2};
+  EXPECT_EQ(sampler->sample(ties), 1);
+  const float with_nan[] = {kNan, -5, kNan, -6};
+  EXPECT_EQ(sampler->sample(with_nan), 1);
+  const float nothing[] = {kNan, -kInf, kNan, -kInf};
+  EXPECT_EQ(sampler->sample(nothing), 0);
+  const float infinite[] = {0, 1, kInf, 2};
+  EXPECT_EQ(sampler->sample(infinite), 2);
+}
+
+TEST(Sampler, DrawsInProportion) {
+  const std::vector<double> expected = {0.5, 0.3, 0.15, 0.05};
+  const std::vector<double> got = shares(hot(), logs(expected));
+  for (size_t i = 0; i < expected.size(); ++i)
+    EXPECT_NEAR(got[i], expected[i], kTolerance) << i;
+}
+
+TEST(Sampler, TemperatureSharpens) { // p^2 normalised: 0.64 and 0.36 to 0.7596...
+  const std::vector<double> got = shares(hot(0.5f), logs({0.64, 0.36}));
+  EXPECT_NEAR(got[0], 0.64 * 0.64 / (0.64 * 0.64 + 0.36 * 0.36), kTolerance);
+}
+
+TEST(Sampler, TopKKeepsTheBest) {
+  bitnet_sampling s = hot();
+  s.top_k = 2;
+  const std::vector<double> got = shares(s, logs({0.2, 0.5, 0.1, 0.2}));
+  EXPECT_NEAR(got[1], 0.5 / 0.7, kTolerance);
+  EXPECT_NEAR(got[0], 0.2 / 0.7, kTolerance); // of ids 0 and 3 the lower one
+  EXPECT_EQ(got[2] + got[3], 0);
+}
+
+TEST(Sampler, TopPKeepsTheTokenThatCrosses) {
+  bitnet_sampling s = hot();
+  const std::vector<float> logits = {2, 1, 0, -1}; // 0.644, 0.237, 0.087, 0.032
+  const std::pair<float, size_t> kept[] = {{0.0f, 1}, {0.5f, 1},  {0.7f, 2}, {0.87f, 2},
+                                           {0.9f, 3}, {0.99f, 4}, {1.0f, 4}};
+  for (const auto &[p, n] : kept) {
+    s.top_p = p;
+    const std::vector<double> got = shares(s, logits);
+    EXPECT_EQ(static_cast<size_t>(std::count_if(got.begin(), got.end(), [](double x) { return x > 0; })), n)
+        << p;
+  }
+}
+
+TEST(Sampler, TopPSortsBeyondItsFirstRound) {
+  // 5,000 equal tokens: top-p 0.5 keeps the lower half of the ids (mass before <= 0.5: 2,501 of them).
+  bitnet_sampling s = hot();
+  s.top_p = 0.5f;
+  const std::vector<float> logits(5000, 1.0f);
+  const auto sampler = make(s, logits.size());
+  int32_t highest = 0;
+  for (int i = 0; i < 1000; ++i) // misses the highest 50 with probability 1e-9
+    highest = std::max(highest, sampler->sample(logits.data()));
+  EXPECT_LE(highest, 2500);
+  EXPECT_GT(highest, 2450);
+}
+
+TEST(Sampler, MinPIsRelativeToTheBest) {
+  bitnet_sampling s = hot();
+  s.min_p = 0.4f;
+  const std::vector<double> got = shares(s, logs({0.5, 0.25, 0.15, 0.1}));
+  EXPECT_NEAR(got[0], 0.5 / 0.75, kTolerance);
+  EXPECT_EQ(got[2] + got[3], 0);
+}
+
+TEST(Sampler, PenaltyDividesPositiveAndMultipliesNegativeLogits) {
+  bitnet_sampling s = greedy();
+  s.repetition_penalty = 2;
+  const auto sampler = make(s, 3);
+  const float positive[] = {3, 2, -9};
+  sampler->accept(0);
+  EXPECT_EQ(sampler->sample(positive), 1); // 1.5 < 2
+  const float negative[] = {-3, -5, -9};
+  EXPECT_EQ(sampler->sample(negative), 1); // -6 < -5
+}
+
+TEST(Sampler, PenaltyForgetsWhatLeavesTheWindow) {
+  bitnet_sampling s = greedy();
+  s.repetition_penalty = 2;
+  s.repetition_window = 2;
+  const float logits[] = {3, 2, 0};
+  const auto sampler = make(s, 3);
+  sampler->accept(0);
+  sampler->accept(2);
+  EXPECT_EQ(sampler->sample(logits), 1);
+  sampler->accept(2);
+  EXPECT_EQ(sampler->sample(logits), 0);
+  s.repetition_window = -1;
+  const auto all = make(s, 3);
+  all->accept(0);
+  for (int i = 0; i < 1000; ++i)
+    all->accept(2);
+  EXPECT_EQ(all->sample(logits), 1);
+}
+
+TEST(Sampler, SeedDecidesTheDraws) {
+  const std::vector<float> logits(100, 0.0f);
+  const auto a = make(hot(), 100), b = make(hot(), 100);
+  bitnet_sampling other = hot();
+  other.seed = 43;
+  const auto c = make(other, 100);
+  int differ = 0;
+  for (int i = 0; i < 100; ++i) {
+    const int32_t drawn = a->sample(logits.data());
+    EXPECT_EQ(drawn, b->sample(logits.data()));
+    differ += drawn != c->sample(logits.data());
+  }
+  EXPECT_GT(differ, 80);
+}
+
+TEST(Sampler, DrawsAreTheSameOnEveryMachine) {
+  std::vector<float> logits;
+  for (int i = 0; i < 1000; ++i)
+    logits.push_back(static_cast<float>((i * 37) % 101) / 8 - 6);
+  bitnet_sampling s = hot(0.8f);
+  s.top_p = 0.9f;
+  const auto sampler = make(s, logits.size());
+  std::vector<int32_t> drawn;
+  for (int i = 0; i < 8; ++i)
+    drawn.push_back(sampler->sample(logits.data()));
+  EXPECT_EQ(drawn, (std::vector<int32_t>{38, 939, 868, 393, 232, 704, 464, 169}));
+}
+
+TEST(Sampler, RandomIsSplitMix64) { // the first outputs for seed 1234567, from the published algorithm
+  Random random(1234567);
+  EXPECT_EQ(random.next(), 6457827717110365317u);
+  EXPECT_EQ(random.next(), 3203168211198807973u);
+  EXPECT_EQ(random.next(), 9817491932198370423u);
+}
+
+TEST(Sampler, ExpIsAccurate) {
+  double worst = 0;
+  for (double x = 0; x > -700; x -= 0.0371)
+    worst = std::max(worst, std::abs(exp_nonpositive(x) / std::exp(x) - 1));
+  EXPECT_LT(worst, 1e-15);
+  EXPECT_EQ(exp_nonpositive(0), 1);
+  EXPECT_EQ(exp_nonpositive(-1e300), 0);
+}
+
+TEST(Sampler, RefusesSettingsWithoutMeaning) {
+  const auto error = [](auto change) {
+    bitnet_sampling s = hot();
+    change(s);
+    return Sampler::create(s, 10).status().message();
+  };
+  EXPECT_EQ(error([](auto &s) { s.temperature = kNan; }), "sampler: temperature: expected a finite number");
+  EXPECT_EQ(error([](auto &s) { s.top_p = -1; }), "sampler: top_p: expected 0 to 1, got -1.000000");
+  EXPECT_EQ(error([](auto &s) { s.min_p = 2; }), "sampler: min_p: expected 0 to 1, got 2.000000");
+  EXPECT_EQ(error([](auto &s) { s.repetition_penalty = 0; }),
+            "sampler: repetition_penalty: expected a positive number (1 = off), got 0.000000");
+  EXPECT_NE(error([](auto &s) { s.repetition_window = INT32_MAX; }), "");
+  EXPECT_EQ(Sampler::create(hot(), 0).status().message(),
+            "sampler: vocab: expected a positive number, got 0");
+}
+
+} // namespace
+} // namespace bitnet::runtime
