@@ -106,8 +106,9 @@ def _compile(command: Sequence[str]) -> None:
         finally:
             os.close(read_end)
     if child.returncode != 0:
-        lines = [line for line in said.decode(errors="replace").splitlines() if line.startswith("error: ")]
-        reason = lines[-1].removeprefix("error: ") if lines else f"exit code {child.returncode}"
+        lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        reason = errors[-1] if errors else " ".join([f"exit code {child.returncode}", *lines[-1:]])
         raise ModelFormatError(f"bitnetc: {reason}")
 
 

@@ -79,6 +79,12 @@ def test_failure_is_the_compilers_error_and_leaves_nothing(
     assert "warning: w" in capfd.readouterr().err
 
 
+def test_failure_without_an_error_line_shows_the_last_line(compiler: Path, checkpoint: Path, tmp_path: Path) -> None:
+    write_compiler(compiler, 'echo "bitnetc: cannot open libHalide.so" >&2; exit 127')
+    with pytest.raises(ModelFormatError, match=r"^bitnetc: exit code 127 bitnetc: cannot open libHalide\.so$"):
+        bundle_for(checkpoint, cache_dir=tmp_path / "cache")
+
+
 def test_bitnetc_that_is_no_program_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BITNETC", str(tmp_path / "nothing"))
     with pytest.raises(CompilerNotFoundError, match="BITNETC: expected a program, got"):
