@@ -94,7 +94,7 @@ size_t memorySize() {
 #if defined(_SC_LEVEL3_CACHE_SIZE)
   const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
   if (cache > 0)
-    n_bytes = std::max(n_bytes, 4 * static_cast<size_t>(cache));
+    n_bytes = std::max(n_bytes, 2 * static_cast<size_t>(cache)); // all of the socket's, more than a core uses
 #endif
   return (n_bytes + kHugePage - 1) / kHugePage * kHugePage;
 }
