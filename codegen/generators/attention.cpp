@@ -5,7 +5,8 @@
 // q·k has 16 positions as lanes and goes sequentially over head_dim; p·v has head_dim as lanes and goes
 // sequentially over positions: no horizontal sum and no gather in either. All heads of a group share each
 // load (and conversion) of K and V. Loops over positions stop at the row's own length, so that neither the
-// block table nor the cache is read past the row's last block.
+// block table nor the cache is read past the row's last block. An element's index in a layer's cache must be
+// below 2^31: blocks * kv_heads * 64 * head_dim.
 #include "codegen/generators/generator.h"
 #include "codegen/generators/strict_math.h"
 #include "codegen/target.h"

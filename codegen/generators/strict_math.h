@@ -19,15 +19,15 @@ Halide::Expr exp_nonpositive(Halide::Expr x);
 /// act(x), in the forms that scalar_math.h documents.
 Halide::Expr activation(format::Act act, Halide::Expr x);
 
-/// u16 bits of a finite f16 → f32. Uses the machine's conversion where the variant has one; both give the
-/// same bits.
+/// u16 bits of a finite f16 → f32, by the machine's conversion where the variant has one: the same bits, but
+/// for infinities and NaNs, which weights and caches never hold.
 Halide::Expr f16_to_f32(Halide::Expr bits, format::CpuVariant cpu);
 /// f32 → u16 bits of the nearest f16, ties to even, saturated to ±65504.
 Halide::Expr f32_to_f16_saturated(Halide::Expr x);
 
-/// Sums or maxima in a fixed number of lanes: tree[0] = lanes reduced by halving (lane l takes lane l + n/2,
-/// ...). `lanes` is a Func of (lane, rest...). Every step is scheduled at `at`, on the stack, one vector
-/// wide.
+/// Reduces a Func of (lane, rest...), lane in [0, n), by halving: lane l takes lane l + n/2, then n/4 and so
+/// on; the result is lane 0. Every step is one vector operation, computed at `at`, in registers or on the
+/// stack.
 Halide::Func halving_tree(Halide::Func lanes, int n, const std::vector<Halide::Var> &rest,
                           Halide::Expr (*combine)(Halide::Expr, Halide::Expr), const Halide::LoopLevel &at);
 

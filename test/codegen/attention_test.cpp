@@ -176,7 +176,7 @@ TEST(Attention, IsTheSameAloneAndInABatch) {
 
 // Against softmax attention in double precision, given the f16 cache. With u = 2^-24, D = head_dim and B the
 // largest sum of |q*k| over d, times the scale: a score is off by (D + 3) u B; a probability, relative, by
-// twice that (its own and the maximum's), u |s - m| <= 2 u B for the subtraction, exp's 2^-22, and at most 3
+// twice that (its own and the maximum's), u |s - m| <= 2 u B for the subtraction, exp's 2^-23, and at most 3
 // roundings and one more exp a merge; a sum of T terms by T u (fewer, in fact). The result is a mean of
 // values, so numerator and denominator each contribute their error times the largest value.
 TEST(Attention, TwinIsSoftmaxWithinItsRoundings) {
@@ -219,7 +219,7 @@ TEST(Attention, TwinIsSoftmaxWithinItsRoundings) {
           largest_value = std::max(largest_value, std::fabs(value));
         }
       const double u = 0x1p-24, merges = length / format::kAttentionChunk + 1;
-      const double probability = (2 * (D + 3) + 2) * u * largest_sum + 0x1p-22 + merges * (3 * u + 0x1p-22);
+      const double probability = (2 * (D + 3) + 2) * u * largest_sum + 0x1p-23 + merges * (3 * u + 0x1p-23);
       const double bound = 2 * (probability + length * u) * largest_value;
       for (int32_t d = 0; d < D; ++d)
         ASSERT_NEAR(o[d], expected[size_t(d)], bound) << "T " << length << " head " << h << " d " << d;
