@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <limits>
 
 namespace bitnet::runtime {
 namespace {
@@ -100,19 +101,37 @@ size_t Sampler::keep_top_p(size_t n) {
   return n;
 }
 
-int32_t Sampler::sample(const float *logits) {
+/// The id with the highest logit after the penalty, of equals the lowest.
+int32_t Sampler::best(const float *logits) const {
   int32_t best = 0;
+  if (seen_.empty()) { // the common case, a plain scan; NaN compares false, so it never wins
+    float highest = -std::numeric_limits<float>::infinity();
+    for (int32_t id = 0; id < vocab_; ++id)
+      if (logits[id] > highest) {
+        highest = logits[id];
+        best = id;
+      }
+    return best;
+  }
   float highest = penalized(logits, 0);
   for (int32_t id = 1; id < vocab_; ++id)
     if (const float logit = penalized(logits, id); logit > highest) {
       highest = logit;
       best = id;
     }
+  return best;
+}
+
+int32_t Sampler::sample(const float *logits) {
+  const int32_t best = this->best(logits);
   if (!(sampling_.temperature > 0))
     return best;
 
+  const float highest = penalized(logits, best);
   const double inverse = 1.0 / static_cast<double>(sampling_.temperature);
   const double u = random_.uniform();
+  if (highest == -FLT_MAX) // nothing to draw from
+    return best;
   size_t n = vocab_;
   for (int32_t id = 0; id < vocab_; ++id)
     candidates_[id] = {penalized(logits, id), id, 0};

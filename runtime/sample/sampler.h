@@ -29,6 +29,7 @@ private:
     double weight; ///< e^((logit - max) / temperature): 1 for the best
   };
   Sampler(const bitnet_sampling &sampling, int32_t vocab);
+  int32_t best(const float *logits) const;
   float penalized(const float *logits, int32_t id) const;
   size_t keep_top_p(size_t n);
   static bool before(const Candidate &a, const Candidate &b);

@@ -58,6 +58,13 @@ TEST(Sampler, GreedyTakesTheHighestAndOfTiesTheLowestId) {
   EXPECT_EQ(sampler->sample(infinite), 2);
 }
 
+TEST(Sampler, DrawsNeverTakeNanOrNothing) {
+  const std::vector<double> got = shares(hot(), {kNan, 1, -kInf, 1, kNan});
+  EXPECT_EQ(got[0] + got[2] + got[4], 0);
+  const float nothing[] = {kNan, -kInf, kNan};
+  EXPECT_EQ(make(hot(), 3)->sample(nothing), 0);
+}
+
 TEST(Sampler, DrawsInProportion) {
   const std::vector<double> expected = {0.5, 0.3, 0.15, 0.05};
   const std::vector<double> got = shares(hot(), logs(expected));
