@@ -133,6 +133,45 @@ TEST(Gguf, EscapesNamesInMessages) {
             "x.gguf: tensor 'a\\x0a\\x1b[31m': expected rows of a multiple of 128 for i2_s, got 3");
 }
 
+TEST(Gguf, RefusesAnUnalignedOffset) {
+  GgufWriter writer;
+  writer.tensor("t", {8}, 0, std::string(128, 'x'));
+  writer.infos[writer.infos.size() - 8] = 4;
+  EXPECT_EQ(readGguf(writer.finish()),
+            "x.gguf: tensor 't': expected an offset that is a multiple of 32, got 4");
+}
+
+TEST(Gguf, TakesAnArrayForOneNumberIfItsElementsAgree) {
+  GgufWriter writer;
+  for (uint16_t last : {7, 9}) {
+    std::string &to = writer.keys;
+    ++writer.nKeys;
+    GgufWriter::putString(to, "k" + std::to_string(last));
+    GgufWriter::put<uint32_t>(to, 9);
+    GgufWriter::put<uint32_t>(to, 2);
+    GgufWriter::put<uint64_t>(to, 3);
+    for (uint16_t element : {uint16_t(7), uint16_t(7), last})
+      GgufWriter::put(to, element);
+  }
+  llvm::Expected<GgufFile> file = GgufFile::read(bytesInMemory("x.gguf", writer.finish()), nullptr);
+  ASSERT_EQ(errorOf(file), "");
+  llvm::Expected<std::optional<int64_t>> same = file->integer("k7"), differ = file->integer("k9");
+  ASSERT_EQ(errorOf(same), "");
+  EXPECT_EQ(*same, 7);
+  EXPECT_EQ(errorOf(differ), "x.gguf: key 'k9': expected one value for all layers, got 7 and 9");
+}
+
+TEST(SafeTensors, RefusesTwoTensorsOverOnePlace) {
+  // As many bytes as the data has, so only their places are wrong.
+  std::string header = R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                       R"("b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
+  uint64_t length = header.size();
+  EXPECT_EQ(
+      readSafeTensors(std::string(reinterpret_cast<const char *>(&length), 8) + header + std::string(8, 'x')),
+      "x.safetensors: tensor 'b': expected data from byte 4 to at most 8, got 0 to 4; the file may be cut "
+      "off");
+}
+
 TEST(Gguf, RefusesAValueOfAnotherKind) {
   llvm::Expected<GgufFile> file =
       GgufFile::read(bytesInMemory("x.gguf", GgufWriter().text("a", "b").finish()), nullptr);

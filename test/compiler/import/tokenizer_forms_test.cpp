@@ -1,5 +1,5 @@
 // The same tokenizer in every form of a checkpoint gives the same ids: those that the reference prompts have.
-#include "tokenizer_testing.h"
+#include "test/compiler/import/tokenizer_testing.h"
 
 using nlohmann::json;
 

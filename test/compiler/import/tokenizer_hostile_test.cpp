@@ -1,6 +1,6 @@
 // Tokenizers that lie: every one ends in an error of one line, and each message a user can meet is quoted
 // here.
-#include "tokenizer_testing.h"
+#include "test/compiler/import/tokenizer_testing.h"
 
 using nlohmann::json;
 

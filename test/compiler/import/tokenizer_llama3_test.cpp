@@ -1,7 +1,7 @@
 // The tiktoken rank file of Llama 3 against what Microsoft's Python tokenizer gives
 // (data/tokenizer/llama3-cases.json). Cases about the Python interface (chunking at 400,000 characters,
 // disallowed_special) are not for this layer.
-#include "tokenizer_testing.h"
+#include "test/compiler/import/tokenizer_testing.h"
 
 using nlohmann::json;
 

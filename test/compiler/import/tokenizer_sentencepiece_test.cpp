@@ -1,6 +1,6 @@
 // SentencePiece through the whole path: a model trained here on a little text, imported, loaded and used; and
 // the same vocabulary as GGUF has it.
-#include "tokenizer_testing.h"
+#include "test/compiler/import/tokenizer_testing.h"
 #include <sentencepiece_processor.h>
 #include <sentencepiece_trainer.h>
 #include <unordered_map>

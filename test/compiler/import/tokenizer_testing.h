@@ -1,8 +1,8 @@
 // What the tokenizer tests share: an imported tokenizer, loaded by the runtime as it would be from a bundle.
 #pragma once
 #include "compiler/import/TokenizerImport.h"
-#include "import_testing.h"
 #include "runtime/tokenizer/tokenizer.h"
+#include "test/compiler/import/import_testing.h"
 #include <nlohmann/json.hpp>
 
 namespace bitnet::import {
