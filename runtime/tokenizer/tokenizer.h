@@ -24,6 +24,7 @@ namespace bitnet::runtime {
 /// Immutable and shared by any number of threads.
 class Tokenizer {
 public:
+  /// `data` must lie at a multiple of 4 bytes; it is not needed afterwards.
   static Result<std::unique_ptr<Tokenizer>> load(const uint8_t *data, size_t size);
 
   /// add_special: BOS first and EOS last where the tokenizer says so. parse_special: special tokens written

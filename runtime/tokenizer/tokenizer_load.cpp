@@ -191,6 +191,9 @@ private:
 };
 
 Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const uint8_t *data, size_t size) {
+  if (reinterpret_cast<uintptr_t>(data) % alignof(flatbuffers::uoffset_t) != 0)
+    return bad_bundle("tokenizer: expected its bytes at a multiple of 4, got address ending in " +
+                      std::to_string(reinterpret_cast<uintptr_t>(data) % 16));
   // Two tables for each token at most, and the root.
   flatbuffers::Verifier verifier(data, size, /*max_depth=*/8, /*max_tables=*/2 * kMaxVocabulary + 16);
   if (size < 16 || size >= FLATBUFFERS_MAX_BUFFER_SIZE || !fb::VerifyTokenizerBuffer(verifier))

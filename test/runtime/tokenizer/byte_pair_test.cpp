@@ -1,5 +1,5 @@
 // The heap-driven encoder against the definition of byte-pair encoding, written down as slowly as it reads.
-#include "serialized_tokenizer.h"
+#include "test/runtime/tokenizer/serialized_tokenizer.h"
 #include <gtest/gtest.h>
 #include <random>
 

@@ -1,5 +1,5 @@
 // Serialized tokenizers that lie: each ends in one line, and nothing is read past the end.
-#include "serialized_tokenizer.h"
+#include "test/runtime/tokenizer/serialized_tokenizer.h"
 #include <cstring>
 #include <functional>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // What the Tokenizer adds to its parts: order of the steps, ill-formed text, special ids.
-#include "serialized_tokenizer.h"
+#include "test/runtime/tokenizer/serialized_tokenizer.h"
 #include <gtest/gtest.h>
 #include <thread>
 
