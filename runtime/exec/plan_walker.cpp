@@ -42,7 +42,14 @@ double cost_ns(Op op, const OpDims &d, int32_t rows, int32_t last_position) {
     return r * d.k / 2.0;
   }
 }
-constexpr double kWorthAThread = 1500; // ns; a section costs 0.2 to 1 µs to hand out
+/// Parts of a call: one a thread as far as each is worth handing out (0.2 to 1 µs), and up to four a thread
+/// where they stay long, so that a thread that loses its CPU delays the others by a part and not by its whole
+/// share.
+int parts_for(double ns, int threads) {
+  constexpr double kWorthAThread = 1500, kLongPart = 10000; // ns
+  const auto at_most = [](double parts, int limit) { return parts < limit ? int(parts) : limit; };
+  return std::max(at_most(1 + ns / kWorthAThread, threads), at_most(ns / kLongPart, 4 * threads));
+}
 
 } // namespace
 
@@ -168,9 +175,10 @@ Status PlanWalker::run_call(BoundCall &call, int32_t rows, int32_t last_position
   while (choice->max_rows < rows)
     ++choice;
   Section section{&call, choice->function, rows, call.units + call.units_per_row * rows, 1};
-  const double worth = cost_ns(call.op, call.dims, rows, last_position) / kWorthAThread;
-  section.parts =
-      std::max(1, std::min({pool.threads(), section.units, worth < 1e6 ? int(worth) + 1 : 1000000}));
+  if (pool.threads() > 1)
+    section.parts =
+        std::max(1, std::min(parts_for(cost_ns(call.op, call.dims, rows, last_position), pool.threads()),
+                             section.units));
   pool.run(section.parts, run_part, &section);
   if (const int result = section.result.load(std::memory_order_relaxed))
     return internal_error(std::string("kernel ") + format::op_name(call.op) + " returned " +

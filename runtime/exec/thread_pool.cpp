@@ -14,6 +14,9 @@ constexpr int kSpins = 5000;
 // With more threads than CPUs whoever spins takes the CPU from the thread that it waits for.
 constexpr int kSpinsOversubscribed = 20;
 
+uint64_t parts_of(uint64_t claims) { return claims >> 32; }
+uint64_t next_of(uint64_t claims) { return claims & 0xffffffff; }
+
 } // namespace
 
 DefaultFloatMode::DefaultFloatMode() : saved_(_mm_getcsr()) { _mm_setcsr(kDefaultMxcsr); }
@@ -21,8 +24,10 @@ DefaultFloatMode::~DefaultFloatMode() { _mm_setcsr(saved_); }
 
 ThreadPool::ThreadPool(int threads)
     : spins_(threads > cpu::available_cpus() ? kSpinsOversubscribed : kSpins) {
+  workers_.reserve(size_t(threads - 1));
   try {
-    start_workers(threads - 1);
+    while (int(workers_.size()) < threads - 1)
+      workers_.emplace_back([this] { work(); });
   } catch (...) {
     stop_workers();
     throw;
@@ -31,38 +36,35 @@ ThreadPool::ThreadPool(int threads)
 
 ThreadPool::~ThreadPool() { stop_workers(); }
 
-void ThreadPool::start_workers(int count) {
-  workers_.reserve(size_t(count));
-  for (int i = 1; i <= count; ++i)
-    workers_.emplace_back([this, i] { work(i); });
-}
-
 void ThreadPool::stop_workers() {
-  publish(kStop);
+  stopping_ = true;
+  wake_sleepers();
   for (std::thread &t : workers_)
     t.join();
 }
 
-/// The next round with these parts. Sequentially consistent with sleepers_ on both sides: either the worker
-/// sees the new signal before it sleeps, or it is counted here and woken.
-void ThreadPool::publish(uint64_t parts) {
-  const uint64_t round = signal_.load(std::memory_order_relaxed) >> kPartBits;
-  signal_.store((round + 1) << kPartBits | parts);
-  if (sleepers_.load() > 0) {
-    { std::lock_guard<std::mutex> lock(mutex_); } // whoever has counted itself is now waiting
-    wake_.notify_all();
-  }
+/// Sequentially consistent on both sides: either a worker on its way to sleep sees what was published before
+/// this call, or it has set has_sleepers_ and is woken.
+void ThreadPool::wake_sleepers() {
+  if (!has_sleepers_.exchange(false))
+    return;
+  { std::lock_guard<std::mutex> lock(mutex_); } // whoever set the flag is now waiting
+  wake_.notify_all();
 }
 
 void ThreadPool::run(int parts, Task task, void *context) {
-  if (parts > 1) {
-    task_ = task;
-    context_ = context;
-    unfinished_.store(parts - 1, std::memory_order_relaxed);
-    publish(uint64_t(parts));
+  if (parts == 1 || workers_.empty()) {
+    for (int part = 0; part < parts; ++part)
+      task(context, part);
+    return;
   }
-  task(context, 0);
-  for (int spin = 0; unfinished_.load(std::memory_order_acquire) != 0; ++spin) {
+  task_ = task;
+  context_ = context;
+  done_by_workers_.store(0, std::memory_order_relaxed);
+  claims_.store(uint64_t(parts) << 32);
+  wake_sleepers();
+  const int left = parts - run_claimed_parts();
+  for (int spin = 0; done_by_workers_.load(std::memory_order_acquire) != left; ++spin) {
     if (spin < spins_)
       _mm_pause();
     else
@@ -70,31 +72,41 @@ void ThreadPool::run(int parts, Task task, void *context) {
   }
 }
 
-uint64_t ThreadPool::wait_for_signal(uint64_t seen) {
+/// Claims and runs parts until none is left; returns how many.
+int ThreadPool::run_claimed_parts() {
+  for (int count = 0;; ++count) {
+    const uint64_t claims = claims_.fetch_add(1, std::memory_order_acq_rel);
+    if (next_of(claims) >= parts_of(claims))
+      return count;
+    task_(context_, int(next_of(claims)));
+  }
+}
+
+/// Spins, then sleeps, until parts can be claimed (true) or the pool stops.
+bool ThreadPool::wait_for_parts() {
+  const auto ready = [this] {
+    const uint64_t claims = claims_.load();
+    return next_of(claims) < parts_of(claims) || stopping_.load();
+  };
   for (int spin = 0; spin < spins_; ++spin) {
-    if (const uint64_t now = signal_.load(std::memory_order_acquire); now != seen)
-      return now;
+    if (ready())
+      return !stopping_.load();
     _mm_pause();
   }
   std::unique_lock<std::mutex> lock(mutex_);
-  ++sleepers_;
-  uint64_t now = seen;
-  wake_.wait(lock, [&] { return (now = signal_.load()) != seen; });
-  --sleepers_;
-  return now;
+  wake_.wait(lock, [&] {
+    has_sleepers_.store(true); // before the last look: see wake_sleepers
+    return ready();
+  });
+  return !stopping_.load();
 }
 
-void ThreadPool::work(int index) {
+void ThreadPool::work() {
   DefaultFloatMode float_mode;
-  for (uint64_t seen = 0;;) {
-    seen = wait_for_signal(seen);
-    const uint64_t parts = seen & ((uint64_t(1) << kPartBits) - 1);
-    if (parts == kStop)
-      return;
-    if (uint64_t(index) < parts) {
-      task_(context_, index);
-      unfinished_.fetch_sub(1, std::memory_order_acq_rel);
-    }
+  while (wait_for_parts()) {
+    // In one step, so that the caller cannot see a part done that is not counted.
+    if (const int count = run_claimed_parts())
+      done_by_workers_.fetch_add(count, std::memory_order_acq_rel);
   }
 }
 

@@ -1,6 +1,7 @@
 // The threads of a session. A token is 150 to 300 short parallel sections, so handing one out must cost well
-// below a microsecond: workers spin for a while after each section and sleep only when nothing follows.
-// Deliberately no task queue, no nesting, no stealing.
+// below a microsecond: workers spin for a while after each section and sleep only when nothing follows. Parts
+// are claimed, not dealt: a worker that the system has taken off its CPU holds nobody up, the others do its
+// share. Deliberately no task queue and no nesting.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -37,28 +38,27 @@ public:
   int threads() const { return int(workers_.size()) + 1; }
 
   using Task = void (*)(void *context, int part);
-  /// Calls task(context, i) for each i in [0, parts), each on its own thread (part 0 here), and returns when
-  /// all are done. 1 <= parts <= threads().
+  static constexpr int kMaxParts = 0xffff;
+  /// Calls task(context, i) once for each i in [0, parts), here and on whatever workers are free, and returns
+  /// when all are done. 1 <= parts <= kMaxParts.
   void run(int parts, Task task, void *context);
 
 private:
-  void start_workers(int count);
   void stop_workers();
-  void work(int index);
-  uint64_t wait_for_signal(uint64_t seen);
-  void publish(uint64_t signal);
-
-  static constexpr uint64_t kPartBits = 16;
-  static constexpr uint64_t kStop = 0xffff; ///< parts value that ends the workers
+  void work();
+  bool wait_for_parts();
+  int run_claimed_parts();
+  void wake_sleepers();
 
   int spins_; ///< pauses before a worker sleeps or the caller yields
-  // What the workers spin on: round << kPartBits | parts. Both in one word, so that a worker that has no part
-  // in a round never looks at that round's task.
-  alignas(64) std::atomic<uint64_t> signal_{0};
-  Task task_ = nullptr;     ///< written before signal_, read after it
+  // parts << 32 | next part to claim. Claiming is one fetch_add; what comes back says whether it was one.
+  // Workers that try in vain overshoot by one each, far from the upper half.
+  alignas(64) std::atomic<uint64_t> claims_{0};
+  Task task_ = nullptr;     ///< changes only while no part is claimed; written before claims_, read after it
   void *context_ = nullptr; ///< likewise
-  alignas(64) std::atomic<int> unfinished_{0};
-  alignas(64) std::atomic<int> sleepers_{0};
+  alignas(64) std::atomic<int> done_by_workers_{0};
+  alignas(64) std::atomic<bool> has_sleepers_{false};
+  std::atomic<bool> stopping_{false};
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::thread> workers_;

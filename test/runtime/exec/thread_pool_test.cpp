@@ -1,6 +1,7 @@
 // The pool under the thread sanitizer (tsan preset) and in ordinary builds: every part runs once, results are
 // visible to the caller, and workers that slept wake up.
 #include "runtime/exec/thread_pool.h"
+#include <atomic>
 #include <chrono>
 #include <gtest/gtest.h>
 #include <immintrin.h>
@@ -21,7 +22,7 @@ TEST(ThreadPool, RunsEachPartOnceInEveryRound) {
     Sums sums;
     std::vector<int> expected(64);
     for (int round = 0; round < 500; ++round) {
-      const int parts = 1 + round % threads;
+      const int parts = 1 + round % 20;
       pool.run(parts, count, &sums);
       for (int i = 0; i < parts; ++i)
         ++expected[size_t(i)];
@@ -40,6 +41,29 @@ TEST(ThreadPool, WakesSleepingWorkers) {
   EXPECT_EQ(std::accumulate(sums.parts.begin(), sums.parts.end(), 0), 15);
 }
 
+// The caller does the work of a worker that does not come: here one that is busy with an endless part.
+std::atomic<bool> release{false};
+std::atomic<int> finished{0};
+void block_first(void *, int part) {
+  if (part == 0)
+    while (finished < 9 && !release)
+      std::this_thread::yield();
+  ++finished;
+}
+TEST(ThreadPool, ABusyWorkerHoldsUpItsOwnPartOnly) {
+  ThreadPool pool(2);
+  finished = 0;
+  std::thread watchdog([] {
+    for (int i = 0; i < 5000 && finished < 10; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_GE(finished, 9) << "the other nine parts wait for part 0";
+    release = true;
+  });
+  pool.run(10, block_first, nullptr);
+  watchdog.join();
+  EXPECT_EQ(finished, 10);
+}
+
 TEST(ThreadPool, EndsWithoutEverRunning) {
   for (int i = 0; i < 20; ++i)
     ThreadPool pool(4);
@@ -47,7 +71,10 @@ TEST(ThreadPool, EndsWithoutEverRunning) {
 
 constexpr uint32_t kFlushToZero = 0x8000, kDenormalsAreZero = 0x0040, kAllMasked = 0x1f80;
 
+std::atomic<int> arrived{0};
 void record_mode(void *context, int part) {
+  for (++arrived; arrived < 3;) // so that each part has a thread of its own
+    std::this_thread::yield();
   static_cast<Sums *>(context)->parts[size_t(part)] = int(_mm_getcsr() & ~0x3fu); // without the sticky flags
 }
 
