@@ -15,15 +15,23 @@ bool decodeAlreadyTernary(FloatType type, const uint8_t *bytes, size_t nBytes, T
   out.trits.resize(n);
   for (size_t r = 0; r < size_t(out.rows); ++r) {
     widenRow(type, bytes + r * cols * width, cols, row.data());
+    if (scale == 0) { // the first weight that is not zero; NaN counts as one
+      for (size_t c = 0; c < cols && scale == 0; ++c)
+        scale = std::fabs(row[c]);
+      if (!std::isfinite(scale))
+        return false;
+    }
+    // No branches: the signs are random, and one mispredicted per weight would cost ten times the work
+    // itself.
+    int others = 0;
+    int8_t *trits = out.trits.data() + r * cols;
     for (size_t c = 0; c < cols; ++c) {
       float magnitude = std::fabs(row[c]);
-      if (magnitude != 0 && magnitude != scale) { // also taken by NaN
-        if (scale != 0 || !std::isfinite(magnitude))
-          return false;
-        scale = magnitude;
-      }
-      out.trits[r * cols + c] = int8_t((row[c] > 0) - (row[c] < 0));
+      others |= int(magnitude != 0) & int(magnitude != scale); // both true for NaN
+      trits[c] = int8_t(int(row[c] > 0) - int(row[c] < 0));
     }
+    if (others)
+      return false;
   }
   out.scales.assign(1, scale);
   return true;

@@ -301,6 +301,19 @@ TEST(Floats, EveryHalfSurvivesTheRoundTrip) {
     }
 }
 
+TEST(Floats, WidenHalvesExactly) {
+  const std::pair<uint16_t, float> cases[] = {
+      {0x0001, 0x1p-24f}, {0x03ff, 1023 * 0x1p-24f}, {0x0400, 0x1p-14f}, {0x3c01, 1 + 0x1p-10f},
+      {0x7bff, 65504.0f}, {0xfc00, -INFINITY},       {0x8000, -0.0f}};
+  for (auto [half, value] : cases) {
+    float wide = widen(FloatType::f16, reinterpret_cast<const uint8_t *>(&half));
+    EXPECT_EQ(wide, value);
+    EXPECT_EQ(std::signbit(wide), std::signbit(value));
+  }
+  const uint16_t nan = 0x7e01;
+  EXPECT_TRUE(std::isnan(widen(FloatType::f16, reinterpret_cast<const uint8_t *>(&nan))));
+}
+
 TEST(Floats, RoundToNearestEven) {
   EXPECT_EQ(roundTo(FloatType::f16, 1.0f + 0x1p-11f), 1.0f);               // a tie, down to even
   EXPECT_EQ(roundTo(FloatType::f16, 1.0f + 3 * 0x1p-11f), 1.0f + 0x1p-9f); // a tie, up to even
