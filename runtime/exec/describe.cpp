@@ -3,6 +3,7 @@
 #include "runtime/exec/model.h"
 #include <cinttypes>
 #include <cstdio>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 namespace bitnet::runtime {
@@ -13,6 +14,17 @@ std::string hex(uint64_t v) {
   char text[17];
   std::snprintf(text, sizeof text, "%016" PRIx64, v);
   return text;
+}
+
+/// The double that prints as the float was meant: 1e-05, not 9.999999747378752e-06.
+double shortest(float v) {
+  char text[32];
+  for (int digits = 6; digits <= 9; ++digits) {
+    std::snprintf(text, sizeof text, "%.*g", digits, double(v));
+    if (std::strtof(text, nullptr) == v)
+      break;
+  }
+  return std::strtod(text, nullptr);
 }
 
 Json model_json(const ModelInfo &m) {
@@ -28,8 +40,8 @@ Json model_json(const ModelInfo &m) {
           {"head_dim", m.head_dim},
           {"vocab", m.vocab},
           {"context", m.context},
-          {"rope_theta", m.rope_theta},
-          {"norm_eps", m.norm_eps},
+          {"rope_theta", shortest(m.rope_theta)},
+          {"norm_eps", shortest(m.norm_eps)},
           {"activation", format::act_name(m.act)},
           {"ternary_weights", m.ternary_weights}};
 }

@@ -43,6 +43,7 @@ TEST_F(CApi, TellsAboutTheModel) {
   EXPECT_EQ(info.bytes_per_token, 304u * 64 * 2 + 64 * 2 + 2 * 16 * 4);
   const std::string json = bitnet_model_describe(model_);
   EXPECT_NE(json.find("\"name\": \"tiny\""), std::string::npos);
+  EXPECT_NE(json.find("\"norm_eps\": 1e-05"), std::string::npos) << "floats print as they were meant";
   EXPECT_NE(json.find("\"call_count\": 7"), std::string::npos);
 }
 
