@@ -259,67 +259,16 @@ private:
     return Error::success();
   }
 
-  template <typename T, typename Value> static Error take(Expected<Value> value, T &out) {
-    if (!value)
-      return value.takeError();
-    out = std::move(*value);
-    return Error::success();
-  }
-
   Error readTokenizer() {
-    const std::string prefix = "tokenizer.ggml.";
-    std::optional<std::string> model, pre;
-    if (Error error = take(file_.text(prefix + "model"), model))
-      return error;
-    if (!model) {
-      if (options_.warn)
-        options_.warn(file_.name() + ": no tokenizer in the file; --tokenizer names one");
-      return Error::success();
-    }
-    if (Error error = take(file_.text(prefix + "pre"), pre))
-      return error;
-    GgufVocabulary v;
-    v.model = *model;
-    v.pre = pre.value_or("");
-    if (Error error = take(file_.strings(prefix + "tokens"), v.tokens))
-      return error;
-    if (Error error = take(file_.strings(prefix + "merges"), v.merges))
-      return error;
-    if (Error error = take(file_.floats(prefix + "scores"), v.scores))
-      return error;
-    if (Error error = take(file_.integers(prefix + "token_type"), v.types))
-      return error;
-    struct Id {
-      const char *name;
-      std::optional<int64_t> &out;
-    };
-    for (Id id : {Id{"bos", v.bos},
-                  {"eos", v.eos},
-                  {"eot", v.eot},
-                  {"eom", v.eom},
-                  {"padding", v.pad},
-                  {"unknown", v.unk}})
-      if (Error error = take(file_.integer(prefix + id.name + "_token_id"), id.out))
-        return error;
-    struct Flag {
-      const char *name;
-      std::optional<bool> &out;
-    };
-    for (Flag flag : {Flag{"add_bos_token", v.addBos},
-                      {"add_eos_token", v.addEos},
-                      {"add_space_prefix", v.addSpacePrefix},
-                      {"remove_extra_whitespaces", v.removeExtraWhitespaces}})
-      if (Error error = take(file_.boolean(prefix + flag.name), flag.out))
-        return error;
-    if (const GgufValue *map = file_.find(prefix + "precompiled_charsmap")) {
-      bool bytes =
-          map->kind == GgufKind::array && (map->element == GgufKind::u8 || map->element == GgufKind::i8);
-      if (!bytes)
-        return fail("key 'tokenizer.ggml.precompiled_charsmap': expected array of u8, got " +
-                    Twine(ggufKindName(map->kind)));
-      v.charsmap = map->bytes;
-    }
-    return adoptTokenizer(importGgufTokenizer(v, file_.name(), settings_.tokenizer), file_.name(), parts_);
+    Expected<std::optional<GgufVocabulary>> vocabulary = readVocabulary(file_);
+    if (!vocabulary)
+      return vocabulary.takeError();
+    if (*vocabulary)
+      return adoptTokenizer(importGgufTokenizer(**vocabulary, file_.name(), settings_.tokenizer),
+                            file_.name(), parts_);
+    if (options_.warn)
+      options_.warn(file_.name() + ": no tokenizer in the file; --tokenizer names one");
+    return Error::success();
   }
 
   Error readTemplate() {

@@ -9,6 +9,9 @@ namespace bitnet::import {
 llvm::Expected<CheckpointParts> partsOfGguf(const GgufFile &file, const ModelSettings &settings,
                                             const ImportOptions &options);
 
+/// Its tokenizer.ggml.* keys; nothing when it has no tokenizer.
+llvm::Expected<std::optional<GgufVocabulary>> readVocabulary(const GgufFile &file);
+
 /// `path`: a folder with config.json and *.safetensors, or one .safetensors file with config.json beside it.
 llvm::Expected<CheckpointParts> partsOfHuggingFace(const std::string &path, const ModelSettings &settings,
                                                    const ImportOptions &options);
