@@ -18,8 +18,7 @@ Tokens prompt() {
   return tokens;
 }
 
-constexpr const char *kAll = "--target=portable,avx2,avx512";
-std::string bundle() { return compiled(shippedModel(), "identity", kAll); }
+std::string bundle() { return compiled(shippedModel(), "identity", {"--target=portable,avx2,avx512"}); }
 
 /// The numbers that all others must equal.
 const Logits &baseline() {
@@ -122,7 +121,7 @@ TEST(Batch, WithThreeOthersGivesTheSameBits) {
 }
 
 TEST(Fusion, GivesTheSameBits) {
-  const Model model = openModel(compiled(shippedModel(), "unfused", "--target=host --no-fuse"));
+  const Model model = openModel(compiled(shippedModel(), "unfused", {"--target=host", "--no-fuse"}));
   const Session session = openSession(model.get(), 2);
   expectSame(allLogits(model.get(), session.get(), prompt(), 64), baseline());
 }

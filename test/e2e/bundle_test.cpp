@@ -8,22 +8,19 @@
 #include <random>
 #include <set>
 
+using namespace bitnet;
 using namespace bitnet::e2e;
 
 namespace {
-
-std::string readFile(const std::string &path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 void writeFile(const std::string &path, const std::string &bytes) {
   std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), std::streamsize(bytes.size()));
 }
 
 TEST(Bundle, SameInputSameBytes) {
-  const std::string a = readFile(compiled(shippedModel(), "once", "--target=host --jobs=1"));
-  const std::string b = readFile(compiled(shippedModel(), "twice", "--target=host --jobs=3 --no-cache"));
+  const std::string a = contents(compiled(shippedModel(), "once", {"--target=host", "--jobs=1"}));
+  const std::string b =
+      contents(compiled(shippedModel(), "twice", {"--target=host", "--jobs=3", "--no-cache"}));
   ASSERT_GT(a.size(), 1000000u);
   EXPECT_TRUE(a == b) << "sizes " << a.size() << " and " << b.size();
 }
@@ -36,7 +33,7 @@ TEST(Bundle, EveryFormPacksToTheSameWeights) {
                            "gguf/kjv-tq2_0.gguf", "hf-bf16", "hf-packed"}) {
     std::string name = std::string("form-") + form;
     std::replace(name.begin(), name.end(), '/', '-');
-    const Model model = openModel(compiled(sharedData(std::string("kjv/") + form), name, "--target=host"));
+    const Model model = openModel(compiled(sharedData(std::string("kjv/") + form), name, {"--target=host"}));
     ASSERT_TRUE(model) << form;
     const auto description = nlohmann::json::parse(bitnet_model_describe(model.get()));
     for (const auto &section : description["sections"])
@@ -64,8 +61,8 @@ bool errorOrRight(const std::string &path, const Logits &expected) {
 class DamagedBundle : public testing::Test {
 protected:
   void SetUp() override {
-    const std::string path = compiled(shippedModel(), "good", "--target=host");
-    good_ = readFile(path);
+    const std::string path = compiled(shippedModel(), "good", {"--target=host"});
+    good_ = contents(path);
     const Model model = openModel(path);
     const Session session = openSession(model.get());
     expected_ = allLogits(model.get(), session.get(), {4080, 17}, 2);
@@ -75,7 +72,7 @@ protected:
 };
 
 TEST_F(DamagedBundle, TwoThousandMutations) {
-  const std::string path = temporary("mutated.bnx");
+  const std::string path = test::scratch("mutated.bnx");
   for (uint32_t seed = 0; seed < 2000; ++seed) {
     std::mt19937 random(seed);
     std::string bytes = good_;
@@ -93,7 +90,7 @@ TEST_F(DamagedBundle, TwoThousandMutations) {
 }
 
 TEST_F(DamagedBundle, TwoHundredTruncations) {
-  const std::string path = temporary("truncated.bnx");
+  const std::string path = test::scratch("truncated.bnx");
   for (size_t i = 0; i < 200; ++i) {
     writeFile(path, good_.substr(0, good_.size() * i / 200));
     ASSERT_TRUE(errorOrRight(path, expected_)) << "point " << i;

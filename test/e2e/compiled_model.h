@@ -1,8 +1,7 @@
 // End-to-end tests: compile a checkpoint with the real bitnetc, run it through the public C interface.
 #pragma once
 #include "runtime/api/bitnet.h"
-#include <cstdlib>
-#include <filesystem>
+#include "test/tools/program.h"
 #include <gtest/gtest.h>
 #include <memory>
 #include <string>
@@ -10,10 +9,8 @@
 
 namespace bitnet::e2e {
 
-inline std::string environment(const char *name) {
-  const char *value = std::getenv(name);
-  return value ? value : "";
-}
+using test::contents;
+using test::environment;
 
 /// Path below ../shared/data, or empty when that folder is not there.
 inline std::string sharedData(const std::string &path) {
@@ -24,35 +21,14 @@ inline std::string sharedData(const std::string &path) {
 /// The model that ships with the repository.
 inline std::string shippedModel() { return environment("BITNET_SOURCE_DIR") + "/test/data/kjv-tq1_0.gguf"; }
 
-/// Runs bitnetc; returns its exit status. The output goes to a folder of this test program's own.
-inline int bitnetc(const std::string &arguments) {
-  const std::string command = "'" + environment("BITNET_BIN_DIR") + "/bitnetc' " + arguments;
-  const int status = std::system(command.c_str());
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-inline std::string temporary(const std::string &name) {
-  static const std::string folder = [] {
-    std::string path = (std::filesystem::temp_directory_path() / "bitnet-e2e-XXXXXX").string();
-    if (!mkdtemp(path.data()))
-      std::abort();
-    static const struct Cleaner {
-      std::string path;
-      ~Cleaner() { std::filesystem::remove_all(path); }
-    } cleaner{path};
-    return path;
-  }();
-  return folder + "/" + name;
-}
-
-/// Compiles once for each distinct (checkpoint, flags); returns the bundle's path. Fails the test on an
-/// error.
+/// Compiles once for each name with these flags; returns the bundle's path. Fails the test on an error.
 inline std::string compiled(const std::string &checkpoint, const std::string &name,
-                            const std::string &flags) {
-  const std::string path = temporary(name + ".bnx");
+                            std::vector<std::string> flags) {
+  const std::string path = test::scratch(name + ".bnx");
   if (!std::filesystem::exists(path)) {
-    EXPECT_EQ(bitnetc("'" + checkpoint + "' " + flags + " -o '" + path + "' 2>/dev/null"), 0)
-        << checkpoint << " " << flags;
+    flags.insert(flags.begin(), {test::binary("bitnetc"), checkpoint, "-o", path});
+    const test::Ran ran = test::run(flags);
+    EXPECT_EQ(ran.code, 0) << checkpoint << ": " << ran.err;
   }
   return path;
 }

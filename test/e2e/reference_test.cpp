@@ -41,9 +41,7 @@ protected:
     if (sharedData("kjv/ref/kjv-ref.json").empty() || sharedData(GetParam().path).empty())
       GTEST_SKIP() << "../shared/data/kjv is not here";
   }
-  std::string bundle(const std::string &flags = "--target=host") {
-    return compiled(sharedData(GetParam().path), GetParam().name, flags);
-  }
+  std::string bundle() { return compiled(sharedData(GetParam().path), GetParam().name, {"--target=host"}); }
 };
 
 TEST_P(Reference, GreedyTokensAndTopLogits) {
@@ -147,11 +145,12 @@ TEST(Perplexity, F16HeadIsTheReferences) {
   const Json ref = reference()["perplexity"];
   const double expected = ref["perplexity"];
   const double f16 =
-      perplexity(compiled(sharedData("kjv/gguf/kjv-i2_s.gguf"), "i2_s", "--target=host"), ref["windows"]);
+      perplexity(compiled(sharedData("kjv/gguf/kjv-i2_s.gguf"), "i2_s", {"--target=host"}), ref["windows"]);
   // The bar is 0.5 %; runs of the reference itself differ by 0.05 % (data/kjv/README.md).
   EXPECT_NEAR(f16, expected, expected * 0.001);
-  const double q8 = perplexity(
-      compiled(sharedData("kjv/gguf/kjv-i2_s.gguf"), "i2_s-q8", "--target=host --head=q8"), ref["windows"]);
+  const double q8 =
+      perplexity(compiled(sharedData("kjv/gguf/kjv-i2_s.gguf"), "i2_s-q8", {"--target=host", "--head=q8"}),
+                 ref["windows"]);
   EXPECT_NEAR(q8, expected, expected * 0.005);
   std::printf("perplexity: reference %.4f, f16 head %.4f (%+.3f %%), q8 head %.4f (%+.3f %%)\n", expected,
               f16, 100 * (f16 / expected - 1), q8, 100 * (q8 / expected - 1));

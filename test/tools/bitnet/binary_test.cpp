@@ -1,5 +1,5 @@
 // What the shipped runtime consists of: no compiler inside, and quick to start.
-#include "test/tools/bitnet/program.h"
+#include "test/tools/program.h"
 
 #include <gtest/gtest.h>
 #include <regex>

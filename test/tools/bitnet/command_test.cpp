@@ -1,7 +1,7 @@
 // The subcommands on a real model: the one of the repository, compiled with bitnetc. What the numbers are is
 // tested in test/e2e through the C interface; here, that the command line hands them on.
 #include "test/e2e/compiled_model.h"
-#include "test/tools/bitnet/program.h"
+#include "test/tools/program.h"
 
 #include <algorithm>
 #include <chrono>

@@ -1,5 +1,5 @@
 // The command line itself: what --help says, and what a wrong command line gets.
-#include "test/tools/bitnet/program.h"
+#include "test/tools/program.h"
 
 #include <gtest/gtest.h>
 #include <regex>

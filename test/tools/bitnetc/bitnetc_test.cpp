@@ -1,6 +1,6 @@
 // bitnetc as a program: what --help says, what a wrong command line or a bad checkpoint gets, what --emit
 // prints, and that nothing half-written stays behind.
-#include "test/tools/bitnet/program.h"
+#include "test/tools/program.h"
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <regex>
