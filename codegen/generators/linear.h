@@ -9,11 +9,10 @@ namespace bitnet::codegen {
 
 struct LinearTile {
   int stripes; ///< of a panel; divides stripes_per_unit
-  int tokens;  ///< of a tile; divides the rows that a call is padded to
+  int tokens;  ///< of a tile; divides kRowPad and the kernel's row tile
 };
 
-/// The largest tile with at most `sums` vector registers of sums: tokens first, then stripes.
-LinearTile linear_tile(const KernelSpec &spec, int sums);
+LinearTile linear_tile(const KernelSpec &spec);
 
 /// The update that writes y, its loops, and the indices that its right-hand side needs.
 class LinearWalk {

@@ -2,8 +2,6 @@
 // order of k. The order is part of the result, so k is never split: the lanes of a vector are 16 output rows.
 #include "codegen/generators/linear.h"
 #include "codegen/generators/strict_math.h"
-#include "codegen/target.h"
-#include "runtime/format/layouts.h"
 
 namespace bitnet::codegen {
 
@@ -12,7 +10,7 @@ using namespace Halide;
 Generated generate_linear_f16(const KernelSpec &spec) {
   KernelArgs args(spec);
   ImageParam &w = args["w"], &x = args["x"];
-  LinearWalk walk(spec, args, linear_tile(spec, vector_registers(spec.cpu) / 2));
+  LinearWalk walk(spec, args, linear_tile(spec));
 
   // Algorithm
   Var lane("lane"), stripe("stripe"), token("token");
