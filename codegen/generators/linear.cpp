@@ -27,16 +27,14 @@ RDom output_loops(const KernelSpec &spec, const KernelArgs &args, LinearTile til
 } // namespace
 
 LinearTile linear_tile(const KernelSpec &spec) {
-  const int unit = format::stripes_per_unit(spec.dims.n);
-  // One token is bound by memory, and what counts is how many stripes stream side by side: 8 instead of 4
-  // gain 44 % on avx2 although their sums no longer fit (Zen 5: 405 us instead of 585 for n=13824 k=2560).
-  if (spec.rows == 1)
-    return {unit, 1};
-  // Otherwise a square tile whose sums take half of the registers: 4 x 4 with 32 (n=13824 k=2560, 8 rows: 847
-  // us; 8 tokens x 2 stripes: 998 us).
-  const int stripe_registers = kRowTile / vector_lanes(spec.cpu);
-  const int sums = vector_registers(spec.cpu) / 2 / stripe_registers;
-  LinearTile tile{unit, std::min(4, sums)};
+  const int unit = format::stripes_per_unit(spec.dims.n),
+            stripe_registers = kRowTile / vector_lanes(spec.cpu);
+  // One token is bound by memory, and what counts is how many stripes stream side by side: on avx2, 8 instead
+  // of 4 gain 44 % although 16 registers of sums spill (Zen 5: 405 us instead of 585 for n=13824 k=2560).
+  // More tokens take a square tile whose sums fill half of the registers: 4 x 4 with 32 of them (8 rows of
+  // that matrix: 847 us; 8 tokens x 2 stripes: 998 us).
+  const int sums = (spec.rows == 1 ? 16 : vector_registers(spec.cpu) / 2) / stripe_registers;
+  LinearTile tile{unit, spec.rows == 1 ? 1 : std::min(4, sums)};
   while (unit % tile.stripes || (tile.stripes > 1 && tile.stripes * tile.tokens > sums))
     --tile.stripes;
   return tile;

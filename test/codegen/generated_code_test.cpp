@@ -135,15 +135,16 @@ TEST_P(GeneratedCode, CallsNothing) {
   }
 }
 
-/// Layouts that do not match a schedule show as bytes moved one by one, sums that do not fit as stores in the
-/// loop.
+/// Layouts that do not match a schedule show as bytes moved one by one, tiles that do not fit as spilled
+/// registers. With 16 registers the one-token kernels spill some sums on purpose (generators/linear.cpp).
 TEST_P(GeneratedCode, LinearKernelsStayInVectorRegisters) {
+  const size_t allowed = GetParam() >= CpuVariant::avx512 ? 16 : 128;
   for (const char *kernel : kKernels) {
     if (std::string(kernel).rfind("linear", 0) != 0)
       continue;
     const std::string assembly = emit(with_cpu(kernel), Emit::assembly);
     EXPECT_EQ(count(assembly, "^v?(pinsrb|pextrb|pgather)"), 0u) << with_cpu(kernel);
-    EXPECT_LE(count(assembly, "(16|32|64)-byte (Folded )?Spill"), 30u) << with_cpu(kernel);
+    EXPECT_LE(count(assembly, "(16|32|64)-byte (Folded )?Spill"), allowed) << with_cpu(kernel);
   }
 }
 
