@@ -15,8 +15,6 @@ static std::string joined(ArrayRef<StringRef> names) {
   for (StringRef name : names)
     while (!name.starts_with(common))
       common = common.drop_back();
-  // Cut at a word's end, so that the rest of each name is a word.
-  common = common.take_front(common.find_last_of("._") + 1);
   std::string label = common.str();
   for (StringRef name : names) {
     StringRef word = name.drop_front(common.size());

@@ -5,8 +5,8 @@
 func.func @weights() {
   // CHECK: bitnet.weight ["a"] : !bitnet.ternary<64 x 48>
   %a = bitnet.weight ["a"] : !bitnet.ternary<64 x 48>
-  // CHECK: bitnet.weight ["a", "b"] {rows = array<i32: 64, 32>} : !bitnet.ternary<96 x 64>
-  %ab = bitnet.weight ["a", "b"] {rows = array<i32: 64, 32>} : !bitnet.ternary<96 x 64>
+  // CHECK: bitnet.weight ["blk.0.attn_q.weight", "blk.0.attn_k.weight"] {rows = array<i32: 64, 32>} : !bitnet.ternary<96 x 64>
+  %ab = bitnet.weight ["blk.0.attn_q.weight", "blk.0.attn_k.weight"] {rows = array<i32: 64, 32>} : !bitnet.ternary<96 x 64>
   // CHECK: bitnet.weight ["c"] : !bitnet.int8<96 x 64>
   %c = bitnet.weight ["c"] : !bitnet.int8<96 x 64>
   // CHECK: bitnet.weight ["d"] {bitnet.packing = "f16"} : tensor<96x64xf16>
@@ -29,15 +29,16 @@ func.func @norms_and_quantizers(%x: tensor<?x64xf32>, %gain: tensor<64xf32>) {
   %y = bitnet.rms_norm %x, %gain {eps = 1.0e-5 : f32} : (tensor<?x64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
   // CHECK: bitnet.quantize_activation %{{.*}} : (tensor<?x64xf32>) -> (tensor<?x64xi8>, tensor<?xf32>)
   %q0, %s0 = bitnet.quantize_activation %y : (tensor<?x64xf32>) -> (tensor<?x64xi8>, tensor<?xf32>)
-  // CHECK: bitnet.norm_quantize %{{.*}}, %{{.*}} {eps = 0.000000e+00 : f32} : (tensor<?x64xf32>, tensor<64xf32>) -> (tensor<?x64xi8>, tensor<?xf32>)
-  %q1, %s1 = bitnet.norm_quantize %x, %gain {eps = 0.0 : f32} : (tensor<?x64xf32>, tensor<64xf32>) -> (tensor<?x64xi8>, tensor<?xf32>)
+  // CHECK: bitnet.norm_quantize %{{.*}}, %{{.*}} {eps = 9.99999974E-6 : f32} : (tensor<?x64xf32>, tensor<64xf32>) -> (tensor<?x64xi8>, tensor<?xf32>)
+  %q1, %s1 = bitnet.norm_quantize %x, %gain {eps = 1.0e-5 : f32}
+           : (tensor<?x64xf32>, tensor<64xf32>) -> (tensor<?x64xi8>, tensor<?xf32>)
   return
 }
 
 // CHECK-LABEL: func @gates
 func.func @gates(%gate: tensor<?x128xf32>, %up: tensor<?x128xf32>, %gain: tensor<128xf32>) {
-  // CHECK: bitnet.gated_activation %{{.*}}, %{{.*}} {act = "gelu"} : (tensor<?x128xf32>, tensor<?x128xf32>) -> tensor<?x128xf32>
-  %h = bitnet.gated_activation %gate, %up {act = "gelu"} : (tensor<?x128xf32>, tensor<?x128xf32>) -> tensor<?x128xf32>
+  // CHECK: bitnet.gated_activation %{{.*}}, %{{.*}} {act = "relu2"} : (tensor<?x128xf32>, tensor<?x128xf32>) -> tensor<?x128xf32>
+  %h = bitnet.gated_activation %gate, %up {act = "relu2"} : (tensor<?x128xf32>, tensor<?x128xf32>) -> tensor<?x128xf32>
   // CHECK: bitnet.gate_norm_quantize %{{.*}}, %{{.*}}, %{{.*}} {act = "relu2", eps = {{.*}} : f32} : (tensor<?x128xf32>, tensor<?x128xf32>, tensor<128xf32>) -> (tensor<?x128xi8>, tensor<?xf32>)
   %q0, %s0 = bitnet.gate_norm_quantize %gate, %up, %gain {act = "relu2", eps = 1.0e-5 : f32}
            : (tensor<?x128xf32>, tensor<?x128xf32>, tensor<128xf32>) -> (tensor<?x128xi8>, tensor<?xf32>)
@@ -80,12 +81,12 @@ func.func @attention(%q: tensor<?x64xf32>, %k: tensor<?x32xf32>, %v: tensor<?x32
 }
 
 // CHECK-LABEL: func @rows
-func.func @rows(%x: tensor<?x96xf32>, %index: tensor<?xi32>) {
-  // CHECK: bitnet.add %{{.*}}, %{{.*}} : (tensor<?x96xf32>, tensor<?x96xf32>) -> tensor<?x96xf32>
-  %a = bitnet.add %x, %x : (tensor<?x96xf32>, tensor<?x96xf32>) -> tensor<?x96xf32>
-  // CHECK: bitnet.gather_rows %{{.*}}, %{{.*}} : (tensor<?x96xf32>, tensor<?xi32>) -> tensor<?x96xf32>
-  %g = bitnet.gather_rows %a, %index : (tensor<?x96xf32>, tensor<?xi32>) -> tensor<?x96xf32>
+func.func @rows(%x: tensor<?x64xf32>, %w: tensor<?x96xf32>, %index: tensor<?xi32>) {
+  // CHECK: bitnet.add %{{.*}}, %{{.*}} : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+  %a = bitnet.add %x, %x : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+  // CHECK: bitnet.gather_rows %{{.*}}, %{{.*}} : (tensor<?x64xf32>, tensor<?xi32>) -> tensor<?x64xf32>
+  %g = bitnet.gather_rows %a, %index : (tensor<?x64xf32>, tensor<?xi32>) -> tensor<?x64xf32>
   // CHECK: bitnet.split %{{.*}} : (tensor<?x96xf32>) -> (tensor<?x64xf32>, tensor<?x32xf32>)
-  %p:2 = bitnet.split %g : (tensor<?x96xf32>) -> (tensor<?x64xf32>, tensor<?x32xf32>)
+  %q, %k = bitnet.split %w : (tensor<?x96xf32>) -> (tensor<?x64xf32>, tensor<?x32xf32>)
   return
 }

@@ -3,20 +3,23 @@
 
 // CHECK-LABEL: func @leaves
 func.func @leaves() {
-  // CHECK: kernel.alloc {offset = 64 : i64} : <R x 64 x f32>
-  %a = kernel.alloc {offset = 64 : i64} : !kernel.slice<R x 64 x f32>
+  // CHECK: kernel.alloc {offset = 0 : i64} : <R x 2560 x f32>
+  %a = kernel.alloc {offset = 0 : i64} : !kernel.slice<R x 2560 x f32>
   // CHECK: kernel.alloc : <L x 1 x i32>
   %b = kernel.alloc : !kernel.slice<L x 1 x i32>
-  // CHECK: kernel.view %{{.*}}[16] : <R x 64 x f32> -> <R x 32 x f32>
-  %v = kernel.view %a[16] : !kernel.slice<R x 64 x f32> -> !kernel.slice<R x 32 x f32>
+  %qkv = kernel.alloc : !kernel.slice<R x 3840 x f32>
+  // CHECK: kernel.view %{{.*}}[2560] : <R x 3840 x f32> -> <R x 640 x f32>
+  %k = kernel.view %qkv[2560] : !kernel.slice<R x 3840 x f32> -> !kernel.slice<R x 640 x f32>
   // CHECK: kernel.constant ["a", "b"] {rows = array<i32: 64, 30>} : <t2, 96 x 64>
   %t = kernel.constant ["a", "b"] {rows = array<i32: 64, 30>} : !kernel.const<t2, 96 x 64>
+  // CHECK: kernel.constant ["output.weight"] {rows = array<i32: 100>} : <f16, 112 x 64>
+  %w = kernel.constant ["output.weight"] {rows = array<i32: 100>} : !kernel.const<f16, 112 x 64>
   // CHECK: kernel.constant [] {theta = 1.000000e+04 : f32} : <rope_cos, 128 x 8>
   %c = kernel.constant [] {theta = 1.0e4 : f32} : !kernel.const<rope_cos, 128 x 8>
-  // CHECK: kernel.input : <block_table>
-  %i = kernel.input : !kernel.input<block_table>
-  // CHECK: kernel.cache 3 : <k, 2 x 16>
-  %k = kernel.cache 3 : !kernel.cache<k, 2 x 16>
+  // CHECK: kernel.input : <tokens>
+  %tokens = kernel.input : !kernel.input<tokens>
+  // CHECK: kernel.cache 3 : <k, 5 x 128>
+  %kc = kernel.cache 3 : !kernel.cache<k, 5 x 128>
   return
 }
 
