@@ -155,6 +155,7 @@ Error compile(const Options &given) {
   stages.end("import");
 
   mlir::MLIRContext context;
+  context.printOpOnDiagnostic(false); // one line for each error
   mlir::OwningOpRef<mlir::ModuleOp> module = import::buildModule(context, checkpoint.config());
   if (!module)
     return createStringError("%s: the graph could not be built (see above)", options.input.c_str());

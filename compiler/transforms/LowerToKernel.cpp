@@ -157,8 +157,9 @@ private:
   void lowerResult(Operation &op, Value result, const KernelOf &kernel, RowSpace space,
                    SmallVector<Value> &outs) {
     if (auto append = dyn_cast<KvAppendOp>(op)) { // written in place: outs has the cache already
-      lowered_[result] = lowered_[append.getCache()];
-      cacheOf_[result] = cacheOf_[append.getCache()];
+      // lookup copies: a reference into the map would dangle when inserting `result` grows it.
+      lowered_[result] = lowered_.lookup(append.getCache());
+      cacheOf_[result] = cacheOf_.lookup(append.getCache());
       changed_.insert(append.getCache());
       return;
     }

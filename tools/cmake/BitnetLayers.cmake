@@ -59,23 +59,32 @@ function(bitnet_program name)
   target_link_libraries(${name} PRIVATE ${A_USES} ${A_LIBS})
 endfunction()
 
-# bitnet_test(name SOURCES ... USES ... LIBS ... [LABELS ...] [ARGS ...]): a GoogleTest program run by ctest.
-# BITNET_SHARED_DATA names ../shared/data; a test that needs it skips with a message where it is missing.
-# Labels: sanitize = also run under address and undefined-behaviour sanitizers, threads = also under the thread sanitizer
-# (tools/check builds the targets sanitize_tests and threads_tests there, not everything), e2e = needs bitnetc.
-function(bitnet_test name)
-  cmake_parse_arguments(A "" "" "SOURCES;USES;LIBS;LABELS;ARGS" ${ARGN})
-  bitnet_program(${name} LAYER test SOURCES ${A_SOURCES} USES ${A_USES} LIBS ${A_LIBS} GTest::gtest GTest::gtest_main)
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test)
-  add_test(NAME ${name} COMMAND ${name} ${A_ARGS})
+# Makes the build of `name` part of <label>_tests for each label that tools/check builds apart.
+function(_bitnet_label name)
   foreach(label IN ITEMS sanitize threads)
     if(NOT TARGET ${label}_tests)
       add_custom_target(${label}_tests)
     endif()
-    if(label IN_LIST A_LABELS)
+    if(label IN_LIST ARGN)
       add_dependencies(${label}_tests ${name})
     endif()
   endforeach()
+endfunction()
+
+# bitnet_test(name SOURCES ... USES ... LIBS ... [LABELS ...] [ARGS ...]): a GoogleTest program run by ctest.
+# BITNET_SHARED_DATA names ../shared/data; a test that needs it skips with a message where it is missing.
+# Labels: sanitize (what a test without LABELS gets) = also run under the address and undefined-behaviour sanitizers;
+# threads = also under the thread sanitizer; kernels = compiles Halide kernels, whose code no sanitizer sees;
+# e2e = needs bitnetc. tools/check builds the targets sanitize_tests and threads_tests with those presets, not everything.
+function(bitnet_test name)
+  cmake_parse_arguments(A "" "" "SOURCES;USES;LIBS;LABELS;ARGS" ${ARGN})
+  if(NOT A_LABELS)
+    set(A_LABELS sanitize)
+  endif()
+  bitnet_program(${name} LAYER test SOURCES ${A_SOURCES} USES ${A_USES} LIBS ${A_LIBS} GTest::gtest GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test)
+  add_test(NAME ${name} COMMAND ${name} ${A_ARGS})
+  _bitnet_label(${name} ${A_LABELS})
   set_tests_properties(${name} PROPERTIES LABELS "${A_LABELS}" TIMEOUT 600 ENVIRONMENT
     "BITNET_SHARED_DATA=${PROJECT_SOURCE_DIR}/../shared/data;BITNET_SOURCE_DIR=${PROJECT_SOURCE_DIR};BITNET_BIN_DIR=${PROJECT_BINARY_DIR}/bin")
 endfunction()
