@@ -17,7 +17,7 @@ using Tokens = std::vector<int32_t>;
 
 namespace {
 
-std::string model() { return bitnet::e2e::compiled(bitnet::e2e::shippedModel(), "shipped", "--target=host"); }
+std::string model() { return bitnet::e2e::compiled(bitnet::e2e::shippedModel(), "shipped", {"--target=host"}); }
 
 Json jsonOf(std::vector<std::string> arguments, const std::string &input = "") {
   arguments.push_back("--json");
