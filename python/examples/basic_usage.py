@@ -22,7 +22,7 @@ def main() -> None:
     for piece in stream:
         print(piece, end="", flush=True)
     timings = stream.timings
-    speed = timings["generated_tokens"] / max(timings["generation_seconds"], 1e-9)
+    speed = (timings["generated_tokens"] - 1) / max(timings["generation_seconds"], 1e-9)
     print(f"\n{len(stream.tokens)} tokens, {speed:.0f} tok/s, ended by {stream.finish_reason}", file=sys.stderr)
 
 

@@ -175,6 +175,7 @@ typedef struct bitnet_token_event {
   bitnet_finish finish;  /* not NONE: this is the last event */
 } bitnet_token_event;
 
+/* The first token is drawn from the prompt's logits, so generation_seconds covers generated_tokens - 1 steps. */
 typedef struct bitnet_timings {
   int32_t prompt_tokens, generated_tokens;
   double prompt_seconds, generation_seconds;

@@ -168,23 +168,26 @@ Outcome generate(const Flags &flags, bitnet_generation *generation, const bitnet
   return outcome;
 }
 
-double perSecond(double count, double seconds) { return seconds > 0 ? count / seconds : 0; }
+double perSecond(double count, double seconds) { return count > 0 && seconds > 0 ? count / seconds : 0; }
+/// The first token comes from the prompt's own step: the others took one step each.
+double generationSpeed(const bitnet_timings &timings) {
+  return perSecond(timings.generated_tokens - 1, timings.generation_seconds);
+}
 
 nlohmann::ordered_json toJson(const std::vector<int32_t> &prompt, const Outcome &outcome,
                               const bitnet_timings &timings, double load_seconds) {
-  return {
-      {"prompt_tokens", prompt},
-      {"tokens", outcome.tokens},
-      {"text", outcome.text},
-      {"finish_reason", nameOf(outcome.finish)},
-      {"timings",
-       {{"load_seconds", load_seconds},
-        {"prompt_tokens", timings.prompt_tokens},
-        {"prompt_seconds", timings.prompt_seconds},
-        {"prompt_tokens_per_second", perSecond(timings.prompt_tokens, timings.prompt_seconds)},
-        {"generated_tokens", timings.generated_tokens},
-        {"generation_seconds", timings.generation_seconds},
-        {"generation_tokens_per_second", perSecond(timings.generated_tokens, timings.generation_seconds)}}}};
+  return {{"prompt_tokens", prompt},
+          {"tokens", outcome.tokens},
+          {"text", outcome.text},
+          {"finish_reason", nameOf(outcome.finish)},
+          {"timings",
+           {{"load_seconds", load_seconds},
+            {"prompt_tokens", timings.prompt_tokens},
+            {"prompt_seconds", timings.prompt_seconds},
+            {"prompt_tokens_per_second", perSecond(timings.prompt_tokens, timings.prompt_seconds)},
+            {"generated_tokens", timings.generated_tokens},
+            {"generation_seconds", timings.generation_seconds},
+            {"generation_tokens_per_second", generationSpeed(timings)}}}};
 }
 
 } // namespace
@@ -266,8 +269,8 @@ int run(int argc, char **argv) {
   std::fprintf(stderr,
                "prompt: %d tokens, %.1f tok/s; generation: %d tokens, %.1f tok/s; %s (%s, %d threads)\n",
                timings.prompt_tokens, perSecond(timings.prompt_tokens, timings.prompt_seconds),
-               timings.generated_tokens, perSecond(timings.generated_tokens, timings.generation_seconds),
-               nameOf(outcome.finish), info.cpu, bitnet_session_threads(session.get()));
+               timings.generated_tokens, generationSpeed(timings), nameOf(outcome.finish), info.cpu,
+               bitnet_session_threads(session.get()));
   return outcome.finish == BITNET_FINISH_CANCELLED ? kExitInterrupted : 0;
 }
 
