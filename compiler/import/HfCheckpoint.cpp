@@ -89,9 +89,10 @@ public:
     }
     while (folder_.size() > 1 && folder_.back() == '/')
       folder_.pop_back();
-    if (Error error = readConfig())
+    if (Error error =
+            readShards(only)) // first, so that a damaged file is told of before a missing config.json
       return error;
-    if (Error error = readShards(only))
+    if (Error error = readConfig())
       return error;
     for (auto &[name, tensor] : found_)
       if (Error error = mapTensor(name, tensor))
