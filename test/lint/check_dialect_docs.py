@@ -1,8 +1,9 @@
-"""The pages of dialects/ and compiler/ name every op, type and pass; every constraint has an invalid case, every pass its files,
-and every op's example stands in the round-trip test, which parses it.
+"""The pages of dialects/ and compiler/ name every op, type and pass; every constraint has an invalid case, every pass
+its files, and every op's example stands in the round-trip test, which parses it.
 
 usage: check_dialect_docs.py SOURCE_DIR
 """
+
 import pathlib
 import re
 import sys

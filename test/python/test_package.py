@@ -19,8 +19,8 @@ def test_import_brings_in_neither_numpy_nor_torch() -> None:
     "command",
     [
         ["mypy", "--cache-dir=/dev/null", "--strict", "bitnet_py", "examples"],
-        ["ruff", "check", "--no-cache", "--config", "pyproject.toml", ".", "../test/python"],
-        ["ruff", "format", "--no-cache", "--check", "--config", "pyproject.toml", ".", "../test/python"],
+        ["ruff", "check", "--no-cache", "--config", "pyproject.toml", ".", "../test/lint", "../test/python"],
+        ["ruff", "format", "--no-cache", "--check", "--config", "pyproject.toml", ".", "../test/lint", "../test/python"],
     ],
     ids=" ".join,
 )
