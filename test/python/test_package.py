@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 PYTHON = Path(os.environ["BITNET_SOURCE_DIR"]) / "python"
+RUFF = ["--no-cache", "--config", "pyproject.toml", ".", "../test/lint", "../test/python"]
 
 
 def test_import_brings_in_neither_numpy_nor_torch() -> None:
@@ -19,8 +20,8 @@ def test_import_brings_in_neither_numpy_nor_torch() -> None:
     "command",
     [
         ["mypy", "--cache-dir=/dev/null", "--strict", "bitnet_py", "examples"],
-        ["ruff", "check", "--no-cache", "--config", "pyproject.toml", ".", "../test/lint", "../test/python"],
-        ["ruff", "format", "--no-cache", "--check", "--config", "pyproject.toml", ".", "../test/lint", "../test/python"],
+        ["ruff", "check", *RUFF],
+        ["ruff", "format", "--check", *RUFF],
     ],
     ids=" ".join,
 )
