@@ -2,7 +2,10 @@
 // batch and CPU variant.
 #include "test/e2e/compiled_model.h"
 #include <cstring>
+#include <iterator>
+#include <sstream>
 
+using namespace bitnet;
 using namespace bitnet::e2e;
 
 namespace {
@@ -136,5 +139,38 @@ TEST(Truncation, ForgetsWhatCameAfter) {
   ASSERT_EQ(bitnet_session_truncate(session.get(), 0, 0, &error), BITNET_OK) << error.message;
   expectSame(allLogits(model.get(), session.get(), prompt(), 64), baseline());
 }
+
+/// Shapes that no published model has but that are legal: the plan pads and slices them differently.
+class OddShapes : public testing::TestWithParam<const char *> {};
+TEST_P(OddShapes, GiveTheSameBitsOnEveryVariant) {
+  const std::string checkpoint = test::scratch("odd.gguf"), bundle = test::scratch("odd.bnx");
+  std::vector<std::string> write = {
+      test::binary("make-dummy-model"), checkpoint, "--preset", "tiny", "--encoding", "f16"};
+  std::istringstream flags(GetParam());
+  write.insert(write.end(), std::istream_iterator<std::string>(flags), {});
+  test::Ran ran = test::run(write);
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  ran = test::run({test::binary("bitnetc"), checkpoint, "--target=portable,avx2,avx512", "-o", bundle});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  const Tokens tokens = {1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144};
+  Logits expected;
+  for (const char *cpu : {"portable", "avx2", "avx512", "avx512vnni"}) {
+    bitnet_model_options options{cpu};
+    bitnet_error error{};
+    bitnet_model *opened = nullptr;
+    if (bitnet_model_open(bundle.c_str(), &options, &opened, &error) == BITNET_UNSUPPORTED)
+      continue; // this CPU lacks it
+    const Model model(opened);
+    ASSERT_TRUE(model) << error.message;
+    const Session session = openSession(model.get(), 2);
+    const Logits logits = allLogits(model.get(), session.get(), tokens, 4);
+    if (expected.empty())
+      expected = logits;
+    expectSame(logits, expected);
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Flags, OddShapes,
+                         testing::Values("--vocab 1003", "--heads 4 --kv-heads 1", "--heads 4 --kv-heads 4",
+                                         "--dim 320 --heads 5 --kv-heads 5 --ffn 400", "--layers 1"));
 
 } // namespace
