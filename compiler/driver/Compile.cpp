@@ -98,8 +98,24 @@ std::string defaultOutput(const std::string &input) {
   return std::string(path);
 }
 
-void sayResult(const Options &options, const std::string &output, const import::Checkpoint &checkpoint,
-               const BundleReport &bundle, const KernelCounts &kernels, const Stages &stages) {
+/// Outputs appear by rename, which would put a file in the place of a device, and the bundle in the place of
+/// its own source. `folder`: the output is a folder of objects.
+Error checkOutput(const std::string &output, const std::string &input, bool folder) {
+  sys::fs::file_status status;
+  if (folder || sys::fs::status(output, status) || status.type() == sys::fs::file_type::regular_file) {
+    if (sys::fs::equivalent(output, input))
+      return createStringError(
+          "%s: expected an output other than the checkpoint, got the same file; -o names "
+          "another",
+          output.c_str());
+    return Error::success();
+  }
+  return createStringError("%s: expected a file to write, got %s", output.c_str(),
+                           sys::fs::is_directory(status) ? "a folder" : "a device, pipe or socket");
+}
+
+void sayResult(const Options &options, const import::Checkpoint &checkpoint, const BundleReport &bundle,
+               const KernelCounts &kernels, const Stages &stages) {
   if (options.json) {
     Json targets = Json::array();
     for (format::CpuVariant v : options.targets)
@@ -107,7 +123,7 @@ void sayResult(const Options &options, const std::string &output, const import::
     Json times = Json::object();
     for (const auto &[name, seconds] : stages.seconds())
       times[name] = seconds;
-    Json j = {{"output", output},
+    Json j = {{"output", options.output},
               {"source", checkpoint.source()},
               {"targets", targets},
               {"ternary_weights", bundle.pack.ternaryWeights},
@@ -122,8 +138,8 @@ void sayResult(const Options &options, const std::string &output, const import::
     outs() << j.dump() << "\n";
     return;
   }
-  errs() << "wrote " << output << ": " << llvm::format("%.1f", double(bundle.fileBytes) / 1e6) << " MB, "
-         << bundle.pack.ternaryWeights << " ternary weights, 0 mismatches, " << kernels.kernels
+  errs() << "wrote " << options.output << ": " << llvm::format("%.1f", double(bundle.fileBytes) / 1e6)
+         << " MB, " << bundle.pack.ternaryWeights << " ternary weights, 0 mismatches, " << kernels.kernels
          << " kernels (" << kernels.cacheHits << " cached)\n";
   if (bundle.pack.inexactF16)
     errs() << "note: " << bundle.pack.inexactF16 << " values of the embedding were rounded to f16\n";
@@ -137,6 +153,12 @@ Error compile(const Options &given) {
     options.jobs = std::max(1u, std::thread::hardware_concurrency());
   const bool progress = !options.json;
   Stages stages;
+  const bool toStdout = options.emit != EmitKind::bnx && (options.output.empty() || options.output == "-");
+  if (options.output.empty() && !toStdout)
+    options.output = defaultOutput(options.input);
+  if (!toStdout)
+    if (Error e = checkOutput(options.output, options.input, options.emit == EmitKind::object))
+      return e;
 
   import::ImportOptions importOptions;
   importOptions.tokenizer = options.tokenizer;
@@ -189,15 +211,14 @@ Error compile(const Options &given) {
   input.report = reportText(checkpoint);
   input.jobs = options.jobs;
   input.progress = [&](uint64_t done, uint64_t total) { bar.update(done, total); };
-  const std::string output = options.output.empty() ? defaultOutput(options.input) : options.output;
-  Expected<BundleReport> bundle = writeBundle(output, input);
+  Expected<BundleReport> bundle = writeBundle(options.output, input);
   if (!bundle)
     return bundle.takeError();
   stages.end("bundle");
   if (options.verbose || options.timePasses)
     for (const auto &[name, seconds] : stages.seconds())
       errs() << "time: " << name << " " << llvm::format("%.2f", seconds) << " s\n";
-  sayResult(options, output, checkpoint, *bundle, counts, stages);
+  sayResult(options, checkpoint, *bundle, counts, stages);
   return Error::success();
 }
 

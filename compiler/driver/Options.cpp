@@ -189,6 +189,8 @@ Expected<Options> parseOptions(const std::vector<std::string> &args) {
   if (o.input.empty())
     return createStringError(
         "expected a checkpoint (.gguf, .safetensors or a folder), got nothing; see bitnetc --help");
+  if (o.emit == EmitKind::bnx && o.output == "-")
+    return createStringError("--output: expected FILE for a bundle, got '-'; only text goes to stdout");
   if (o.emit == EmitKind::object && o.output.empty())
     return createStringError("--emit=obj: expected -o FOLDER, got nothing");
   return o;

@@ -156,11 +156,17 @@ private:
     Expected<std::optional<std::string>> scaling = file_.text(key("rope.scaling.type"));
     if (!scaling)
       return scaling.takeError();
-    float factor = 1;
-    if (Error error = real("rope.scaling.factor", factor, 1.0))
-      return error;
-    if (*scaling && **scaling != "none" && (**scaling != "linear" || factor != 1))
-      return fail("key " + quoted(key("rope.scaling.type")) + ": expected none, got " + quoted(**scaling) +
+    const std::string type = scaling->value_or("linear");                   // what a factor alone means
+    for (const char *name : {"rope.scaling.factor", "rope.scale_linear"}) { // the second in old files
+      float factor = 1;
+      if (Error error = real(name, factor, 1.0))
+        return error;
+      if (type == "linear" && factor != 1 && factor != 0) // 0: not scaled
+        return fail("key " + quoted(key(name)) + ": expected 1, got " + Twine(std::to_string(factor)) +
+                    "; scaled rotation is not supported");
+    }
+    if (type != "none" && type != "linear")
+      return fail("key " + quoted(key("rope.scaling.type")) + ": expected none, got " + quoted(type) +
                   "; scaled rotation is not supported");
     return Error::success();
   }

@@ -32,7 +32,7 @@ def bundle_for(path: Path, *, target: str = "host", flags: Sequence[str] = (), c
     # Compiled beside its final place and renamed, so that nobody sees half a bundle.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".compiling-") as temporary:
         unfinished = Path(temporary) / bundle.name
-        _compile([str(compiler), str(path), *command, "-o", str(unfinished)])
+        _compile([str(compiler), str(path.absolute()), *command, "-o", str(unfinished)])
         unfinished.replace(bundle)
     return bundle
 
@@ -40,18 +40,22 @@ def bundle_for(path: Path, *, target: str = "host", flags: Sequence[str] = (), c
 def find_compiler() -> Path:
     """bitnetc: $BITNETC, beside the package (wheel or build tree), on the PATH."""
     if named := os.environ.get("BITNETC"):
-        if not os.access(named, os.X_OK):
+        if not _is_program(Path(named)):
             raise CompilerNotFoundError(f"BITNETC: expected a program, got '{named}'")
         return Path(named)
     package = Path(__file__).parent
     for candidate in (package / "bin" / "bitnetc", package.parent.parent / "bin" / "bitnetc"):
-        if os.access(candidate, os.X_OK):
+        if _is_program(candidate):
             return candidate
     if found := shutil.which("bitnetc"):
         return Path(found)
     raise CompilerNotFoundError(
         "bitnetc is neither beside this package nor on the PATH; set BITNETC to it, or load a compiled model (.bnx)"
     )
+
+
+def _is_program(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
 
 
 def _cache_folder() -> Path:
@@ -93,8 +97,14 @@ def _compile(command: Sequence[str]) -> None:
     terminal = sys.stderr.isatty()
     read_end, write_end = os.openpty() if terminal else os.pipe()
     said = b""
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write_end) as child:
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write_end)
+    except OSError as error:  # a file of another machine, a script whose interpreter is missing
+        os.close(read_end)
+        raise CompilerNotFoundError(f"{command[0]}: cannot run: {error.strerror}; set BITNETC to bitnetc") from error
+    finally:
         os.close(write_end)
+    with process as child:
         try:
             while block := _read(read_end):
                 said = (said + block)[-4096:]

@@ -59,7 +59,7 @@ class SimpleInference:
         min_p: float = 0.0,
         repetition_penalty: float = 1.0,
         seed: int = 0,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         ignore_eos: bool = False,
     ) -> TextStream:
         """The continuation of a prompt, piece by piece. Temperature 0 always takes the likeliest token."""
@@ -82,7 +82,7 @@ class SimpleInference:
                 repetition_window=0,
                 seed=seed,
                 ignore_eos=ignore_eos,
-                stop=list(stop),
+                stop=[stop] if isinstance(stop, str) else list(stop),
             )
         )
 
@@ -97,7 +97,7 @@ class SimpleInference:
         min_p: float = 0.0,
         repetition_penalty: float = 1.0,
         seed: int = 0,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         ignore_eos: bool = False,
     ) -> str:
         """The continuation of a prompt, without the prompt."""

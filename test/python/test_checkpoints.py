@@ -85,7 +85,15 @@ def test_failure_without_an_error_line_shows_the_last_line(compiler: Path, check
         bundle_for(checkpoint, cache_dir=tmp_path / "cache")
 
 
-def test_bitnetc_that_is_no_program_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("BITNETC", str(tmp_path / "nothing"))
+@pytest.mark.parametrize("named", ["nothing", "."])
+def test_bitnetc_that_is_no_program_is_named(named: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BITNETC", str(tmp_path / named))
     with pytest.raises(CompilerNotFoundError, match="BITNETC: expected a program, got"):
         find_compiler()
+
+
+def test_bitnetc_that_cannot_run_is_named(compiler: Path, checkpoint: Path, tmp_path: Path) -> None:
+    compiler.write_bytes(b"\x7fELF of another machine")
+    with pytest.raises(CompilerNotFoundError, match=r"bitnetc: cannot run: Exec format error; set BITNETC"):
+        bundle_for(checkpoint, cache_dir=tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())

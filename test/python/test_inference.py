@@ -35,7 +35,8 @@ def test_seed_decides_what_is_drawn(inference: bitnet_py.SimpleInference) -> Non
 def test_stop_text_ends_the_text(inference: bitnet_py.SimpleInference) -> None:
     whole = inference.generate(PROMPT, max_new_tokens=24, ignore_eos=True)
     stop = whole[len(whole) // 2 :][:4]
-    assert inference.generate(PROMPT, max_new_tokens=24, ignore_eos=True, stop=[stop]) == whole[: whole.find(stop)]
+    for stops in ([stop], stop):  # one string is one stop, not its letters
+        assert inference.generate(PROMPT, max_new_tokens=24, ignore_eos=True, stop=stops) == whole[: whole.find(stop)]
 
 
 def test_cancel_from_another_thread_ends_the_stream(inference: bitnet_py.SimpleInference) -> None:

@@ -124,6 +124,24 @@ TEST_F(GgufModel, RefusesSizesThatDoNotFit) {
             "with gguf-split --merge");
 }
 
+TEST_F(GgufModel, RefusesScaledRotationUnderEachOfItsKeys) {
+  for (const char *name : {"rope.scaling.factor", "rope.scale_linear"}) {
+    const std::string key = "bitnet-b1.58." + std::string(name);
+    TinyModel model; // without rope.scaling.type, which then is linear
+    model.keys[key] = [](GgufWriter &w, const std::string &k) { w.f32(k, 2); };
+    EXPECT_EQ(open(model.finish()),
+              "m.gguf: key '" + key + "': expected 1, got 2.000000; scaled rotation is not supported");
+    model.keys[key] = [](GgufWriter &w, const std::string &k) { w.f32(k, 1); };
+    EXPECT_EQ(open(model.finish()), "");
+  }
+  TinyModel model;
+  model.keys["bitnet-b1.58.rope.scaling.type"] = [](GgufWriter &w, const std::string &k) {
+    w.text(k, "yarn");
+  };
+  EXPECT_EQ(open(model.finish()), "m.gguf: key 'bitnet-b1.58.rope.scaling.type': expected none, got 'yarn'; "
+                                  "scaled rotation is not supported");
+}
+
 TEST_F(GgufModel, NeedsEachTensorInShapeAndEncoding) {
   TinyModel model;
   model.tensors.erase("blk.0.attn_k.weight");

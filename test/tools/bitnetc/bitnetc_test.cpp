@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <regex>
+#include <sys/stat.h>
 #include <thread>
 
 using namespace bitnet::test;
@@ -60,6 +61,7 @@ TEST(BitnetcUsage, WrongCommandLinesSayWhatIsWrongAndExitWith2) {
       {{"a.gguf", "--jobs=0"}, "--jobs: expected a number from 1 to 1024, got '0'"},
       {{"a.gguf", "--json=yes"}, "--json: expected no value, got 'yes'"},
       {{"a.gguf", "--set", "x"}, "--set: expected KEY=VALUE, got 'x'"},
+      {{"a.gguf", "-o", "-"}, "--output: expected FILE for a bundle, got '-'; only text goes to stdout"},
       {{"a.gguf", "-o"}, "--output: expected FILE, got nothing"},
   };
   for (const auto &[arguments, message] : cases) {
@@ -88,6 +90,28 @@ TEST(BitnetcErrors, AFolderThatIsNotThereLeavesNothing) {
   const Ran ran = bitnetc({model(), "-o", scratch("no/such/folder/x.bnx")});
   EXPECT_EQ(ran.code, 1);
   EXPECT_NE(ran.err.find("cannot create: No such file or directory"), std::string::npos) << ran.err;
+}
+
+TEST(BitnetcErrors, TheCheckpointIsNotOverwritten) {
+  const std::string bytes = contents(model()), copy = fileWith("same.gguf", bytes);
+  const Ran ran = bitnetc({copy, "-o", copy});
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_EQ(ran.err, "error: " + copy +
+                         ": expected an output other than the checkpoint, got the same file; -o names "
+                         "another\n");
+  EXPECT_TRUE(contents(copy) == bytes);
+}
+
+/// A pipe of our own stands for /dev/null, which a failing test run as root must not replace.
+TEST(BitnetcErrors, WhatIsNotAFileIsNotReplaced) {
+  const std::string pipe = scratch("pipe");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  for (const char *emit : {"--emit=bnx", "--emit=specs"}) {
+    const Ran ran = bitnetc({model(), emit, "-o", pipe});
+    EXPECT_EQ(ran.code, 1);
+    EXPECT_EQ(ran.err, "error: " + pipe + ": expected a file to write, got a device, pipe or socket\n");
+    EXPECT_TRUE(std::filesystem::is_fifo(pipe)) << emit;
+  }
 }
 
 TEST(BitnetcErrors, ATruncatedCheckpointLeavesNothing) {
