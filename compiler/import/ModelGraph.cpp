@@ -22,14 +22,15 @@ Error checkConfig(const ModelConfig &c, const std::string &where) {
     const char *name;
     int64_t value, multiple, most;
   };
+  // As much as the kernels take (runtime/format/kernel_ops.cpp), so that the refusal names the size.
   const Size sizes[] = {{"layers", c.layers, 1, 4096},
                         {"width", c.width, 16, 1 << 20},
-                        {"ffn width", c.ffnWidth, 16, 1 << 22},
+                        {"ffn width", c.ffnWidth, 16, 1 << 20},
                         {"attention heads", c.heads, 1, 4096},
                         {"key/value heads", c.kvHeads, 1, 4096},
-                        {"head size", c.headDim, 4, 4096},
+                        {"head size", c.headDim, 4, 1024},
                         {"vocabulary", c.vocab, 1, 1 << 22},
-                        {"context", c.context, 1, 1 << 26},
+                        {"context", c.context, 1, 1 << 20},
                         {"attention width", int64_t(c.heads) * c.headDim, 16, 1 << 20},
                         {"key/value width", int64_t(c.kvHeads) * c.headDim, 16, 1 << 20}};
   for (const Size &size : sizes)

@@ -97,7 +97,10 @@ TEST_F(GgufModel, RefusesSizesThatDoNotFit) {
             "m.gguf: key 'bitnet-b1.58.attention.head_count_kv': expected 1 to 2147483647, got 0");
   model = TinyModel();
   model.set("bitnet-b1.58.feed_forward_length", 40);
-  EXPECT_EQ(open(model.finish()), "m.gguf: ffn width: expected a multiple of 16 of 1 to 4194304, got 40");
+  EXPECT_EQ(open(model.finish()), "m.gguf: ffn width: expected a multiple of 16 of 1 to 1048576, got 40");
+  model = TinyModel();
+  model.set("bitnet-b1.58.context_length", (1 << 20) + 1);
+  EXPECT_EQ(open(model.finish()), "m.gguf: context: expected a number of 1 to 1048576, got 1048577");
   model = TinyModel();
   model.set("bitnet-b1.58.block_count", 1u << 31);
   EXPECT_EQ(open(model.finish()),
