@@ -1,5 +1,7 @@
-// Runs a fuzz target without libFuzzer: `target [--rounds N] [--seed S] [--max-seconds T] [file ...]`.
-// With files it runs each of them once (to replay a crash); without, it runs the seeds as they are, then N
+// Runs a fuzz target without libFuzzer:
+// `target [--rounds N] [--seed S] [--max-seconds T] [--write-seeds FOLDER] [file ...]`.
+// With files it runs each of them once (to replay a crash); --write-seeds only writes the seeds as files, the
+// corpus that libFuzzer begins with; without either, it runs the seeds as they are, then N
 // mutations of them. The mutations depend on S only, so a failing round can be repeated; it is named before
 // the process dies.
 #include "test/fuzz/fuzz_target.h"
@@ -91,6 +93,20 @@ int run(const std::string &bytes) {
   return LLVMFuzzerTestOneInput(input.data(), input.size());
 }
 
+/// One file a seed: FOLDER/0, FOLDER/1, ...
+int writeSeeds(const std::string &folder) {
+  const std::vector<std::string> seeds = bitnet::fuzz::seeds();
+  for (size_t i = 0; i < seeds.size(); ++i) {
+    const std::string path = folder + "/" + std::to_string(i);
+    std::ofstream out(path, std::ios::binary);
+    if (!(out << seeds[i]).flush()) {
+      std::fprintf(stderr, "fuzz: %s: cannot write\n", path.c_str());
+      return 1;
+    }
+  }
+  return 0;
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -106,6 +122,8 @@ int main(int argc, char **argv) {
       seed = std::strtoull(argv[++i], nullptr, 10);
     else if (word == "--max-seconds" && hasValue)
       maxSeconds = std::strtod(argv[++i], nullptr);
+    else if (word == "--write-seeds" && hasValue)
+      return writeSeeds(argv[++i]);
     else
       files.push_back(word);
   }
