@@ -184,6 +184,10 @@ std::vector<Session> createSessions(const Flags &flags, const bitnet_model *mode
   const int64_t longest = std::max(*std::max_element(flags.n_prompt.begin(), flags.n_prompt.end()),
                                    *std::max_element(flags.n_gen.begin(), flags.n_gen.end()));
   const int64_t needed = longest + *std::max_element(flags.depth.begin(), flags.depth.end());
+  if (flags.model.context > 0 && needed > flags.model.context)
+    throw UsageError("flag '--context': expected at least " + std::to_string(needed) +
+                     " (the longest run behind the greatest depth), got " +
+                     std::to_string(flags.model.context));
   if (needed > info.context)
     throw Failure("bench: expected at most " + std::to_string(info.context) +
                   " positions (the model's context), got " + std::to_string(needed) +

@@ -101,12 +101,17 @@ int inspect(int argc, char **argv) {
   flags.declareModel(arguments);
   arguments.flag("--all", all, "list every tensor and every call of the plan too");
   arguments.flag("--verify", verify, "only check the bundle: every offset, count and checksum");
-  arguments.flag("--json", json, "print everything as one object");
+  arguments.flag("--json", json, "print everything (with --verify: path, valid) as one object");
   if (!arguments.parse(argc, argv))
     return 0;
   const Model model = flags.open(); // validates the whole file
   if (verify) {
-    std::printf("%s: valid, every checksum matches\n", flags.path.c_str());
+    if (json)
+      std::puts(Json{{"path", flags.path}, {"valid", true}}
+                    .dump(2, ' ', false, Json::error_handler_t::replace)
+                    .c_str());
+    else
+      std::printf("%s: valid, every checksum matches\n", flags.path.c_str());
     return 0;
   }
   const char *description = bitnet_model_describe(model.get());

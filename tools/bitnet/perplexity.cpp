@@ -95,6 +95,9 @@ int perplexity(int argc, char **argv) {
   if (window < 2 || window > info.context)
     throw UsageError("flag '--window': expected 2 to " + std::to_string(info.context) +
                      " (the model's context), got " + std::to_string(window));
+  if (flags.context > 0 && flags.context < window)
+    throw UsageError("flag '--context': expected at least " + std::to_string(window) + " (the window), got " +
+                     std::to_string(flags.context));
   const std::string text = readFile(file);
   const std::vector<std::string> documents =
       one_document ? std::vector<std::string>{text} : documentsOf(text);

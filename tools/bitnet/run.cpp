@@ -81,6 +81,15 @@ std::vector<int32_t> promptTokens(const Flags &flags, const Arguments &arguments
   return prompt;
 }
 
+/// Refuses a prompt that the positions of the session cannot hold, before any of it is computed.
+void requireRoom(size_t prompt_tokens, int32_t context, int32_t model_context) {
+  if (prompt_tokens > static_cast<size_t>(context))
+    throw Failure("prompt: expected at most " + std::to_string(context) + " tokens (" +
+                  (context < model_context ? "--context" : "the model's context") + "), got " +
+                  std::to_string(prompt_tokens) +
+                  (context < model_context ? "; raise --context" : "; shorten the prompt"));
+}
+
 /// Feeds all of the prompt but a last part, which the generation takes. Returns how many tokens were fed.
 size_t feedAhead(const Flags &flags, const std::vector<int32_t> &prompt, bitnet_session *session,
                  const Interrupt &interrupt) {
@@ -162,7 +171,8 @@ Outcome generate(const Flags &flags, bitnet_generation *generation, const bitnet
     outcome.finish = event.finish;
     if (!flags.json && event.text_bytes > 0) {
       std::fwrite(event.text, 1, event.text_bytes, stdout);
-      std::fflush(stdout);
+      if (std::fflush(stdout) != 0 || std::ferror(stdout))
+        throw Failure("standard output: cannot write"); // nobody would read the rest
     }
   }
   return outcome;
@@ -217,6 +227,8 @@ int run(int argc, char **argv) {
   const Model model = flags.model.open();
   const bitnet_model_info info = infoOf(model.get());
   const std::vector<int32_t> prompt = promptTokens(flags, arguments, model.get());
+  const int32_t context = flags.model.context > 0 ? flags.model.context : info.context;
+  requireRoom(prompt.size(), std::min(context, info.context), info.context);
   const int64_t positions = static_cast<int64_t>(prompt.size()) + flags.max_tokens;
   const Session session = flags.model.createSession(
       model.get(),

@@ -17,7 +17,9 @@ using Tokens = std::vector<int32_t>;
 
 namespace {
 
-std::string model() { return bitnet::e2e::compiled(bitnet::e2e::shippedModel(), "shipped", {"--target=host"}); }
+std::string model() {
+  return bitnet::e2e::compiled(bitnet::e2e::shippedModel(), "shipped", {"--target=host"});
+}
 
 Json jsonOf(std::vector<std::string> arguments, const std::string &input = "") {
   arguments.push_back("--json");
@@ -157,10 +159,27 @@ TEST(BitnetRun, ControlCEndsWithWhatThereIs) {
 }
 
 TEST(BitnetRun, PromptThatDoesNotFitIsAFailureOfOneLine) {
-  const Ran ran = runBitnet({"run", model(), "-p", kPrompt, "-c", "2"});
-  EXPECT_EQ(ran.code, 1);
-  EXPECT_EQ(ran.out, "");
-  EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
+  const Ran small = runBitnet({"run", model(), "-p", kPrompt, "-c", "2"});
+  EXPECT_EQ(small.code, 1);
+  EXPECT_EQ(small.out, "");
+  EXPECT_EQ(small.err, "error: prompt: expected at most 2 tokens (--context), got 4; raise --context\n");
+  const Ran large = runBitnet({"run", model(), "--tokens", commas(Tokens(513, 5))});
+  EXPECT_EQ(large.code, 1);
+  EXPECT_EQ(large.err, "error: prompt: expected at most 512 tokens (the model's context), got 513; shorten "
+                       "the prompt\n");
+  EXPECT_EQ(runBitnet({"run", model(), "--tokens", commas(Tokens(512, 5))}).code, 0); // it fits exactly
+}
+
+TEST(BitnetRun, OutputThatCannotBeWrittenEndsTheGeneration) {
+  const int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+  const std::string err = scratch("full.err");
+  const int errors = open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  EXPECT_EQ(waitFor(start({binary("bitnet"), "run", model(), "-p", kPrompt, "-n", "9"}, STDIN_FILENO, full,
+                          errors)),
+            1);
+  EXPECT_EQ(contents(err), "error: standard output: cannot write\n"); // and no speed
+  close(full);
+  close(errors);
 }
 
 TEST(BitnetTokenize, IdsAreTheReferences) {
@@ -230,6 +249,20 @@ TEST(BitnetBench, JsonHoldsEveryRunOfEveryConfiguration) {
   }
   ASSERT_EQ(object["read_bandwidth"].size(), 2u);
   EXPECT_GT(object["read_bandwidth"][0]["bytes_per_second"]["median"], 1e9);
+}
+
+TEST(BitnetContext, TooSmallForTheWorkIsAWrongCommandLine) {
+  const std::string file = fileWith("text.txt", "And God said\n");
+  for (const Ran &ran : {runBitnet({"perplexity", model(), file, "-w", "16", "-c", "10"}),
+                         runBitnet({"bench", model(), "-p", "8", "-n", "0", "-d", "8", "-c", "10"})}) {
+    EXPECT_EQ(ran.code, 2);
+    EXPECT_NE(ran.err.find("flag '--context': expected at least 16 ("), std::string::npos) << ran.err;
+  }
+}
+
+TEST(BitnetInspect, VerifyAnswersInJsonToo) {
+  const Json object = jsonOf({"inspect", model(), "--verify"});
+  EXPECT_EQ(object, Json({{"path", model()}, {"valid", true}}));
 }
 
 TEST(BitnetInspect, ShowsTheModelAndItsSections) {
