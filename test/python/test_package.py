@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PYTHON = Path(os.environ["BITNET_SOURCE_DIR"]) / "python"
-RUFF = ["--no-cache", "--config", "pyproject.toml", ".", "../test/lint", "../test/python"]
+RUFF = ["--no-cache", "--config", "pyproject.toml", ".", "../test/lint", "../test/python", "../test/tools"]
 
 
 def test_import_brings_in_neither_numpy_nor_torch() -> None:
