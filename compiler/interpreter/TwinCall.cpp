@@ -3,25 +3,6 @@
 #include "codegen/reference/twins.h"
 
 namespace bitnet::compiler {
-namespace {
-
-int32_t extentOf(int32_t symbol, bool overLogitRows, const StepExtents &e) {
-  switch (symbol) {
-  case format::kRows:
-    return overLogitRows ? e.logits : e.rows;
-  case format::kSrcRows:
-    return e.rows;
-  case format::kKvBlocks:
-    return e.kvBlocks;
-  case format::kSeqs:
-    return e.sequences;
-  case format::kSeqBlocks:
-    return e.sequenceBlocks;
-  }
-  return symbol;
-}
-
-} // namespace
 
 llvm::Error runTwin(format::Op op, const format::OpDims &dims, bool overLogitRows,
                     llvm::ArrayRef<TwinArg> args, const StepExtents &extents) {
@@ -31,6 +12,9 @@ llvm::Error runTwin(format::Op op, const format::OpDims &dims, bool overLogitRow
   if (int32_t(args.size()) != s.n_args)
     return llvm::createStringError("kernel '%s': expected %d arguments, got %zu", format::op_name(op),
                                    s.n_args, args.size());
+  const int32_t callRows = overLogitRows ? extents.logits : extents.rows;
+  const format::Extents symbols{callRows, extents.rows, extents.kvBlocks, extents.sequences,
+                                extents.sequenceBlocks};
   format::Dim shape[format::kMaxArgs][5] = {};
   format::Buffer buffers[format::kMaxArgs] = {};
   void *pointers[format::kMaxArgs + 3];
@@ -41,7 +25,7 @@ llvm::Error runTwin(format::Op op, const format::OpDims &dims, bool overLogitRow
       const bool isRow = arg.extent[d] == format::kRows || arg.extent[d] == format::kSrcRows;
       if (isRow && args[i].rowStride)
         stride = int32_t(args[i].rowStride / int64_t(format::elem_bytes(arg.elem)));
-      const int32_t extent = extentOf(arg.extent[d], overLogitRows, extents);
+      const int32_t extent = format::resolve_extent(arg.extent[d], symbols);
       shape[i][d] = {0, extent, stride, 0};
       stride *= extent;
     }
@@ -50,8 +34,7 @@ llvm::Error runTwin(format::Op op, const format::OpDims &dims, bool overLogitRow
     buffers[i].dim = shape[i];
     pointers[i] = &buffers[i];
   }
-  int32_t rows = overLogitRows ? extents.logits : extents.rows, begin = 0,
-          end = s.units + s.units_per_row * rows;
+  int32_t rows = callRows, begin = 0, end = s.units + s.units_per_row * rows;
   pointers[s.n_args] = &rows;
   pointers[s.n_args + 1] = &begin;
   pointers[s.n_args + 2] = &end;

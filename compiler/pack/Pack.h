@@ -29,8 +29,4 @@ llvm::Expected<std::vector<uint8_t>> packConstant(const Constant &constant, cons
 /// One 16-row stripe of layout A from trits [rows <= 16, cols] row-major; missing rows are zero weights.
 void packT2Stripe(const int8_t *trits, int32_t rows, int32_t cols, uint8_t *out);
 
-/// f32 → f16, round to nearest even, saturated to ±65504. NaN is the caller's to refuse.
-uint16_t toF16(float value);
-float fromF16(uint16_t half);
-
 } // namespace bitnet::compiler

@@ -1,5 +1,6 @@
 // Dense matrices: f16 row tiles (embedding and head), int8 row stripes (the q8 head), vectors and the rope
 // tables.
+#include "codegen/reference/scalar_math.h"
 #include "compiler/pack/PackDetail.h"
 #include "runtime/format/layouts.h"
 #include <algorithm>
@@ -9,28 +10,6 @@
 using namespace llvm;
 
 namespace bitnet::compiler {
-
-uint16_t toF16(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, 4);
-  const uint16_t sign = uint16_t((bits >> 16) & 0x8000);
-  float magnitude = std::min(std::fabs(value), 65504.0f);
-  if (magnitude <
-      0x1p-14f) // denormal: an integer number of 2^-24; adding and removing 1.5*2^23 rounds half to even
-    return uint16_t(sign | uint16_t((magnitude * 0x1p24f + 12582912.0f) - 12582912.0f));
-  std::memcpy(&bits, &magnitude, 4);
-  bits += ((bits >> 13) & 1) + 0xfff; // half to even at bit 13
-  return std::min<uint16_t>(uint16_t((bits >> 13) - 0x1c000), 0x7bff) | sign;
-}
-
-float fromF16(uint16_t half) {
-  // Exponent and mantissa as an f32 that is 2^112 too small: exact for every finite half, denormals included.
-  const uint32_t bits = uint32_t(half & 0x7fff) << 13;
-  float value;
-  std::memcpy(&value, &bits, 4);
-  value *= 0x1p112f;
-  return half & 0x8000 ? -value : value;
-}
 
 namespace {
 
@@ -78,8 +57,8 @@ Error packF16(const Constant &c, const WeightSource &weights, const Sink &sink, 
     for (int32_t col = 0; col < c.cols; ++col)
       for (int32_t r = 0; r < 16; ++r) {
         const float v = values[size_t(r) * c.cols + col];
-        const uint16_t h = toF16(v);
-        report.inexactF16 += fromF16(h) != v;
+        const uint16_t h = codegen::f32_to_f16_saturated(v);
+        report.inexactF16 += codegen::f16_to_f32(h) != v;
         out[size_t(col) * 16 + r] = h;
       }
     return sink(reinterpret_cast<const uint8_t *>(out.data()), out.size() * 2);

@@ -81,6 +81,8 @@ void PlanWalker::bind(BoundCall &call, int index, const Arg &arg, const Slice &s
   buffer.dimensions = arg.rank;
   buffer.dim = call.shape[index];
 
+  // All but the rows, which every step sets.
+  const format::Extents fixed{0, 0, cache.blocks(), sequences, cache.blocks_per_sequence()};
   int64_t stride = 1; // in elements
   for (int i = 0; i < arg.rank; ++i) {
     Dim &dim = call.shape[index][i];
@@ -95,17 +97,8 @@ void PlanWalker::bind(BoundCall &call, int index, const Arg &arg, const Slice &s
     case format::kSrcRows:
       call.source_rows = &dim;
       break;
-    case format::kKvBlocks:
-      dim.extent = cache.blocks();
-      break;
-    case format::kSeqs:
-      dim.extent = sequences;
-      break;
-    case format::kSeqBlocks:
-      dim.extent = cache.blocks_per_sequence();
-      break;
     default:
-      dim.extent = arg.extent[i];
+      dim.extent = format::resolve_extent(arg.extent[i], fixed);
     }
     stride *= dim.extent; // rows are last: what follows them has no stride
   }

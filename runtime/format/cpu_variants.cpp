@@ -1,14 +1,15 @@
-// The variant table. A feature belongs here as soon as any instruction of the variant's kernels needs it; the guard in
-// test/codegen assembles every kernel with exactly these features allowed.
+// The variant table. A feature belongs here as soon as any instruction of the variant's kernels needs it; the
+// guard in test/codegen assembles every kernel with exactly these features allowed.
 #include "runtime/format/cpu_variants.h"
+#include <string.h>
 
 namespace bitnet::format {
 namespace {
 constexpr const char *kFeatureNames[] = {
-    "sse4.1",     "avx",        "f16c",       "fma",         "avx2",         "bmi1",            "bmi2", "lzcnt",
-    "movbe",      "popcnt",     "avx512f",    "avx512cd",    "avx512dq",     "avx512bw",        "avx512vl",
-    "avx512ifma", "avx512vbmi", "avx512vnni", "avx512vbmi2", "avx512bitalg", "avx512vpopcntdq", "gfni", "vaes",
-    "vpclmulqdq"};
+    "sse4.1",   "avx",        "f16c",       "fma",        "avx2",        "bmi1",         "bmi2",
+    "lzcnt",    "movbe",      "popcnt",     "avx512f",    "avx512cd",    "avx512dq",     "avx512bw",
+    "avx512vl", "avx512ifma", "avx512vbmi", "avx512vnni", "avx512vbmi2", "avx512bitalg", "avx512vpopcntdq",
+    "gfni",     "vaes",       "vpclmulqdq"};
 static_assert(sizeof(kFeatureNames) / sizeof(*kFeatureNames) == size_t(CpuFeature::count), "one name each");
 
 constexpr uint64_t up_to(CpuFeature last) { return (bit(last) << 1) - 1; }
@@ -20,18 +21,13 @@ constexpr CpuVariantInfo kVariants[] = {
 };
 static_assert(sizeof(kVariants) / sizeof(*kVariants) == size_t(CpuVariant::count), "one row each");
 
-bool same_text(const char *a, const char *b) {
-  while (*a && *a == *b)
-    ++a, ++b;
-  return *a == *b;
-}
 } // namespace
 
 const char *cpu_feature_name(CpuFeature f) { return f < CpuFeature::count ? kFeatureNames[size_t(f)] : "?"; }
 const CpuVariantInfo &cpu_variant(CpuVariant v) { return kVariants[size_t(v)]; }
 CpuVariant cpu_variant_from_name(const char *name) {
   for (size_t i = 0; i < size_t(CpuVariant::count); ++i)
-    if (same_text(kVariants[i].name, name))
+    if (strcmp(kVariants[i].name, name) == 0)
       return CpuVariant(i);
   return CpuVariant::count;
 }

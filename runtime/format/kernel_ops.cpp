@@ -2,22 +2,17 @@
 // "what does this kernel get".
 #include "runtime/format/kernel_ops.h"
 #include "runtime/format/layouts.h"
+#include <string.h>
 
 namespace bitnet::format {
 namespace {
 
-constexpr const char *kOpNames[] = {"embed",     "rms_norm", "quantize",  "norm_quant", "gate",
-                                    "gate_quant", "gate_norm_quant", "add", "linear_t2", "linear_s8",
-                                    "linear_f16", "rope",     "kv_append", "attention",  "gather_rows"};
+constexpr const char *kOpNames[] = {
+    "embed",     "rms_norm",  "quantize",   "norm_quant", "gate",      "gate_quant", "gate_norm_quant", "add",
+    "linear_t2", "linear_s8", "linear_f16", "rope",       "kv_append", "attention",  "gather_rows"};
 constexpr const char *kActNames[] = {"relu2", "silu", "gelu"};
 static_assert(sizeof(kOpNames) / sizeof(*kOpNames) == size_t(Op::count), "one name for each op");
 static_assert(sizeof(kActNames) / sizeof(*kActNames) == size_t(Act::count), "one name for each activation");
-
-bool same_text(const char *a, const char *b) {
-  while (*a && *a == *b)
-    ++a, ++b;
-  return *a == *b;
-}
 
 Arg activation(const char *name, Elem e, int32_t width, bool output) {
   return {name, e, output, Space::arena, 2, {width, kRows}};
@@ -48,19 +43,37 @@ struct Builder {
 };
 
 /// Which fields of OpDims an op uses.
-struct Uses { bool n, k, heads, kv_heads, head_dim, context, act, add, eps; };
+struct Uses {
+  bool n, k, heads, kv_heads, head_dim, context, act, add, eps;
+};
 Uses uses(Op op) {
   switch (op) {
-  case Op::embed: case Op::linear_s8: case Op::linear_f16: return {true, true, 0, 0, 0, 0, 0, 0, 0};
-  case Op::linear_t2: return {true, true, 0, 0, 0, 0, 0, true, 0};
-  case Op::rms_norm: case Op::norm_quant: return {0, true, 0, 0, 0, 0, 0, 0, true};
-  case Op::quantize: case Op::add: case Op::gather_rows: return {0, true, 0, 0, 0, 0, 0, 0, 0};
-  case Op::gate: case Op::gate_quant: return {0, true, 0, 0, 0, 0, true, 0, 0};
-  case Op::gate_norm_quant: return {0, true, 0, 0, 0, 0, true, 0, true};
-  case Op::rope: return {0, 0, true, 0, true, true, 0, 0, 0};
-  case Op::kv_append: return {0, 0, 0, true, true, 0, 0, 0, 0};
-  case Op::attention: return {0, 0, true, true, true, 0, 0, 0, 0};
-  case Op::count: break;
+  case Op::embed:
+  case Op::linear_s8:
+  case Op::linear_f16:
+    return {true, true, 0, 0, 0, 0, 0, 0, 0};
+  case Op::linear_t2:
+    return {true, true, 0, 0, 0, 0, 0, true, 0};
+  case Op::rms_norm:
+  case Op::norm_quant:
+    return {0, true, 0, 0, 0, 0, 0, 0, true};
+  case Op::quantize:
+  case Op::add:
+  case Op::gather_rows:
+    return {0, true, 0, 0, 0, 0, 0, 0, 0};
+  case Op::gate:
+  case Op::gate_quant:
+    return {0, true, 0, 0, 0, 0, true, 0, 0};
+  case Op::gate_norm_quant:
+    return {0, true, 0, 0, 0, 0, true, 0, true};
+  case Op::rope:
+    return {0, 0, true, 0, true, true, 0, 0, 0};
+  case Op::kv_append:
+    return {0, 0, 0, true, true, 0, 0, 0, 0};
+  case Op::attention:
+    return {0, 0, true, true, true, 0, 0, 0, 0};
+  case Op::count:
+    break;
   }
   return {};
 }
@@ -73,21 +86,22 @@ const char *act_name(Act a) { return a < Act::count ? kActNames[size_t(a)] : "?"
 
 Op op_from_name(const char *name) {
   for (size_t i = 0; i < size_t(Op::count); ++i)
-    if (same_text(kOpNames[i], name))
+    if (strcmp(kOpNames[i], name) == 0)
       return Op(i);
   return Op::count;
 }
 
 Act act_from_name(const char *name) {
   for (size_t i = 0; i < size_t(Act::count); ++i)
-    if (same_text(kActNames[i], name))
+    if (strcmp(kActNames[i], name) == 0)
       return Act(i);
   return Act::count;
 }
 
 bool operator==(const OpDims &a, const OpDims &b) {
-  return a.n == b.n && a.k == b.k && a.heads == b.heads && a.kv_heads == b.kv_heads && a.head_dim == b.head_dim &&
-         a.context == b.context && a.act == b.act && a.add == b.add && a.eps == b.eps;
+  return a.n == b.n && a.k == b.k && a.heads == b.heads && a.kv_heads == b.kv_heads &&
+         a.head_dim == b.head_dim && a.context == b.context && a.act == b.act && a.add == b.add &&
+         a.eps == b.eps;
 }
 
 const char *op_dims_error(Op op, const OpDims &d) {
@@ -104,7 +118,8 @@ const char *op_dims_error(Op op, const OpDims &d) {
   if (u.kv_heads ? (d.kv_heads < 1 || d.kv_heads > 4096) : d.kv_heads != 0)
     return u.kv_heads ? "kv_heads must be in [1, 4096]" : "kv_heads is not used by this op and must be 0";
   if (u.head_dim ? (d.head_dim < 4 || d.head_dim > 1024 || d.head_dim % 4) : d.head_dim != 0)
-    return u.head_dim ? "head_dim must be a multiple of 4 in [4, 1024]" : "head_dim is not used by this op and must be 0";
+    return u.head_dim ? "head_dim must be a multiple of 4 in [4, 1024]"
+                      : "head_dim is not used by this op and must be 0";
   if (u.context ? (d.context < 1 || d.context > (1 << 20)) : d.context != 0)
     return u.context ? "context must be in [1, 2^20]" : "context is not used by this op and must be 0";
   if (op == Op::attention && d.heads % d.kv_heads)
@@ -121,6 +136,22 @@ const char *op_dims_error(Op op, const OpDims &d) {
   if (op == Op::linear_s8 && int64_t(d.k) * 255 * 127 > INT32_MAX)
     return "k is too large for an int32 sum";
   return nullptr;
+}
+
+int32_t resolve_extent(int32_t extent, const Extents &e) {
+  switch (extent) {
+  case kRows:
+    return e.rows;
+  case kSrcRows:
+    return e.src_rows;
+  case kKvBlocks:
+    return e.kv_blocks;
+  case kSeqs:
+    return e.seqs;
+  case kSeqBlocks:
+    return e.seq_blocks;
+  }
+  return extent;
 }
 
 int32_t stripes_per_unit(int32_t n) {
@@ -204,15 +235,16 @@ Signature signature(Op op, const OpDims &d) {
     b += heads_of("k", d.head_dim, d.kv_heads, false);
     b += heads_of("v", d.head_dim, d.kv_heads, false);
     b += input_rows("slots");
-    b += {"k_cache", Elem::f16, true, Space::k_cache, 5,
-          {kKvTile, d.head_dim, kKvBlockTokens / kKvTile, d.kv_heads, kKvBlocks}};
+    b += {"k_cache",      Elem::f16, true,
+          Space::k_cache, 5,         {kKvTile, d.head_dim, kKvBlockTokens / kKvTile, d.kv_heads, kKvBlocks}};
     b += {"v_cache", Elem::f16, true, Space::v_cache, 4, {d.head_dim, kKvBlockTokens, d.kv_heads, kKvBlocks}};
     break;
   case Op::attention:
     b += heads_of("q", d.head_dim, d.heads, false);
-    b += {"k_cache", Elem::f16, false, Space::k_cache, 5,
-          {kKvTile, d.head_dim, kKvBlockTokens / kKvTile, d.kv_heads, kKvBlocks}};
-    b += {"v_cache", Elem::f16, false, Space::v_cache, 4, {d.head_dim, kKvBlockTokens, d.kv_heads, kKvBlocks}};
+    b += {"k_cache",      Elem::f16, false,
+          Space::k_cache, 5,         {kKvTile, d.head_dim, kKvBlockTokens / kKvTile, d.kv_heads, kKvBlocks}};
+    b +=
+        {"v_cache", Elem::f16, false, Space::v_cache, 4, {d.head_dim, kKvBlockTokens, d.kv_heads, kKvBlocks}};
     b += input_rows("positions");
     b += input_rows("sequences");
     b += {"block_table", Elem::i32, false, Space::input, 2, {kSeqBlocks, kSeqs}};

@@ -1,7 +1,7 @@
 // The kernel ABI: every kernel op, its dimensions, and the exact argument list of a compiled kernel.
-// One owner, no copy: codegen emits kernels with this list, the compiler plans with it, the bundle validator checks
-// every planned call against it, and the plan walker builds the arguments from it. Nothing here knows how a kernel
-// is scheduled. C++17 without the library, so that every layer may include it.
+// One owner, no copy: codegen emits kernels with this list, the compiler plans with it, the bundle validator
+// checks every planned call against it, and the plan walker builds the arguments from it. Nothing here knows
+// how a kernel is scheduled. C++17 without the library, so that every layer may include it.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -13,9 +13,10 @@ enum class Elem : uint8_t { f32, f16, i8, u8, i32 };
 size_t elem_bytes(Elem e);
 
 /// The kernel ops. The numbers are part of the bundle format: append only.
-/// R = rows of the step, L = rows whose logits are wanted, K/N = inner/outer size. All matrices row-major: [rows, K].
+/// R = rows of the step, L = rows whose logits are wanted, K/N = inner/outer size. All matrices row-major:
+/// [rows, K].
 enum class Op : uint8_t {
-  embed = 0,           ///< x[r,:] = f32(table[token[r],:])                       table: f16 row tiles of 16 (layouts.h)
+  embed = 0, ///< x[r,:] = f32(table[token[r],:])                       table: f16 row tiles of 16 (layouts.h)
   rms_norm = 1,        ///< y = (x * (1/sqrt(mean(x²)+eps))) * gain
   quantize = 2,        ///< s = 127/max(max|x|,1e-5); q = clamp(round_half_even(x*s),-127,127); sum = Σq
   norm_quant = 3,      ///< rms_norm then quantize
@@ -23,13 +24,13 @@ enum class Op : uint8_t {
   gate_quant = 5,      ///< gate then quantize
   gate_norm_quant = 6, ///< gate, rms_norm with the sub-norm gain, quantize
   add = 7,             ///< y = a + b
-  linear_t2 = 8,       ///< y = f32(Σ t*q) * (row_scale/s) [+ residual]            weights: layout A (layouts.h)
-  linear_s8 = 9,       ///< y = f32(Σ w*q) * (row_scale/s)                         weights: int8 rows, stored w+128
-  linear_f16 = 10,     ///< y = Σ f32(w)*x, sequential over k, product then sum    weights: f16 row tiles of 16
-  rope = 11,           ///< half-split rotation (NEOX) of each head by the row's position
-  kv_append = 12,      ///< writes k and v as f16 (saturated to ±65504) to the row's slot
-  attention = 13,      ///< softmax(q·k/sqrt(D))·v over positions 0..position[r] of the row's sequence
-  gather_rows = 14,    ///< y[l,:] = x[index[l],:]
+  linear_t2 = 8, ///< y = f32(Σ t*q) * (row_scale/s) [+ residual]            weights: layout A (layouts.h)
+  linear_s8 = 9, ///< y = f32(Σ w*q) * (row_scale/s)                         weights: int8 rows, stored w+128
+  linear_f16 = 10,  ///< y = Σ f32(w)*x, sequential over k, product then sum    weights: f16 row tiles of 16
+  rope = 11,        ///< half-split rotation (NEOX) of each head by the row's position
+  kv_append = 12,   ///< writes k and v as f16 (saturated to ±65504) to the row's slot
+  attention = 13,   ///< softmax(q·k/sqrt(D))·v over positions 0..position[r] of the row's sequence
+  gather_rows = 14, ///< y[l,:] = x[index[l],:]
   count = 15
 };
 const char *op_name(Op op);
@@ -43,7 +44,8 @@ Act act_from_name(const char *name);
 
 /// Sizes of an op. Only the fields an op uses are set; the others are 0 (op_dims_error checks both).
 struct OpDims {
-  int32_t n = 0;        ///< output features (linear*; multiple of 16), vocabulary rows of the table (embed; multiple of 16)
+  int32_t n =
+      0; ///< output features (linear*; multiple of 16), vocabulary rows of the table (embed; multiple of 16)
   int32_t k = 0;        ///< input features, or width of an elementwise op; multiple of 16
   int32_t heads = 0;    ///< rope: heads rotated; attention: query heads; kv_append: 0
   int32_t kv_heads = 0; ///< attention, kv_append
@@ -60,11 +62,11 @@ const char *op_dims_error(Op op, const OpDims &d);
 
 /// Where an argument's bytes live. The numbers are part of the bundle format.
 enum class Space : uint8_t {
-  arena = 0,    ///< session scratch; Slice::offset is a byte offset; reused between calls
-  weights = 1,  ///< the bundle's weights section; Slice::offset is a byte offset into it
-  k_cache = 2,  ///< Slice::offset is the layer index
-  v_cache = 3,  ///< Slice::offset is the layer index
-  input = 4,    ///< Slice::offset is an Input
+  arena = 0,   ///< session scratch; Slice::offset is a byte offset; reused between calls
+  weights = 1, ///< the bundle's weights section; Slice::offset is a byte offset into it
+  k_cache = 2, ///< Slice::offset is the layer index
+  v_cache = 3, ///< Slice::offset is the layer index
+  input = 4,   ///< Slice::offset is an Input
   count = 5
 };
 /// What a step hands to the plan. All i32.
@@ -79,42 +81,49 @@ enum class Input : uint8_t {
 };
 
 /// Symbolic extents of argument shapes; everything else is a positive number.
-constexpr int32_t kRows = -1;     ///< R or L, whichever the call runs over
-constexpr int32_t kSrcRows = -2;  ///< R, in gather_rows whose own rows are L
-constexpr int32_t kKvBlocks = -3; ///< blocks in the session's cache
-constexpr int32_t kSeqs = -4;     ///< sequences of the session
-constexpr int32_t kSeqBlocks = -5;///< blocks a sequence may have
+constexpr int32_t kRows = -1;      ///< R or L, whichever the call runs over
+constexpr int32_t kSrcRows = -2;   ///< R, in gather_rows whose own rows are L
+constexpr int32_t kKvBlocks = -3;  ///< blocks in the session's cache
+constexpr int32_t kSeqs = -4;      ///< sequences of the session
+constexpr int32_t kSeqBlocks = -5; ///< blocks a sequence may have
 
-/// One buffer argument: dims[0] is innermost with stride 1. The dimension whose extent is kRows/kSrcRows may have any
-/// stride ≥ the dense one (a column slice of a wider buffer); all other dimensions are dense.
+/// What the symbolic extents stand for in one call.
+struct Extents {
+  int32_t rows = 1;
+  int32_t src_rows = 0, kv_blocks = 0, seqs = 0, seq_blocks = 0;
+};
+/// An extent of an Arg as a number.
+int32_t resolve_extent(int32_t extent, const Extents &e);
+
+/// One buffer argument: dims[0] is innermost with stride 1. The dimension whose extent is kRows/kSrcRows may
+/// have any stride ≥ the dense one (a column slice of a wider buffer); all other dimensions are dense.
 struct Arg {
   const char *name;
   Elem elem;
   bool output;
-  Space space;      ///< arena stands for "activation" (arena); weights/k_cache/v_cache/input as said
+  Space space; ///< arena stands for "activation" (arena); weights/k_cache/v_cache/input as said
   int32_t rank;
   int32_t extent[5];
 };
 constexpr int kMaxArgs = 8;
 
-/// The argument list of an op. A compiled kernel is `int kernel(void *const *args)`: one pointer to a Buffer for
-/// each Arg in order, then pointers to three int32 scalars: rows, begin, end, where [begin, end) is the range of work
-/// units to compute. Returns 0.
+/// The argument list of an op. A compiled kernel is `int kernel(void *const *args)`: one pointer to a Buffer
+/// for each Arg in order, then pointers to three int32 scalars: rows, begin, end, where [begin, end) is the
+/// range of work units to compute. Returns 0.
 struct Signature {
   Arg args[kMaxArgs];
   int32_t n_args;
-  int32_t units;          ///< work units of a call = units + units_per_row * rows
+  int32_t units; ///< work units of a call = units + units_per_row * rows
   int32_t units_per_row;
 };
-/// Outputs overlap no input, except that these may be one buffer (same address and row stride), so that plan-memory can
-/// write in place: y and x of rope, y and residual of linear_t2, y and a of add. A kernel must not compute an element of
-/// such an output twice.
-/// dims must be legal (op_dims_error == nullptr).
+/// Outputs overlap no input, except that these may be one buffer (same address and row stride), so that
+/// plan-memory can write in place: y and x of rope, y and residual of linear_t2, y and a of add. A kernel
+/// must not compute an element of such an output twice. dims must be legal (op_dims_error == nullptr).
 Signature signature(Op op, const OpDims &d);
 
-/// Row tiles of the linear kernels. A kernel of `rows` r computes ceil(R/r)*r rows: it may read and write pad rows, so
-/// every activation buffer is allocated for round_up(max_rows, kRowPad) rows. rows = 0 means "many": any R, padded to
-/// kRowPad. Elementwise kernels touch only the R real rows and have rows = 0.
+/// Row tiles of the linear kernels. A kernel of `rows` r computes ceil(R/r)*r rows: it may read and write pad
+/// rows, so every activation buffer is allocated for round_up(max_rows, kRowPad) rows. rows = 0 means "many":
+/// any R, padded to kRowPad. Elementwise kernels touch only the R real rows and have rows = 0.
 constexpr int32_t kRowPad = 8;
 
 /// Stripes (of 16 output rows) in one work unit of linear_*: the largest divisor of n/16 that is at most 8.
@@ -123,7 +132,10 @@ int32_t stripes_per_unit(int32_t n);
 using KernelFn = int (*)(void *const *args);
 
 /// Layout-compatible with halide_buffer_t of Halide 21 (codegen asserts it field by field).
-struct Dim { int32_t min, extent, stride; uint32_t flags; };
+struct Dim {
+  int32_t min, extent, stride;
+  uint32_t flags;
+};
 struct Buffer {
   uint64_t device;
   const void *device_interface;

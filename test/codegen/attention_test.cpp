@@ -35,8 +35,8 @@ struct Case {
   uint16_t stale = 0x3c00; ///< content of every slot that holds no valid position
 
   int32_t blocks_of(int32_t r) const { return (lengths[size_t(r)] + kKvBlockTokens - 1) / kKvBlockTokens; }
-  CallExtents extents() const {
-    CallExtents e;
+  format::Extents extents() const {
+    format::Extents e;
     e.rows = e.seqs = int32_t(lengths.size());
     for (int32_t r = 0; r < e.rows; ++r) {
       e.kv_blocks += blocks_of(r);
@@ -68,7 +68,7 @@ struct Case {
   }
 
   void operator()(CallBuffers &call) const {
-    const CallExtents e = extents();
+    const format::Extents e = extents();
     const auto &d = spec.dims;
     std::vector<int32_t> free_blocks(size_t(e.kv_blocks));
     for (int32_t i = 0; i < e.kv_blocks; ++i)

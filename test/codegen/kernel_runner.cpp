@@ -86,22 +86,6 @@ void fill_random(Op op, const Arg &arg, uint8_t *out, uint64_t *state) {
   }
 }
 
-int32_t resolve(int32_t extent, const CallExtents &e) {
-  switch (extent) {
-  case format::kRows:
-    return e.rows;
-  case format::kSrcRows:
-    return e.src_rows;
-  case format::kKvBlocks:
-    return e.kv_blocks;
-  case format::kSeqs:
-    return e.seqs;
-  case format::kSeqBlocks:
-    return e.seq_blocks;
-  }
-  return extent;
-}
-
 int32_t padded(int32_t rows) { return (rows + format::kRowPad - 1) / format::kRowPad * format::kRowPad; }
 bool is_linear(Op op) { return op == Op::linear_t2 || op == Op::linear_s8 || op == Op::linear_f16; }
 
@@ -123,7 +107,7 @@ std::string value_text(Elem elem, const uint8_t *at) {
 
 } // namespace
 
-CallBuffers::CallBuffers(const KernelSpec &spec, CallExtents extents, uint64_t seed)
+CallBuffers::CallBuffers(const KernelSpec &spec, format::Extents extents, uint64_t seed)
     : spec(spec), extents(extents), signature(format::signature(spec.op, spec.dims)) {
   uint64_t state = seed;
   for (int32_t i = 0; i < signature.n_args; ++i) {
@@ -136,7 +120,7 @@ CallBuffers::CallBuffers(const KernelSpec &spec, CallExtents extents, uint64_t s
         a.row_dim = d;
         stride += d > 0 ? 16 : 0; // a column slice of a wider buffer
       }
-      const int32_t extent = resolve(arg.extent[d], extents);
+      const int32_t extent = format::resolve_extent(arg.extent[d], extents);
       a.dims.push_back({0, extent, int32_t(stride), 0});
       stride *= row ? padded(extent) : extent;
     }
@@ -225,7 +209,7 @@ std::string CallBuffers::difference(const CallBuffers &expected) const {
   return "";
 }
 
-std::string difference_from_twin(const KernelSpec &spec, format::KernelFn kernel, CallExtents extents,
+std::string difference_from_twin(const KernelSpec &spec, format::KernelFn kernel, format::Extents extents,
                                  uint64_t seed, const std::function<void(CallBuffers &)> &prepare) {
   CallBuffers start(spec, extents, seed);
   if (prepare)

@@ -17,12 +17,6 @@ namespace bitnet::codegen {
 /// Whether this machine has every feature of the variant; a test skips variants that it lacks.
 bool cpu_runs(format::CpuVariant cpu);
 
-/// The symbolic extents of a call's arguments (kernel_ops.h).
-struct CallExtents {
-  int32_t rows = 1;
-  int32_t src_rows = 0, kv_blocks = 0, seqs = 0, seq_blocks = 0;
-};
-
 /// One kernel's machine code, mapped into this process.
 class LoadedKernel {
 public:
@@ -46,7 +40,7 @@ private:
 /// with a fixed pattern.
 class CallBuffers {
 public:
-  CallBuffers(const KernelSpec &spec, CallExtents extents, uint64_t seed);
+  CallBuffers(const KernelSpec &spec, format::Extents extents, uint64_t seed);
 
   /// First element of an argument; the distance of its rows in elements (0 if it has none); its size in
   /// elements without padding rows and gaps, for dense arguments.
@@ -93,7 +87,7 @@ private:
   template <class Call> int with_arguments(int32_t begin, int32_t end, Call call);
 
   KernelSpec spec;
-  CallExtents extents;
+  format::Extents extents;
   format::Signature signature;
   std::vector<Argument> arguments;
   int32_t overwritten = -1;
@@ -101,7 +95,7 @@ private:
 
 /// Runs `kernel` (in several ranges of units) and the twin on the same inputs, which `prepare` may change.
 /// Also runs a part of the units alone. Returns what differs, or empty.
-std::string difference_from_twin(const KernelSpec &spec, format::KernelFn kernel, CallExtents extents,
+std::string difference_from_twin(const KernelSpec &spec, format::KernelFn kernel, format::Extents extents,
                                  uint64_t seed, const std::function<void(CallBuffers &)> &prepare = {});
 
 } // namespace bitnet::codegen

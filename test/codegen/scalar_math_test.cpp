@@ -100,5 +100,14 @@ TEST(ScalarMath, TreeAddsHalves) {
   EXPECT_EQ(halving_tree(order, 4, [](float a, float b) { return a - b; }), (1.0f - 4.0f) - (2.0f - 8.0f));
 }
 
+TEST(ScalarMath, KnownFloatsRoundToKnownHalves) {
+  EXPECT_EQ(f16_to_f32(f32_to_f16_saturated(2049.0f)), 2048.0f); // between 2048 and 2050
+  EXPECT_EQ(f16_to_f32(f32_to_f16_saturated(2051.0f)), 2052.0f);
+  EXPECT_EQ(f16_to_f32(f32_to_f16_saturated(1e6f)), 65504.0f);
+  EXPECT_EQ(f16_to_f32(f32_to_f16_saturated(-65519.0f)), -65504.0f);
+  EXPECT_EQ(f16_to_f32(f32_to_f16_saturated(0x1p-25f)), 0.0f);
+  EXPECT_EQ(f16_to_f32(f32_to_f16_saturated(0x1.8p-24f)), 0x1p-23f);
+}
+
 } // namespace
 } // namespace bitnet::codegen
