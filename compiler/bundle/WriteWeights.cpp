@@ -1,12 +1,12 @@
 // See WriteWeights.h. Threads take constants one at a time, the largest first, and write each piece in place,
 // so memory is one decoded source tensor a thread and the bytes do not depend on the number of threads.
 #include "compiler/bundle/WriteWeights.h"
+#include "compiler/bundle/ForEachIndex.h"
 #include "runtime/format/layouts.h"
 #include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <numeric>
-#include <thread>
 
 using namespace llvm;
 
@@ -31,10 +31,8 @@ Error writeWeights(SectionFile &file, uint64_t sectionOffset, const WeightMap &m
                    [&](size_t a, size_t b) { return packedBytes(constants[a]) > packedBytes(constants[b]); });
 
   const CheckpointWeights weights(*input.checkpoint);
-  std::atomic<size_t> next{0};
-  std::mutex mutex; // failure, report, progress
-  Error failure = Error::success();
-  bool failed = false;
+  std::atomic<bool> failed{false}; // stops the other threads within their constants
+  std::mutex mutex;                // report, progress
   uint64_t done = 0;
 
   auto packOne = [&](size_t index) -> Error {
@@ -65,25 +63,12 @@ Error writeWeights(SectionFile &file, uint64_t sectionOffset, const WeightMap &m
     report.inexactF16 += found.inexactF16;
     return Error::success();
   };
-  auto work = [&] {
-    for (size_t i; (i = next.fetch_add(1)) < order.size();)
-      if (Error e = packOne(order[i])) {
-        std::lock_guard<std::mutex> lock(mutex);
-        if (failed)
-          consumeError(std::move(e));
-        else
-          failure = std::move(e);
-        failed = true;
-        next = order.size();
-      }
-  };
-  std::vector<std::thread> threads;
-  for (int i = 1; i < input.jobs; ++i)
-    threads.emplace_back(work);
-  work();
-  for (std::thread &t : threads)
-    t.join();
-  return failure;
+  return forEachIndex(input.jobs, order.size(), [&](size_t i) {
+    Error e = packOne(order[i]);
+    if (e)
+      failed = true;
+    return e;
+  });
 }
 
 } // namespace bitnet::compiler

@@ -1,12 +1,11 @@
 // See CompileKernels.h.
 #include "compiler/driver/CompileKernels.h"
+#include "compiler/bundle/ForEachIndex.h"
 #include "compiler/driver/Output.h"
 #include "compiler/driver/Progress.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
-#include <atomic>
 #include <mutex>
-#include <thread>
 
 using namespace llvm;
 
@@ -44,33 +43,21 @@ Expected<std::vector<VariantImage>> compileImages(const Plan &plan, const Option
   std::vector<std::string> objects(specs.size());
   const std::string cache = cacheFolder(options);
 
-  std::atomic<size_t> next{0};
-  std::mutex mutex;
+  std::mutex mutex; // counts and progress
   size_t done = 0, hits = 0;
-  std::string failure;
   Progress bar("compiling kernels", progress);
-  auto work = [&] {
-    for (size_t i; (i = next.fetch_add(1)) < specs.size();) {
-      bool hit = false;
-      std::string error;
-      const bool ok = codegen::compile_kernel_cached(specs[i], cache, &objects[i], &hit, &error);
-      std::lock_guard<std::mutex> lock(mutex);
-      if (!ok) {
-        failure = "kernel '" + codegen::to_string(specs[i]) + "': " + error;
-        next = specs.size();
-      }
-      hits += hit;
-      bar.update(++done, specs.size());
-    }
+  auto compileOne = [&](size_t i) -> Error {
+    bool hit = false;
+    std::string error; // names the kernel
+    if (!codegen::compile_kernel_cached(specs[i], cache, &objects[i], &hit, &error))
+      return createStringError(error);
+    std::lock_guard<std::mutex> lock(mutex);
+    hits += hit;
+    bar.update(++done, specs.size());
+    return Error::success();
   };
-  std::vector<std::thread> threads;
-  for (int t = 1; t < options.jobs; ++t)
-    threads.emplace_back(work);
-  work();
-  for (std::thread &t : threads)
-    t.join();
-  if (!failure.empty())
-    return createStringError(failure);
+  if (Error e = forEachIndex(options.jobs, specs.size(), compileOne))
+    return e;
   counts = {specs.size(), hits};
 
   std::vector<VariantImage> images;
@@ -103,7 +90,7 @@ Error emitKernels(const Plan &plan, const Options &options) {
     for (const codegen::KernelSpec &spec : kernelsFor(plan, v)) {
       std::string bytes, error;
       if (!codegen::compile_kernel(spec, what, &bytes, &error))
-        return createStringError("kernel '%s': %s", codegen::to_string(spec).c_str(), error.c_str());
+        return createStringError(error);
       if (!objects) {
         all += "// " + codegen::to_string(spec) + "\n" + bytes + "\n";
         continue;
