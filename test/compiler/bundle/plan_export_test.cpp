@@ -13,7 +13,7 @@ using namespace bitnet::compiler;
 namespace {
 
 /// The shape of the 2B-4T model.
-import::ModelConfig shape2B() {
+::bitnet::import::ModelConfig shape2B() {
   import::ModelConfig c;
   c.layers = 30, c.width = 2560, c.ffnWidth = 6912, c.heads = 20, c.kvHeads = 5, c.headDim = 128;
   c.vocab = 128256, c.context = 4096, c.normEps = 1e-5f, c.ropeTheta = 5e5f;

@@ -11,12 +11,13 @@ using namespace mlir::bitnet;
 
 namespace {
 
-import::ModelConfig config(){import::ModelConfig c;
-c.layers = 2, c.width = 64, c.ffnWidth = 112, c.heads = 4, c.kvHeads = 2, c.headDim = 16;
-c.vocab = 100, c.context = 128, c.normEps = 1e-5f, c.ropeTheta = 1e4f;
-c.attnSubNorm = c.ffnSubNorm = true;
-return c;
-} // namespace
+::bitnet::import::ModelConfig config() {
+  import::ModelConfig c;
+  c.layers = 2, c.width = 64, c.ffnWidth = 112, c.heads = 4, c.kvHeads = 2, c.headDim = 16;
+  c.vocab = 100, c.context = 128, c.normEps = 1e-5f, c.ropeTheta = 1e4f;
+  c.attnSubNorm = c.ffnSubNorm = true;
+  return c;
+}
 
 struct Graph {
   explicit Graph(const import::ModelConfig &c) : module(import::buildModule(context, c)) {}

@@ -1,24 +1,22 @@
 // Runs make-dummy-model and reads back what it wrote: every form of one seed is the same model.
 #include "test/compiler/import/import_testing.h"
+#include "test/tools/program.h"
 #include <algorithm>
 #include <filesystem>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <iterator>
+#include <sstream>
 
 using namespace bitnet::import;
+using namespace bitnet::test;
 
 namespace {
 
-/// Runs the program with these arguments; returns its exit code and what it printed.
-std::pair<int, std::string> runProgram(const std::string &arguments) {
-  const char *bin = std::getenv("BITNET_BIN_DIR");
-  std::string command = std::string(bin ? bin : "bin") + "/make-dummy-model " + arguments + " 2>&1";
-  std::string output;
-  FILE *pipe = popen(command.c_str(), "r");
-  for (int c; pipe && (c = std::fgetc(pipe)) != EOF;)
-    output += char(c);
-  int status = pipe ? pclose(pipe) : -1;
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, output};
+/// Runs the program with these arguments, separated by spaces.
+Ran makeDummyModel(const std::string &out, const std::string &flags) {
+  std::vector<std::string> command = {binary("make-dummy-model"), out};
+  std::istringstream words("--preset tiny " + flags);
+  command.insert(command.end(), std::istream_iterator<std::string>(words), {});
+  return run(command);
 }
 
 class DummyModel : public testing::Test {
@@ -28,8 +26,8 @@ protected:
 
   std::string write(const std::string &name, const std::string &flags) {
     std::string path = folder_ + "/" + name;
-    auto [code, output] = runProgram(path + " --preset tiny " + flags);
-    EXPECT_EQ(code, 0) << output;
+    const Ran ran = makeDummyModel(path, flags);
+    EXPECT_EQ(ran.code, 0) << ran.err;
     return path;
   }
   std::unique_ptr<Checkpoint> read(const std::string &path) {
@@ -117,9 +115,10 @@ TEST_F(DummyModel, RefusesWhatItCannotWrite) {
       {"--heads 3", "error: --heads: expected a multiple of --kv-heads with heads of a multiple of 4, got 3"},
       {"--vocab 20", "error: --vocab: expected at least 259 for the made-up tokenizer, got 20"}};
   for (auto [flags, message] : cases) {
-    auto [code, output] = runProgram(folder_ + "/x.gguf --preset tiny " + flags);
-    EXPECT_EQ(code, 2) << flags;
-    EXPECT_EQ(output, std::string(message) + "; --help lists the flags\n");
+    const Ran ran = makeDummyModel(folder_ + "/x.gguf", flags);
+    EXPECT_EQ(ran.code, 2) << flags;
+    EXPECT_EQ(ran.out, "") << flags;
+    EXPECT_EQ(ran.err, std::string(message) + "; --help lists the flags\n");
   }
   EXPECT_TRUE(std::filesystem::is_empty(folder_));
 }
