@@ -19,15 +19,15 @@ from .errors import (
     UnsupportedModelError,
 )
 from .inference import SimpleInference, TextStream
-from .model import Model, Tokenizer, create_tokenizer, load_model
+from .model import BitNetModel, Tokenizer, create_tokenizer, load_model
 
 __all__ = [
     "BitNetError",
+    "BitNetModel",
     "CompilerNotFoundError",
     "ConfigError",
     "ContextFullError",
     "InferenceError",
-    "Model",
     "ModelFormatError",
     "ModelNotFoundError",
     "OutOfMemoryError",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from . import _runtime
 from .errors import ConfigError
-from .model import Model, Tokenizer
+from .model import BitNetModel, Tokenizer
 
 
 class TextStream(Iterator[str]):
@@ -42,7 +42,7 @@ class SimpleInference:
     threads: 0 = one for each CPU that this process may use. context: positions to hold; 0 = as many as a call needs.
     """
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, *, threads: int = 0, context: int = 0) -> None:
+    def __init__(self, model: BitNetModel, tokenizer: Tokenizer, *, threads: int = 0, context: int = 0) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.threads = threads
@@ -66,7 +66,7 @@ class SimpleInference:
         if max_new_tokens < 1:
             raise ConfigError(f"max_new_tokens: expected 1 or more, got {max_new_tokens}")
         tokens = self.tokenizer.encode(prompt, bos=True)
-        needed = min(len(tokens) + max_new_tokens, self.model.info["context"])
+        needed = min(len(tokens) + max_new_tokens, self.model.info()["context"])
         return TextStream(
             _runtime.Generation(
                 self.model._native,

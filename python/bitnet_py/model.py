@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import _runtime
 from .checkpoints import bundle_for
 from .errors import ConfigError, ModelNotFoundError
+from .system import parse_device
 
 
-class Model:
-    """A loaded bundle: immutable, may be used by any number of threads and inferences."""
+class BitNetModel:
+    """A loaded model: immutable, may be used by any number of threads and inferences.
 
-    def __init__(self, path: Path, native: _runtime.Model) -> None:
-        self.path = path
-        self._native = native
+    model is a file or folder that load_model takes; the other arguments are load_model's too.
+    """
 
-    @property
+    def __init__(self, model: str | os.PathLike[str], device: object = None, **options: Any) -> None:
+        self.device = parse_device(device)
+        self.path, self._native = _load(Path(model), **options)
+        self._engines: dict[tuple[int, int], _runtime.Engine] = {}
+        self._lock = threading.Lock()
+
     def info(self) -> _runtime.Info:
         """Name, dimensions, CPU variant, sizes."""
         return self._native.info()
@@ -31,9 +37,25 @@ class Model:
         description: dict[str, Any] = json.loads(self._native.describe())
         return description
 
+    def engine(self, threads: int | None = None, context: int | None = None) -> _runtime.Engine:
+        """The engine that all generations with these numbers share, so that their rows run in one step.
+
+        threads None: one for each CPU that this process may use. context None: the model's.
+        """
+        key = (threads or 0, context or 0)
+        with self._lock:
+            engine = self._engines.get(key)
+            if engine is None:
+                engine = self._engines[key] = _runtime.Engine(self._native, context=key[1], threads=key[0])
+        return engine
+
+    def session(self, threads: int | None = None, context: int | None = None, sequences: int = 1) -> _runtime.Session:
+        """A new key-value cache of its own, for raw steps."""
+        return _runtime.Session(self._native, context=context or 0, threads=threads or 0, sequences=sequences)
+
     def __repr__(self) -> str:
-        info = self.info
-        return f"<bitnet_py.Model {info['name']!r}, {info['cpu']}, {self.path}>"
+        info = self.info()
+        return f"<bitnet_py.BitNetModel {info['name']!r}, {info['cpu']}, {self.path}>"
 
 
 class Tokenizer:
@@ -60,20 +82,33 @@ class Tokenizer:
 
 
 def load_model(
-    path: str | os.PathLike[str],
+    model_path: str | os.PathLike[str],
+    model_format: str | None = None,
+    device: object = None,
     *,
+    model_args: Mapping[str, Any] | None = None,
     cpu: str | None = None,
     target: str = "host",
     compiler_flags: Sequence[str] = (),
     cache_dir: str | os.PathLike[str] | None = None,
-) -> Model:
-    """Loads a bundle (.bnx), or compiles a checkpoint (.gguf, .safetensors, a folder) and loads that.
+) -> BitNetModel:
+    """Loads a bundle (.bnx), or compiles a checkpoint (.gguf, .safetensors, .pt, a folder) and loads that.
 
-    cpu forces one of the bundle's CPU variants. target, compiler_flags and cache_dir are for checkpoints: they go to
-    bitnetc, and its result is kept in cache_dir (by default in the user's cache folder).
+    model_format: None or "auto" goes by the name; "gguf", "safetensors", "pretrained" (a folder), "torch" (.pt), "bnx".
+    device: see parse_device. cpu forces one of the bundle's CPU variants. target, compiler_flags and cache_dir are for
+    checkpoints: they go to bitnetc, and its result is kept in cache_dir (by default in the user's cache folder).
+    model_args: numbers that a .pt checkpoint does not say (n_heads, n_kv_heads).
     """
-    bundle = _bundle(Path(path), target, compiler_flags, cache_dir)
-    return Model(bundle, _open(bundle, cpu))
+    return BitNetModel(
+        model_path,
+        device,
+        model_format=model_format,
+        model_args=model_args,
+        cpu=cpu,
+        target=target,
+        compiler_flags=compiler_flags,
+        cache_dir=cache_dir,
+    )
 
 
 def create_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
@@ -81,16 +116,56 @@ def create_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
 
     For a checkpoint that was loaded with flags of its own, give the path of its bundle (model.path).
     """
-    return Tokenizer(_open(_bundle(Path(path), "host", (), None), None))
+    return Tokenizer(_open(_bundle(Path(path)), None))
 
 
-def _bundle(path: Path, target: str, flags: Sequence[str], cache_dir: str | os.PathLike[str] | None) -> Path:
+_FORMATS = {".bnx": "bnx", ".gguf": "gguf", ".safetensors": "safetensors", ".pt": "torch", ".pth": "torch"}
+_KINDS = "a .bnx, .gguf, .safetensors or .pt file or a folder"
+
+
+def _load(
+    path: Path,
+    model_format: str | None = None,
+    model_args: Mapping[str, Any] | None = None,
+    cpu: str | None = None,
+    target: str = "host",
+    compiler_flags: Sequence[str] = (),
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> tuple[Path, _runtime.Model]:
+    """The bundle of a file or folder, and that bundle opened."""
+    bundle = _bundle(path, model_format, [*_settings(model_args), *compiler_flags], target, cache_dir)
+    return bundle, _open(bundle, cpu)
+
+
+def _settings(model_args: Mapping[str, Any] | None) -> Iterator[str]:
+    for ours, names in (
+        ("heads", ("n_heads", "num_attention_heads")),
+        ("kv_heads", ("n_kv_heads", "num_key_value_heads")),
+    ):
+        for name in names:
+            if model_args and (value := model_args.get(name)) is not None:
+                yield f"--set={ours}={value}"
+
+
+def _bundle(
+    path: Path,
+    model_format: str | None = None,
+    flags: Sequence[str] = (),
+    target: str = "host",
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Path:
+    formats = {"auto", "pretrained", *_FORMATS.values()}
+    if model_format is not None and model_format not in formats:
+        raise ConfigError(f"model_format: expected one of {', '.join(sorted(formats))}, got {model_format!r}")
     if not path.exists():
         raise ModelNotFoundError(f"{path}: does not exist")
-    if path.suffix == ".bnx":
+    found = "pretrained" if path.is_dir() else _FORMATS.get(path.suffix)
+    if found is None:
+        raise ConfigError(f"{path}: expected {_KINDS}, got '{path.suffix}'")
+    if model_format not in (None, "auto", found):
+        raise ConfigError(f"{path}: expected a model of the format {model_format!r}, got {found!r}")
+    if found == "bnx":
         return path
-    if not path.is_dir() and path.suffix not in (".gguf", ".safetensors"):
-        raise ConfigError(f"{path}: expected a .bnx, .gguf or .safetensors file or a folder, got '{path.suffix}'")
     return bundle_for(path, target=target, flags=flags, cache_dir=Path(cache_dir) if cache_dir else None)
 
 

@@ -16,7 +16,7 @@ def checkpoint() -> Path:
 
 
 @pytest.fixture(scope="session")
-def model(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> bitnet_py.Model:
+def model(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> bitnet_py.BitNetModel:
     try:
         bitnet_py.checkpoints.find_compiler()
     except bitnet_py.CompilerNotFoundError:
@@ -25,10 +25,10 @@ def model(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> bitnet_
 
 
 @pytest.fixture(scope="session")
-def tokenizer(model: bitnet_py.Model) -> bitnet_py.Tokenizer:
+def tokenizer(model: bitnet_py.BitNetModel) -> bitnet_py.Tokenizer:
     return bitnet_py.create_tokenizer(model.path)
 
 
 @pytest.fixture(scope="session")
-def inference(model: bitnet_py.Model, tokenizer: bitnet_py.Tokenizer) -> bitnet_py.SimpleInference:
+def inference(model: bitnet_py.BitNetModel, tokenizer: bitnet_py.Tokenizer) -> bitnet_py.SimpleInference:
     return bitnet_py.SimpleInference(model, tokenizer, threads=1)

@@ -26,16 +26,20 @@ def test_file_that_is_no_bundle_is_a_value_error_of_one_line(tmp_path: Path) -> 
 def test_unknown_kind_of_file_is_a_value_error(tmp_path: Path) -> None:
     path = tmp_path / "model.txt"
     path.touch()
-    with pytest.raises(ValueError, match=r"expected a \.bnx, \.gguf or \.safetensors file or a folder, got '\.txt'"):
+    with pytest.raises(
+        ValueError, match=r"expected a \.bnx, \.gguf, \.safetensors or \.pt file or a folder, got '\.txt'"
+    ):
         bitnet_py.load_model(path)
 
 
-def test_unknown_cpu_variant_is_an_error(model: bitnet_py.Model) -> None:
+def test_unknown_cpu_variant_is_an_error(model: bitnet_py.BitNetModel) -> None:
     with pytest.raises(bitnet_py.BitNetError, match="cray"):
         bitnet_py.load_model(model.path, cpu="cray")
 
 
-def test_prompt_longer_than_the_context_is_an_error(model: bitnet_py.Model, tokenizer: bitnet_py.Tokenizer) -> None:
+def test_prompt_longer_than_the_context_is_an_error(
+    model: bitnet_py.BitNetModel, tokenizer: bitnet_py.Tokenizer
+) -> None:
     with pytest.raises(bitnet_py.ContextFullError):
         bitnet_py.SimpleInference(model, tokenizer, context=4).generate("And God said, Let there be light")
 

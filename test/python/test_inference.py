@@ -81,12 +81,12 @@ def test_tokenizer_round_trip(tokenizer: bitnet_py.Tokenizer) -> None:
     assert len(tokenizer.encode("<|eot_id|>", bos=False)) > 1
 
 
-def test_describe_is_what_inspect_shows(model: bitnet_py.Model) -> None:
-    assert model.describe()["model"]["layers"] == model.info["layers"] == 6
+def test_describe_is_what_inspect_shows(model: bitnet_py.BitNetModel) -> None:
+    assert model.describe()["model"]["layers"] == model.info()["layers"] == 6
 
 
 @pytest.mark.parametrize("example", ["basic_usage.py"])
-def test_example_runs(example: str, model: bitnet_py.Model) -> None:
+def test_example_runs(example: str, model: bitnet_py.BitNetModel) -> None:
     program = Path(os.environ["BITNET_SOURCE_DIR"]) / "python" / "examples" / example
     ran = subprocess.run([sys.executable, program, model.path, PROMPT], check=True, capture_output=True, text=True)
     assert ran.stdout.count(PROMPT) >= 2
