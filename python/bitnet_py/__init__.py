@@ -6,36 +6,112 @@
 >>> b.SimpleInference(model, tokenizer).generate("And God said")
 """
 
+import logging as _logging
+
+from . import metrics
 from ._runtime import version as __version__
 from .errors import (
+    ArgumentTypeError,
+    BitNetBaseError,
     BitNetError,
+    CacheLengthError,
     CompilerNotFoundError,
     ConfigError,
+    ConfigurationError,
     ContextFullError,
+    DisallowedSpecialTokenError,
+    GenerationCancelledError,
     InferenceError,
+    KernelError,
+    MessageKeyError,
+    ModelError,
     ModelFormatError,
     ModelNotFoundError,
     OutOfMemoryError,
+    QuantizationError,
+    TokenizerFormatError,
+    TokenizerNotFoundError,
+    TokenizerTypeError,
+    TokenOverflowError,
+    UnknownRoleError,
+    UnknownTokenError,
     UnsupportedModelError,
+    ValidationError,
 )
 from .inference import SimpleInference, TextStream
 from .model import BitNetModel, Tokenizer, create_tokenizer, load_model
+from .streams import Completion, Sampling, StreamingGenerator, TokenLogprob
+from .system import (
+    CPU,
+    CUDA,
+    METAL,
+    QuantizationType,
+    get_cuda_device_count,
+    get_device_info,
+    get_num_threads,
+    get_system_info,
+    is_cuda_available,
+    is_metal_available,
+    list_available_models,
+    set_num_threads,
+)
+
+__author__ = "The bitnet project"
+__description__ = "Runs ternary (BitNet b1.58) language models that bitnetc has compiled"
+
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())  # what is logged is shown only if a program asks
 
 __all__ = [
+    "CPU",
+    "CUDA",
+    "METAL",
+    "ArgumentTypeError",
+    "BitNetBaseError",
     "BitNetError",
     "BitNetModel",
+    "CacheLengthError",
     "CompilerNotFoundError",
+    "Completion",
     "ConfigError",
+    "ConfigurationError",
     "ContextFullError",
+    "DisallowedSpecialTokenError",
+    "GenerationCancelledError",
     "InferenceError",
+    "KernelError",
+    "MessageKeyError",
+    "ModelError",
     "ModelFormatError",
     "ModelNotFoundError",
     "OutOfMemoryError",
+    "QuantizationError",
+    "QuantizationType",
+    "Sampling",
     "SimpleInference",
+    "StreamingGenerator",
     "TextStream",
+    "TokenLogprob",
+    "TokenOverflowError",
     "Tokenizer",
+    "TokenizerFormatError",
+    "TokenizerNotFoundError",
+    "TokenizerTypeError",
+    "UnknownRoleError",
+    "UnknownTokenError",
     "UnsupportedModelError",
+    "ValidationError",
+    "__author__",
+    "__description__",
     "__version__",
     "create_tokenizer",
+    "get_cuda_device_count",
+    "get_device_info",
+    "get_num_threads",
+    "get_system_info",
+    "is_cuda_available",
+    "is_metal_available",
+    "list_available_models",
     "load_model",
+    "metrics",
+    "set_num_threads",
 ]
