@@ -1,4 +1,4 @@
-"""Fixtures: the model of the repository, compiled by the bitnetc of this build."""
+"""Options and fixtures: the model of the repository, compiled by the bitnetc of this build."""
 
 import os
 from pathlib import Path
@@ -8,6 +8,20 @@ import pytest
 import bitnet_py
 
 SOURCE = Path(os.environ["BITNET_SOURCE_DIR"])
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--requires-integration", action="store_true", help="run the tests that take minutes, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What lies in integration/ is marked so, and skipped unless it was asked for."""
+    skip = pytest.mark.skip(reason="takes minutes; run with --requires-integration")
+    for item in items:
+        if "integration" in item.path.parent.parts:
+            item.add_marker("integration")
+            if not config.getoption("--requires-integration"):
+                item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")
