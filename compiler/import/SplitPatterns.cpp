@@ -1,6 +1,7 @@
-// Split patterns of the known pre-tokenizers, in one table, and their translation to PCRE2.
+// Split patterns of the known pre-tokenizers, in one table, and the check of their PCRE2 form.
 #include "compiler/import/ImportError.h"
 #include "compiler/import/TokenizerParts.h"
+#include "runtime/format/split_pattern.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -10,8 +11,6 @@ using namespace llvm;
 namespace bitnet::import {
 namespace {
 
-constexpr char kLlama3[] =
-    R"re((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)re";
 constexpr char kQwen2[] =
     R"re((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)re";
 constexpr char kQwen35[] =
@@ -24,10 +23,14 @@ struct Row {
 };
 // What cannot be said as one pattern (falcon, default: several passes) is not here.
 constexpr Row kRows[] = {
-    {"llama-bpe", {kLlama3, true, false, true}}, {"llama3", {kLlama3, true, false, true}},
-    {"llama-v3", {kLlama3, true, false, true}},  {"falcon3", {kLlama3, true, false, true}},
-    {"falcon_e", {kLlama3, true, false, true}},  {"qwen2", {kQwen2, false, true, false}},
-    {"qwen35", {kQwen35, false, true, false}},   {"gpt-2", {kGpt2, false, false, false}},
+    {"llama-bpe", {format::kLlama3SplitPattern, true, false, true}},
+    {"llama3", {format::kLlama3SplitPattern, true, false, true}},
+    {"llama-v3", {format::kLlama3SplitPattern, true, false, true}},
+    {"falcon3", {format::kLlama3SplitPattern, true, false, true}},
+    {"falcon_e", {format::kLlama3SplitPattern, true, false, true}},
+    {"qwen2", {kQwen2, false, true, false}},
+    {"qwen35", {kQwen35, false, true, false}},
+    {"gpt-2", {kGpt2, false, false, false}},
     {"olmo", {kGpt2, false, false, false}},
 };
 
@@ -48,20 +51,7 @@ std::string preTokenizerNames() {
 }
 
 Expected<std::string> toPcre2(const std::string &pattern, const std::string &where) {
-  std::string translated;
-  for (size_t i = 0; i < pattern.size(); ++i) {
-    if (pattern[i] == '\\' && i + 1 < pattern.size()) {
-      ++i;
-      if (pattern[i] == 's')
-        translated += "\\p{wspace}";
-      else if (pattern[i] == 'S')
-        translated += "\\P{wspace}";
-      else
-        translated += {'\\', pattern[i]};
-    } else {
-      translated += pattern[i];
-    }
-  }
+  std::string translated = format::to_pcre2(pattern);
   int code = 0;
   PCRE2_SIZE offset = 0;
   pcre2_code *compiled =

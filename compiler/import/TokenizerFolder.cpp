@@ -4,7 +4,7 @@
 #include "compiler/import/ImportError.h"
 #include "compiler/import/JsonText.h"
 #include "compiler/import/TokenizerParts.h"
-#include "llvm/ADT/StringExtras.h"
+#include "runtime/format/rank_file.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
@@ -149,14 +149,6 @@ Expected<std::map<std::string, int64_t>> readAddedTokens(const std::string &path
   return added;
 }
 
-/// A rank file's first line is base64, a space and a number.
-bool looksLikeTiktoken(StringRef text) {
-  const auto [bytes, rank] = text.ltrim().split('\n').first.rtrim().split(' ');
-  return !bytes.empty() && !rank.empty() && bytes.size() % 4 == 0 &&
-         all_of(rank, [](char c) { return isDigit(c); }) &&
-         all_of(bytes, [](char c) { return isAlnum(c) || c == '+' || c == '/' || c == '='; });
-}
-
 } // namespace
 
 Expected<ImportedTokenizer> importTokenizerFile(const std::string &path, const TokenizerSettings &settings) {
@@ -176,7 +168,7 @@ Expected<ImportedTokenizer> importTokenizerFile(const std::string &path, const T
   Expected<ImportedTokenizer> tokenizer = [&]() -> Expected<ImportedTokenizer> {
     if (content.ltrim().starts_with("{"))
       return importTokenizerJson(**text, side.ids, path, settings);
-    if (looksLikeTiktoken(content))
+    if (format::looks_like_rank_file(**text))
       return importTiktoken(**text, side.ids, path, settings);
     Expected<std::map<std::string, int64_t>> added = readAddedTokens(join(folder, "added_tokens.json"));
     if (!added)
