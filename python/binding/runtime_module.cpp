@@ -1,51 +1,15 @@
 // bitnet_py._runtime: the C interface as Python classes, nothing added. The GIL is released while the runtime
 // computes or reads files. A status becomes an exception class of bitnet_py.errors, which decides what it
 // also is.
-#include "runtime/api/bitnet.h"
+#include "python/binding/binding.h"
 
-#include <memory>
+#include <cstring>
 #include <mutex>
 #include <optional>
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-#include <string>
-#include <vector>
 
-namespace py = pybind11;
+using namespace bitnet::python;
 
 namespace {
-
-using Tokens = std::vector<int32_t>;
-
-/// Throws the exception of a status. Needs the GIL.
-void check(bitnet_status status, const bitnet_error &error) {
-  if (status == BITNET_OK)
-    return;
-  const py::object exception =
-      py::module_::import("bitnet_py.errors").attr("from_status")(static_cast<int>(status), error.message);
-  PyErr_SetObject(py::type::handle_of(exception).ptr(), exception.ptr());
-  throw py::error_already_set();
-}
-
-/// Bytes as text; what is not UTF-8 becomes U+FFFD.
-py::str textOf(const char *bytes, size_t n_bytes) {
-  return py::reinterpret_steal<py::str>(
-      PyUnicode_DecodeUTF8(bytes, static_cast<Py_ssize_t>(n_bytes), "replace"));
-}
-
-/// Calls write(data, capacity, &count, &error) with growing room until everything fits.
-template <typename Container, typename Write> Container filled(size_t first_guess, Write write) {
-  Container items(first_guess, {});
-  for (;;) {
-    bitnet_error error{};
-    size_t count = 0;
-    check(write(items.data(), items.size(), &count, &error), error);
-    const bool fits = count <= items.size();
-    items.resize(count);
-    if (fits)
-      return items;
-  }
-}
 
 class Model {
 public:
@@ -79,27 +43,6 @@ public:
   }
   const char *describe() const { return bitnet_model_describe(get()); }
 
-  Tokens encode(const std::string &text, bool add_special, bool parse_special) const {
-    const int flags =
-        (add_special ? BITNET_ENCODE_ADD_SPECIAL : 0) | (parse_special ? BITNET_ENCODE_PARSE_SPECIAL : 0);
-    return filled<Tokens>(
-        text.size() + 8, [&](int32_t *tokens, size_t room, size_t *count, bitnet_error *error) {
-          py::gil_scoped_release release;
-          return bitnet_encode(get(), text.data(), text.size(), flags, tokens, room, count, error);
-        });
-  }
-  py::str decode(const Tokens &tokens, bool keep_special) const {
-    const std::string text = filled<std::string>(
-        tokens.size() * 8, [&](char *bytes, size_t room, size_t *count, bitnet_error *error) {
-          return bitnet_decode(get(), tokens.data(), tokens.size(), keep_special, bytes, room, count, error);
-        });
-    return textOf(text.data(), text.size());
-  }
-  Tokens stopTokens() const {
-    size_t count = 0;
-    const int32_t *tokens = bitnet_stop_tokens(get(), &count);
-    return Tokens(tokens, tokens + count);
-  }
   py::str renderChat(const std::vector<std::pair<std::string, std::string>> &messages,
                      bool open_answer) const {
     std::vector<bitnet_message> views;
@@ -215,14 +158,22 @@ PYBIND11_MODULE(_runtime, module) {
   using namespace py::literals;
   module.doc() = "The runtime's C interface.";
   module.attr("version") = bitnet_version();
+  bindTokenizer(module);
   py::class_<Model, std::shared_ptr<Model>>(module, "Model")
       .def(py::init<const std::string &, const std::optional<std::string> &>(), "path"_a,
            "cpu"_a = py::none())
       .def("info", &Model::info)
       .def("describe", &Model::describe)
-      .def("encode", &Model::encode, "text"_a, "add_special"_a, "parse_special"_a)
-      .def("decode", &Model::decode, "tokens"_a, "keep_special"_a)
-      .def("stop_tokens", &Model::stopTokens)
+      .def("tokenizer",
+           [](std::shared_ptr<Model> model) {
+             const bitnet_tokenizer *tokenizer = bitnet_model_tokenizer(model->get());
+             return tokenizerOf(std::move(model), tokenizer);
+           })
+      .def("chat_template",
+           [](const Model &model) -> py::object {
+             const char *source = bitnet_chat_template(model.get());
+             return source ? py::object(textOf(source, std::strlen(source))) : py::object(py::none());
+           })
       .def("render_chat", &Model::renderChat, "messages"_a, "open_answer"_a);
   py::class_<Generation, std::shared_ptr<Generation>>(module, "Generation")
       .def(py::init(&makeGeneration), "model"_a, "prompt"_a, "context"_a, "threads"_a, "max_tokens"_a,

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import _runtime
 from .checkpoints import bundle_for
-from .errors import ConfigError, ModelNotFoundError
+from .errors import ConfigError, ModelNotFoundError, UnsupportedModelError
 from .system import parse_device
 
 
@@ -62,12 +62,14 @@ class Tokenizer:
     """The tokenizer inside a bundle."""
 
     def __init__(self, native: _runtime.Model) -> None:
-        self._native = native
-        info = native.info()
-        self.n_words = info["vocab"]
-        self.bos_id = info["bos"]
-        self.eos_id = info["eos"]
-        self.stop_tokens = frozenset(native.stop_tokens())
+        tokenizer = native.tokenizer()
+        if tokenizer is None:
+            raise UnsupportedModelError("tokenizer: the bundle has none; compile it with --tokenizer=FILE")
+        self._native = tokenizer
+        self.n_words = native.info()["vocab"]
+        self.bos_id = tokenizer.bos
+        self.eos_id = tokenizer.eos
+        self.stop_tokens = frozenset(tokenizer.stop_tokens())
 
     def encode(self, text: str, *, bos: bool = True, eos: bool = False) -> list[int]:
         """Token ids. Special tokens that are written in the text stay text."""

@@ -1,7 +1,7 @@
 /* The public C interface of the runtime: load a compiled bundle (.bnx), tokenize, run steps, sample, generate.
  *
  * Objects and threads: a bitnet_model is immutable and may be shared by any number of threads and sessions; it must
- * outlive them. A bitnet_session (and a sampler, and a generation) is used by one thread at a time.
+ * outlive them. So may a bitnet_tokenizer. A bitnet_session (and a sampler, and a generation) is used by one thread at a time.
  * Errors: functions that can fail return a bitnet_status and fill *error when it is not NULL; the text is one line,
  * lower case: where: what: expected X, got Y; the way out. Nothing here aborts, prints or throws.
  * Strings are UTF-8. Sizes are in bytes, token ids are 0 <= id < vocab. */
@@ -38,6 +38,7 @@ typedef struct bitnet_error {
 } bitnet_error;
 
 typedef struct bitnet_model bitnet_model;
+typedef struct bitnet_tokenizer bitnet_tokenizer;
 typedef struct bitnet_session bitnet_session;
 typedef struct bitnet_sampler bitnet_sampler;
 typedef struct bitnet_generation bitnet_generation;
@@ -71,23 +72,39 @@ BITNET_API const char *bitnet_model_describe(const bitnet_model *model);
 
 /* ---- tokenizer ------------------------------------------------------------------------------------------------ */
 
+/* Opens a tokenizer without a model: a bundle's (only its tokenizer is read), a tiktoken rank file ("base64 rank" lines,
+ * with Llama 3's split pattern and special tokens), or a file that `bitnetc --emit=tokenizer` made of another kind. They
+ * are told apart by content. */
+BITNET_API bitnet_status bitnet_tokenizer_open(const char *path, bitnet_tokenizer **tokenizer, bitnet_error *error);
+/* Only for what bitnet_tokenizer_open gave. */
+BITNET_API void bitnet_tokenizer_close(bitnet_tokenizer *tokenizer);
+/* The one in a model's bundle, owned by the model; NULL if there is none. */
+BITNET_API const bitnet_tokenizer *bitnet_model_tokenizer(const bitnet_model *model);
+
+typedef struct bitnet_tokenizer_info {
+  int32_t size;          /* number of ids; a model may have more rows than that */
+  int32_t bos, eos, pad; /* -1 = none */
+} bitnet_tokenizer_info;
+BITNET_API void bitnet_tokenizer_get_info(const bitnet_tokenizer *tokenizer, bitnet_tokenizer_info *info);
+
 typedef enum bitnet_encode_flags {
   BITNET_ENCODE_ADD_SPECIAL = 1,   /* put BOS (and EOS) where the tokenizer says so */
   BITNET_ENCODE_PARSE_SPECIAL = 2  /* special tokens written in the text become their ids */
 } bitnet_encode_flags;
 
 /* Writes up to `capacity` ids and the full count to *count; call with capacity 0 to learn the count. */
-BITNET_API bitnet_status bitnet_encode(const bitnet_model *model, const char *text, size_t text_bytes, int flags,
-                                       int32_t *tokens, size_t capacity, size_t *count, bitnet_error *error);
-/* Bytes of one token (not NUL-terminated, maybe part of a character); owned by the model. special is set to 1 for
- * control tokens. */
-BITNET_API bitnet_status bitnet_token_bytes(const bitnet_model *model, int32_t token, const char **bytes, size_t *n_bytes,
-                                            int *special, bitnet_error *error);
+BITNET_API bitnet_status bitnet_encode(const bitnet_tokenizer *tokenizer, const char *text, size_t text_bytes,
+                                       int flags, int32_t *tokens, size_t capacity, size_t *count, bitnet_error *error);
+/* Bytes of one token (not NUL-terminated, maybe part of a character); owned by the tokenizer. special is set to 1 for
+ * control tokens, whose bytes are their names. */
+BITNET_API bitnet_status bitnet_token_bytes(const bitnet_tokenizer *tokenizer, int32_t token, const char **bytes,
+                                            size_t *n_bytes, int *special, bitnet_error *error);
 /* Text of a token sequence; like bitnet_encode with regard to capacity. Special tokens appear only if keep_special. */
-BITNET_API bitnet_status bitnet_decode(const bitnet_model *model, const int32_t *tokens, size_t n_tokens, int keep_special,
-                                       char *text, size_t capacity, size_t *count, bitnet_error *error);
-/* The ids that end a generation; owned by the model. */
-BITNET_API const int32_t *bitnet_stop_tokens(const bitnet_model *model, size_t *count);
+BITNET_API bitnet_status bitnet_decode(const bitnet_tokenizer *tokenizer, const int32_t *tokens, size_t n_tokens,
+                                       int keep_special, char *text, size_t capacity, size_t *count,
+                                       bitnet_error *error);
+/* The ids that end a generation; owned by the tokenizer. */
+BITNET_API const int32_t *bitnet_stop_tokens(const bitnet_tokenizer *tokenizer, size_t *count);
 
 typedef struct bitnet_message { const char *role, *content; } bitnet_message;
 /* Renders a conversation with the model's chat template, ready for bitnet_encode with PARSE_SPECIAL and without

@@ -109,4 +109,8 @@ struct Bundle {
 /// does.
 Result<Bundle> validate_bundle(Bytes file);
 
+/// The one section of this kind, or empty, of a file of which nothing else is wanted: checks header, index,
+/// where the sections lie and the checksum of this one, which takes no pass over the weights.
+Result<Bytes> validate_section(Bytes file, SectionKind kind);
+
 } // namespace bitnet::runtime

@@ -54,6 +54,15 @@ public:
     BITNET_RETURN_IF_ERROR(read_plan());
     return read_tensors();
   }
+  Result<Bytes> run_for(SectionKind kind) {
+    BITNET_RETURN_IF_ERROR(read_header());
+    BITNET_RETURN_IF_ERROR(read_index());
+    BITNET_RETURN_IF_ERROR(read_sections());
+    for (const Section &section : out_.sections)
+      if (section.kind == kind)
+        BITNET_RETURN_IF_ERROR(verify_checksums({section}));
+    return out_.section(kind);
+  }
   Bundle take() { return std::move(out_); }
 
 private:
@@ -471,5 +480,7 @@ Result<Bundle> validate_bundle(Bytes file) {
     return status;
   return validator.take();
 }
+
+Result<Bytes> validate_section(Bytes file, SectionKind kind) { return Validator(file).run_for(kind); }
 
 } // namespace bitnet::runtime

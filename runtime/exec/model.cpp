@@ -66,7 +66,7 @@ Status Model::load(const std::string &forced_cpu) {
     auto tokenizer = Tokenizer::load(section.data, section.size);
     if (!tokenizer.ok())
       return std::move(tokenizer).status();
-    tokenizer_ = std::move(*tokenizer);
+    tokenizer_.impl = std::move(*tokenizer);
   }
   const Bytes chat = bundle_.section(SectionKind::chat_template);
   chat_template_.assign(reinterpret_cast<const char *>(chat.data), chat.size);

@@ -19,7 +19,8 @@ public:
   const Bundle &bundle() const { return bundle_; }
   format::CpuVariant variant() const { return bundle_.images[image_index_].variant; }
   /// nullptr if the bundle has no tokenizer section.
-  const Tokenizer *tokenizer() const { return tokenizer_.get(); }
+  const Tokenizer *tokenizer() const { return tokenizer_.impl.get(); }
+  const bitnet_tokenizer &c_tokenizer() const { return tokenizer_; }
   /// Jinja source; empty if there is none.
   const std::string &chat_template() const { return chat_template_; }
   /// The code of kernel `id`.
@@ -42,7 +43,7 @@ private:
   size_t image_index_ = 0;
   LoadedImage image_;
   std::vector<format::KernelFn> kernels_; // into image_
-  std::unique_ptr<Tokenizer> tokenizer_;
+  bitnet_tokenizer tokenizer_;            // as the C interface hands it out
   std::string chat_template_;
   uint64_t bytes_per_token_ = 0;
   std::string description_;

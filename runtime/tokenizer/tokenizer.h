@@ -69,3 +69,8 @@ private:
 };
 
 } // namespace bitnet::runtime
+
+/// What the C interface hands out: a tokenizer of its own, or a model's.
+struct bitnet_tokenizer {
+  std::shared_ptr<const bitnet::runtime::Tokenizer> impl;
+};

@@ -2,6 +2,7 @@
 #include "runtime/api/bitnet.h"
 #include "runtime/exec/model.h"
 #include "runtime/tokenizer/chat.h"
+#include "runtime/tokenizer/tokenizer_file.h"
 
 #include <algorithm>
 #include <cstring>
@@ -10,13 +11,12 @@ using namespace bitnet::runtime;
 
 namespace {
 
-Result<const Tokenizer *> tokenizer_of(const bitnet_model *model, const char *function) {
-  if (!model)
-    return invalid_argument(std::string(function) + ": expected a model, got NULL");
-  if (const Tokenizer *tokenizer = model->impl->tokenizer())
-    return tokenizer;
-  return unsupported(model->impl->path() +
-                     ": tokenizer: the bundle has none; compile it with --tokenizer=FILE");
+Result<const Tokenizer *> given(const bitnet_tokenizer *tokenizer, const char *function) {
+  if (!tokenizer)
+    return invalid_argument(std::string(function) +
+                            ": expected a tokenizer, got NULL; a bundle has one if it is compiled with "
+                            "--tokenizer=FILE");
+  return tokenizer->impl.get();
 }
 
 /// The rule of all functions that fill a buffer: as much as fits, and the full count.
@@ -29,17 +29,46 @@ template <typename T> void give(const T *from, size_t n, T *to, size_t capacity,
 
 } // namespace
 
-bitnet_status bitnet_encode(const bitnet_model *model, const char *text, size_t text_bytes, int flags,
+bitnet_status bitnet_tokenizer_open(const char *path, bitnet_tokenizer **tokenizer, bitnet_error *error) {
+  return at_c_border(error, [&]() -> Status {
+    if (!path || !tokenizer)
+      return invalid_argument(
+          "bitnet_tokenizer_open: expected a path and a place for the tokenizer, got NULL");
+    *tokenizer = nullptr;
+    auto opened = open_tokenizer(path);
+    if (!opened.ok())
+      return std::move(opened).status();
+    *tokenizer = new bitnet_tokenizer{std::move(*opened)};
+    return {};
+  });
+}
+
+void bitnet_tokenizer_close(bitnet_tokenizer *tokenizer) { delete tokenizer; }
+
+const bitnet_tokenizer *bitnet_model_tokenizer(const bitnet_model *model) {
+  return model && model->impl->tokenizer() ? &model->impl->c_tokenizer() : nullptr;
+}
+
+void bitnet_tokenizer_get_info(const bitnet_tokenizer *tokenizer, bitnet_tokenizer_info *info) {
+  if (!info)
+    return;
+  *info = {0, -1, -1, -1};
+  if (!tokenizer)
+    return;
+  const Tokenizer &t = *tokenizer->impl;
+  *info = {t.size(), t.bos(), t.eos(), t.pad()};
+}
+
+bitnet_status bitnet_encode(const bitnet_tokenizer *tokenizer, const char *text, size_t text_bytes, int flags,
                             int32_t *tokens, size_t capacity, size_t *count, bitnet_error *error) {
   return at_c_border(error, [&]() -> Status {
-    auto tokenizer = tokenizer_of(model, "bitnet_encode");
-    if (!tokenizer.ok())
-      return std::move(tokenizer).status();
+    auto impl = given(tokenizer, "bitnet_encode");
+    if (!impl.ok())
+      return std::move(impl).status();
     if ((!text && text_bytes > 0) || (!tokens && capacity > 0))
       return invalid_argument("bitnet_encode: expected text and a buffer, got NULL");
-    auto ids = (*tokenizer)
-                   ->encode({text ? text : "", text_bytes}, flags & BITNET_ENCODE_ADD_SPECIAL,
-                            flags & BITNET_ENCODE_PARSE_SPECIAL);
+    auto ids = (*impl)->encode({text ? text : "", text_bytes}, flags & BITNET_ENCODE_ADD_SPECIAL,
+                               flags & BITNET_ENCODE_PARSE_SPECIAL);
     if (!ids.ok())
       return std::move(ids).status();
     give(ids->data(), ids->size(), tokens, capacity, count);
@@ -47,40 +76,37 @@ bitnet_status bitnet_encode(const bitnet_model *model, const char *text, size_t 
   });
 }
 
-bitnet_status bitnet_token_bytes(const bitnet_model *model, int32_t token, const char **bytes,
+bitnet_status bitnet_token_bytes(const bitnet_tokenizer *tokenizer, int32_t token, const char **bytes,
                                  size_t *n_bytes, int *special, bitnet_error *error) {
   return at_c_border(error, [&]() -> Status {
-    auto tokenizer = tokenizer_of(model, "bitnet_token_bytes");
-    if (!tokenizer.ok())
-      return std::move(tokenizer).status();
-    // A model may have more rows than its tokenizer has tokens: those stand for no text.
-    const int32_t size =
-        std::max((*tokenizer)->size(), static_cast<int32_t>(model->impl->bundle().model.vocab));
+    auto impl = given(tokenizer, "bitnet_token_bytes");
+    if (!impl.ok())
+      return std::move(impl).status();
+    const int32_t size = (*impl)->size();
     if (token < 0 || token >= size)
       return invalid_argument("bitnet_token_bytes: expected an id from 0 to " + std::to_string(size - 1) +
                               ", got " + std::to_string(token));
-    const bool known = token < (*tokenizer)->size();
-    const std::string_view view = known ? (*tokenizer)->token_bytes(token) : std::string_view("");
+    const std::string_view view = (*impl)->token_bytes(token);
     if (bytes)
       *bytes = view.data();
     if (n_bytes)
       *n_bytes = view.size();
     if (special)
-      *special = known && (*tokenizer)->is_special(token);
+      *special = (*impl)->is_special(token);
     return {};
   });
 }
 
-bitnet_status bitnet_decode(const bitnet_model *model, const int32_t *tokens, size_t n_tokens,
+bitnet_status bitnet_decode(const bitnet_tokenizer *tokenizer, const int32_t *tokens, size_t n_tokens,
                             int keep_special, char *text, size_t capacity, size_t *count,
                             bitnet_error *error) {
   return at_c_border(error, [&]() -> Status {
-    auto tokenizer = tokenizer_of(model, "bitnet_decode");
-    if (!tokenizer.ok())
-      return std::move(tokenizer).status();
+    auto impl = given(tokenizer, "bitnet_decode");
+    if (!impl.ok())
+      return std::move(impl).status();
     if ((!tokens && n_tokens > 0) || (!text && capacity > 0))
       return invalid_argument("bitnet_decode: expected tokens and a buffer, got NULL");
-    auto decoded = (*tokenizer)->decode(tokens, n_tokens, keep_special != 0);
+    auto decoded = (*impl)->decode(tokens, n_tokens, keep_special != 0);
     if (!decoded.ok())
       return std::move(decoded).status().in("bitnet_decode");
     give(decoded->data(), decoded->size(), text, capacity, count);
@@ -88,20 +114,22 @@ bitnet_status bitnet_decode(const bitnet_model *model, const int32_t *tokens, si
   });
 }
 
-const int32_t *bitnet_stop_tokens(const bitnet_model *model, size_t *count) {
-  const Tokenizer *tokenizer = model ? model->impl->tokenizer() : nullptr;
+const int32_t *bitnet_stop_tokens(const bitnet_tokenizer *tokenizer, size_t *count) {
   if (count)
-    *count = tokenizer ? tokenizer->stop_tokens().size() : 0;
-  return tokenizer ? tokenizer->stop_tokens().data() : nullptr;
+    *count = tokenizer ? tokenizer->impl->stop_tokens().size() : 0;
+  return tokenizer ? tokenizer->impl->stop_tokens().data() : nullptr;
 }
 
 bitnet_status bitnet_chat_render(const bitnet_model *model, const bitnet_message *messages, size_t n_messages,
                                  int add_generation_prompt, char *text, size_t capacity, size_t *count,
                                  bitnet_error *error) {
   return at_c_border(error, [&]() -> Status {
-    auto tokenizer = tokenizer_of(model, "bitnet_chat_render");
-    if (!tokenizer.ok())
-      return std::move(tokenizer).status();
+    if (!model)
+      return invalid_argument("bitnet_chat_render: expected a model, got NULL");
+    const Tokenizer *tokenizer = model->impl->tokenizer();
+    if (!tokenizer)
+      return unsupported(model->impl->path() +
+                         ": tokenizer: the bundle has none; compile it with --tokenizer=FILE");
     if ((!messages && n_messages > 0) || (!text && capacity > 0))
       return invalid_argument("bitnet_chat_render: expected messages and a buffer, got NULL");
     std::vector<ChatMessage> conversation;
@@ -112,8 +140,8 @@ bitnet_status bitnet_chat_render(const bitnet_model *model, const bitnet_message
                                 ": expected role and content, got NULL");
       conversation.push_back({messages[i].role, messages[i].content});
     }
-    const int32_t bos = (*tokenizer)->bos();
-    auto rendered = render_chat(model->impl->chat_template(), bos < 0 ? "" : (*tokenizer)->token_bytes(bos),
+    const int32_t bos = tokenizer->bos();
+    auto rendered = render_chat(model->impl->chat_template(), bos < 0 ? "" : tokenizer->token_bytes(bos),
                                 conversation.data(), conversation.size(), add_generation_prompt != 0);
     if (!rendered.ok())
       return std::move(rendered).status().in(model->impl->path());

@@ -44,14 +44,21 @@ bitnet_model_info infoOf(const bitnet_model *model) {
   return info;
 }
 
-std::vector<int32_t> encode(const bitnet_model *model, const std::string &text, int flags) {
+const bitnet_tokenizer *tokenizerOf(const bitnet_model *model) {
+  if (const bitnet_tokenizer *tokenizer = bitnet_model_tokenizer(model))
+    return tokenizer;
+  throw Failure("tokenizer: the bundle has none; compile it with --tokenizer=FILE");
+}
+
+std::vector<int32_t> encode(const bitnet_tokenizer *tokenizer, const std::string &text, int flags) {
   // No token is shorter than a byte, so the first call fits but for BOS and EOS and tokenizers that add a
   // prefix.
   std::vector<int32_t> tokens(text.size() + 8);
   for (;;) {
     bitnet_error error{};
     size_t count = 0;
-    check(bitnet_encode(model, text.data(), text.size(), flags, tokens.data(), tokens.size(), &count, &error),
+    check(bitnet_encode(tokenizer, text.data(), text.size(), flags, tokens.data(), tokens.size(), &count,
+                        &error),
           error);
     const bool fits = count <= tokens.size();
     tokens.resize(count);
@@ -78,9 +85,9 @@ template <typename Write> std::string textFrom(size_t first_guess, Write write) 
 
 } // namespace
 
-std::string decode(const bitnet_model *model, const std::vector<int32_t> &tokens, bool keep_special) {
+std::string decode(const bitnet_tokenizer *tokenizer, const std::vector<int32_t> &tokens, bool keep_special) {
   return textFrom(tokens.size() * 8, [&](char *text, size_t capacity, size_t *count, bitnet_error *error) {
-    return bitnet_decode(model, tokens.data(), tokens.size(), keep_special, text, capacity, count, error);
+    return bitnet_decode(tokenizer, tokens.data(), tokens.size(), keep_special, text, capacity, count, error);
   });
 }
 

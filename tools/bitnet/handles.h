@@ -12,10 +12,12 @@ namespace bitnet::tools {
 
 struct Release {
   void operator()(bitnet_model *model) const { bitnet_model_close(model); }
+  void operator()(bitnet_tokenizer *tokenizer) const { bitnet_tokenizer_close(tokenizer); }
   void operator()(bitnet_session *session) const { bitnet_session_destroy(session); }
   void operator()(bitnet_generation *generation) const { bitnet_generation_destroy(generation); }
 };
 using Model = std::unique_ptr<bitnet_model, Release>;
+using Tokenizer = std::unique_ptr<bitnet_tokenizer, Release>;
 using Session = std::unique_ptr<bitnet_session, Release>;
 using Generation = std::unique_ptr<bitnet_generation, Release>;
 
@@ -37,8 +39,10 @@ struct ModelFlags {
 };
 
 bitnet_model_info infoOf(const bitnet_model *model);
-std::vector<int32_t> encode(const bitnet_model *model, const std::string &text, int flags);
-std::string decode(const bitnet_model *model, const std::vector<int32_t> &tokens, bool keep_special);
+/// The model's tokenizer; fails where the bundle has none.
+const bitnet_tokenizer *tokenizerOf(const bitnet_model *model);
+std::vector<int32_t> encode(const bitnet_tokenizer *tokenizer, const std::string &text, int flags);
+std::string decode(const bitnet_tokenizer *tokenizer, const std::vector<int32_t> &tokens, bool keep_special);
 /// The conversation as the model's chat template writes it, with the opening of the assistant's answer.
 std::string renderChat(const bitnet_model *model, const std::vector<bitnet_message> &messages);
 

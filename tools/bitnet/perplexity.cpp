@@ -103,7 +103,7 @@ int perplexity(int argc, char **argv) {
       one_document ? std::vector<std::string>{text} : documentsOf(text);
   std::vector<std::vector<int32_t>> windows;
   for (const std::string &document : documents) {
-    std::vector<int32_t> tokens = encode(model.get(), document, 0);
+    std::vector<int32_t> tokens = encode(tokenizerOf(model.get()), document, 0);
     if (!one_document && info.eos >= 0)
       tokens.push_back(info.eos);
     appendWindows(info, tokens, window, windows);

@@ -69,9 +69,9 @@ std::vector<int32_t> promptTokens(const Flags &flags, const Arguments &arguments
       if (!flags.system.empty())
         messages.push_back({"system", flags.system.c_str()});
       messages.push_back({"user", text.c_str()});
-      prompt = encode(model, renderChat(model, messages), BITNET_ENCODE_PARSE_SPECIAL);
+      prompt = encode(tokenizerOf(model), renderChat(model, messages), BITNET_ENCODE_PARSE_SPECIAL);
     } else {
-      prompt = encode(model, text, BITNET_ENCODE_ADD_SPECIAL | BITNET_ENCODE_PARSE_SPECIAL);
+      prompt = encode(tokenizerOf(model), text, BITNET_ENCODE_ADD_SPECIAL | BITNET_ENCODE_PARSE_SPECIAL);
     }
   } else if (arguments.given("--prompt") || arguments.given("--file") || flags.chat) {
     throw UsageError("expected --tokens alone, got also --prompt, --file or --chat");
@@ -237,7 +237,7 @@ int run(int argc, char **argv) {
   LogitsFile logits(flags.logits_file, info.vocab);
 
   if (flags.echo && !flags.json) {
-    const std::string text = decode(model.get(), prompt, false);
+    const std::string text = decode(tokenizerOf(model.get()), prompt, false);
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
   }

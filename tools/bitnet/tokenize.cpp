@@ -1,4 +1,4 @@
-// bitnet tokenize: the tokenizer inside a bundle, both ways.
+// bitnet tokenize: a tokenizer, of a bundle or alone, both ways.
 #include "tools/bitnet/handles.h"
 #include "tools/bitnet/subcommands.h"
 #include "tools/bitnet/text_input.h"
@@ -9,12 +9,19 @@
 namespace bitnet::tools {
 namespace {
 
-std::string pieceOf(const bitnet_model *model, int32_t token) {
+Tokenizer openTokenizer(const std::string &path) {
+  bitnet_error error{};
+  bitnet_tokenizer *tokenizer = nullptr;
+  check(bitnet_tokenizer_open(path.c_str(), &tokenizer, &error), error);
+  return Tokenizer(tokenizer);
+}
+
+std::string pieceOf(const bitnet_tokenizer *tokenizer, int32_t token) {
   const char *bytes = nullptr;
   size_t n_bytes = 0;
   int special = 0;
   bitnet_error error{};
-  check(bitnet_token_bytes(model, token, &bytes, &n_bytes, &special, &error), error);
+  check(bitnet_token_bytes(tokenizer, token, &bytes, &n_bytes, &special, &error), error);
   return std::string(bytes, n_bytes);
 }
 
@@ -25,13 +32,14 @@ void printJson(const nlohmann::ordered_json &object) {
 } // namespace
 
 int tokenize(int argc, char **argv) {
-  ModelFlags model_flags;
+  std::string path;
   TextInput input;
   std::vector<int32_t> ids;
   bool no_special = false, parse_special = false, json = false;
   Arguments arguments("bitnet tokenize",
                       "Prints the token ids of a text with commas between, or the text of --ids.");
-  model_flags.declareModel(arguments);
+  arguments.positional("MODEL", path,
+                       "a compiled model (.bnx), a tiktoken rank file, or a tokenizer of bitnetc");
   input.declare(arguments);
   arguments.option("--ids", "IDS", ids, "print the text of these ids (1,2,3) instead");
   arguments.flag("--no-special", no_special,
@@ -44,20 +52,20 @@ int tokenize(int argc, char **argv) {
   if (backwards && (arguments.given("--prompt") || arguments.given("--file")))
     throw UsageError("expected --ids alone, got also --prompt or --file");
 
-  const Model model = model_flags.open();
+  const Tokenizer tokenizer = openTokenizer(path);
   std::string text;
   if (backwards) {
-    text = decode(model.get(), ids, !no_special);
+    text = decode(tokenizer.get(), ids, !no_special);
   } else {
     text = input.read(arguments);
-    ids = encode(model.get(), text,
+    ids = encode(tokenizer.get(), text,
                  (no_special ? 0 : BITNET_ENCODE_ADD_SPECIAL) |
                      (parse_special ? BITNET_ENCODE_PARSE_SPECIAL : 0));
   }
   if (json) {
     std::vector<std::string> pieces;
     for (int32_t id : ids)
-      pieces.push_back(pieceOf(model.get(), id));
+      pieces.push_back(pieceOf(tokenizer.get(), id));
     printJson({{"tokens", ids}, {"pieces", pieces}, {"text", text}});
   } else if (backwards) {
     std::fwrite(text.data(), 1, text.size(), stdout);

@@ -13,7 +13,7 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kFlags = {
              "--top-p",      "--min-p", "--seed",    "--stop",      "--repeat-penalty", "--repeat-last-n",
              "--ignore-eos", "--chat",  "--system",  "--echo",      "--json",           "--dump-logits",
              "--chunk",      "--cpu",   "--threads", "--context"}},
-    {"tokenize", {"--prompt", "--file", "--ids", "--no-special", "--parse-special", "--json", "--cpu"}},
+    {"tokenize", {"--prompt", "--file", "--ids", "--no-special", "--parse-special", "--json"}},
     {"perplexity", {"--window", "--one-document", "--json", "--cpu", "--threads", "--context"}},
     {"bench",
      {"--n-prompt", "--n-gen", "--depth", "--threads", "--repetitions", "--limits", "--json", "--cpu",
