@@ -25,6 +25,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The reference data beside the repository: outputs of the original and of other engines."""
+    folder = Path(os.environ.get("BITNET_SHARED_DATA") or SOURCE / ".." / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip("shared test data not found (BITNET_SHARED_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def checkpoint() -> Path:
     return SOURCE / "test" / "data" / "kjv-tq1_0.gguf"
 
