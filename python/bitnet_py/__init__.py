@@ -39,7 +39,19 @@ from .errors import (
     ValidationError,
 )
 from .inference import SimpleInference, TextStream
-from .model import BitNetModel, Tokenizer, create_tokenizer, load_model
+from .model import (
+    BitNetModel,
+    LayerCache,
+    ModelArgs,
+    Tokenizer,
+    Transformer,
+    cache_prefix,
+    create_tokenizer,
+    load_model,
+    make_cache,
+)
+from .sample_utils import top_p
+from .stats import PhaseStats, Stats
 from .streams import Completion, Sampling, StreamingGenerator, TokenLogprob
 from .system import (
     CPU,
@@ -79,15 +91,19 @@ __all__ = [
     "GenerationCancelledError",
     "InferenceError",
     "KernelError",
+    "LayerCache",
     "MessageKeyError",
+    "ModelArgs",
     "ModelError",
     "ModelFormatError",
     "ModelNotFoundError",
     "OutOfMemoryError",
+    "PhaseStats",
     "QuantizationError",
     "QuantizationType",
     "Sampling",
     "SimpleInference",
+    "Stats",
     "StreamingGenerator",
     "TextStream",
     "TokenLogprob",
@@ -96,6 +112,7 @@ __all__ = [
     "TokenizerFormatError",
     "TokenizerNotFoundError",
     "TokenizerTypeError",
+    "Transformer",
     "UnknownRoleError",
     "UnknownTokenError",
     "UnsupportedModelError",
@@ -103,6 +120,7 @@ __all__ = [
     "__author__",
     "__description__",
     "__version__",
+    "cache_prefix",
     "create_tokenizer",
     "get_cuda_device_count",
     "get_device_info",
@@ -112,6 +130,8 @@ __all__ = [
     "is_metal_available",
     "list_available_models",
     "load_model",
+    "make_cache",
     "metrics",
     "set_num_threads",
+    "top_p",
 ]
