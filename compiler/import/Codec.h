@@ -28,7 +28,7 @@ enum class I2SLayout {
   rows4,     ///< 4 rows share a byte: x86 builds without ACT_PARALLEL
 };
 
-// One file each: GgufI2S.cpp, GgufTQ1.cpp, GgufTQ2.cpp, HfPacked.cpp.
+// One file each: GgufI2S.cpp, GgufTQ1.cpp, GgufTQ2.cpp, GpuInt2.cpp, HfPacked.cpp.
 uint64_t i2sBytes(int64_t rows, int64_t cols);
 Decoded decodeI2S(const uint8_t *bytes, size_t nBytes, I2SLayout layout, TernaryMatrix &out);
 void encodeI2S(const TernaryMatrix &matrix, std::vector<uint8_t> &out); ///< blocks128; cols % 128 == 0
@@ -47,6 +47,11 @@ void encodeTQ2(const TernaryMatrix &matrix,
 uint64_t hfPackedBytes(int64_t rows, int64_t cols);
 Decoded decodeHfPacked(const uint8_t *bytes, size_t nBytes, TernaryMatrix &out);
 void encodeHfPacked(const TernaryMatrix &matrix, std::vector<uint8_t> &out);
+
+/// Trits only, as above; rows % 16 == 0, cols % 32 == 0.
+uint64_t gpuInt2Bytes(int64_t rows, int64_t cols);
+Decoded decodeGpuInt2(const uint8_t *bytes, size_t nBytes, TernaryMatrix &out);
+void encodeGpuInt2(const TernaryMatrix &matrix, std::vector<uint8_t> &out);
 
 /// Floats of a checkpoint.
 enum class FloatType { f32, f16, bf16 };

@@ -165,6 +165,39 @@ TEST_F(Vectors, HfPackedDecodesAndEncodes) {
   }
 }
 
+TEST_F(Vectors, GpuInt2DecodesAndEncodes) {
+  for (const char *file : {"ms_gpu_int2_16x32", "ms_gpu_int2_32x128"}) {
+    LOAD(v, file);
+    TernaryMatrix out = v.shape;
+    Decoded fault = decodeGpuInt2(v.bytes.data(), v.bytes.size(), out);
+    ASSERT_FALSE(fault) << file << ": " << fault->what;
+    EXPECT_EQ(out.trits, v.trits) << file;
+    std::vector<uint8_t> again;
+    encodeGpuInt2(out, again);
+    EXPECT_EQ(again, v.bytes) << file;
+  }
+}
+
+TEST(GpuInt2, PacksAsTheOriginal) {
+  std::string path = sharedData("ms_gpu/int2-pack-cases.json");
+  SKIP_WITHOUT(path);
+  const json file = json::parse(slurp(path));
+  EXPECT_FALSE(file["cases"].empty());
+  for (const json &c : file["cases"]) {
+    TernaryMatrix m;
+    m.rows = c["N"];
+    m.cols = c["K"];
+    m.trits = c["weight"].get<std::vector<int8_t>>();
+    std::vector<uint8_t> expected = fromHex(c["packed_hex"]), bytes;
+    encodeGpuInt2(m, bytes);
+    EXPECT_EQ(bytes, expected) << m.rows << " x " << m.cols;
+    TernaryMatrix out = m;
+    Decoded fault = decodeGpuInt2(expected.data(), expected.size(), out);
+    ASSERT_FALSE(fault) << fault->what;
+    EXPECT_EQ(out.trits, m.trits) << m.rows << " x " << m.cols;
+  }
+}
+
 TEST_F(Vectors, AbsMeanIsWeightQuant) {
   const std::pair<const char *, FloatType> files[] = {{"absmean_float32", FloatType::f32},
                                                       {"absmean_bfloat16", FloatType::bf16},
@@ -266,6 +299,27 @@ TEST(HfPacked, RefusesCode3ButNotInTheDroppedTail) {
   bytes[4] |= 0x03;
   expectFault(decodeHfPacked(bytes.data(), bytes.size(), out), 4,
               "expected 2-bit codes 0..2, got 3 at row 1, column 0");
+}
+
+TEST(GpuInt2, RefusesCode0AndPartsOfTiles) {
+  TernaryMatrix m = matrix(32, 64), out = m;
+  std::vector<uint8_t> bytes;
+  encodeGpuInt2(m, bytes);
+  bytes[77] &= uint8_t(~(3 << 4));
+  expectFault(decodeGpuInt2(bytes.data(), bytes.size(), out), 77, "expected 2-bit codes 1..3, got 0");
+  expectFault(decodeGpuInt2(bytes.data(), 511, out), 0, "expected 512 bytes of int2 codes, got 511");
+  out.rows = 8, out.cols = 256;
+  expectFault(decodeGpuInt2(bytes.data(), bytes.size(), out), 0,
+              "expected tiles of 16 rows and 32 columns, got [8, 256]");
+}
+
+TEST(GpuInt2, RowSlicesAreMatrices) {
+  TernaryMatrix m = matrix(48, 64), out;
+  std::vector<uint8_t> bytes;
+  encodeGpuInt2(m, bytes);
+  out.rows = 16, out.cols = 64;
+  ASSERT_FALSE(decodeGpuInt2(bytes.data() + gpuInt2Bytes(32, 64), gpuInt2Bytes(16, 64), out));
+  EXPECT_TRUE(std::equal(out.trits.begin(), out.trits.end(), m.trits.begin() + 32 * 64));
 }
 
 TEST(AlreadyTernary, IsExact) {
