@@ -75,7 +75,7 @@ private:
     cache = KvAppendOp::create(b_, loc_, cache.getType(), k, v, slots_, cache);
     Value o = AttentionOp::create(b_, loc_, q.getType(), q, cache, positions_, sequences_, blockTable_);
     if (c_.attnSubNorm)
-      o = norm(o, blk + "attn_sub_norm.weight");
+      o = subNorm(o, blk + "attn_sub_norm.weight");
     Value y = ternary(quantize(o), blk + "attn_output.weight", c_.width, qWidth);
     return AddOp::create(b_, loc_, x.getType(), x, y);
   }
@@ -87,7 +87,7 @@ private:
     Value up = ternary(in, blk + "ffn_up.weight", c_.ffnWidth, c_.width);
     Value h = GatedActivationOp::create(b_, loc_, gate.getType(), gate, up, format::act_name(c_.act));
     if (c_.ffnSubNorm)
-      h = norm(h, blk + "ffn_sub_norm.weight");
+      h = subNorm(h, blk + "ffn_sub_norm.weight");
     Value y = ternary(quantize(h), blk + "ffn_down.weight", c_.width, c_.ffnWidth);
     return AddOp::create(b_, loc_, x.getType(), x, y);
   }
@@ -101,9 +101,13 @@ private:
     return weight(name, RankedTensorType::get({c_.vocab, c_.width}, b_.getF16Type()));
   }
 
-  Value norm(Value x, const std::string &name) {
+  Value norm(Value x, const std::string &name) { return norm(x, name, c_.normEps); }
+  Value subNorm(Value x, const std::string &name) {
+    return norm(x, name, c_.subNormEps > 0 ? c_.subNormEps : c_.normEps);
+  }
+  Value norm(Value x, const std::string &name, float eps) {
     Value gain = weight(name, RankedTensorType::get({width(x.getType())}, b_.getF32Type()));
-    return RmsNormOp::create(b_, loc_, x.getType(), x, gain, b_.getF32FloatAttr(c_.normEps));
+    return RmsNormOp::create(b_, loc_, x.getType(), x, gain, b_.getF32FloatAttr(eps));
   }
 
   Quantized quantize(Value x) {

@@ -18,6 +18,7 @@ struct ModelConfig {
   std::string family;       ///< "bitnet-b1.58", "llama", ...
   int32_t layers = 0, width = 0, ffnWidth = 0, heads = 0, kvHeads = 0, headDim = 0, vocab = 0, context = 0;
   float normEps = 0, ropeTheta = 0;
+  float subNormEps = 0; ///< of the two sub-norms; 0: normEps
   format::Act act = format::Act::relu2;
   bool attnSubNorm = false, ffnSubNorm = false; ///< norm before o_proj / down_proj
   bool tiedHead = true;                         ///< head = embedding
@@ -77,7 +78,8 @@ struct ImportOptions {
 struct SettingInfo { std::string key, help; };
 std::vector<SettingInfo> importSettings();
 
-/// Opens a .gguf file, a .safetensors file or a Hugging Face folder. Reads headers and metadata and checks that every
+/// Opens a .gguf, .safetensors or .pt file, or a folder that holds a checkpoint (OpenCheckpoint.cpp has the order
+/// in which it looks). Reads headers and metadata and checks that every
 /// tensor the graph needs is there with the right shape and a known encoding; weights are read on demand.
 llvm::Expected<std::unique_ptr<Checkpoint>> openCheckpoint(const std::string &path, const ImportOptions &options);
 

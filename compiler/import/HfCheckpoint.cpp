@@ -140,10 +140,12 @@ private:
       return readShard(single, nullptr);
     if (!exists(index))
       return failure(
-          folder_ + ": expected model.safetensors or model.safetensors.index.json" +
+          folder_ +
+          ": expected model.safetensors, model.safetensors.index.json, model_state_int2.pt or one .gguf "
+          "file" +
           (exists(folder_ + "/pytorch_model.bin")
                ? ", got pytorch_model.bin, which can run code when it is read; convert it to safetensors"
-               : ", got neither"));
+               : ", got none"));
     Expected<std::string> text = readWhole(index, kMaxJsonBytes);
     if (!text)
       return text.takeError();

@@ -45,6 +45,11 @@ Error checkConfig(const ModelConfig &c, const std::string &where) {
   if (!(c.normEps > 0 && c.normEps < 1))
     return failure(where + ": norm epsilon: expected a number above 0 and below 1, got " +
                    Twine(std::to_string(c.normEps)));
+  if (!(c.subNormEps >= 0 && c.subNormEps < 1))
+    return failure(where +
+                   ": epsilon of the sub-norms: expected a number of 0 (the norms' own) or more and below "
+                   "1, got " +
+                   Twine(std::to_string(c.subNormEps)));
   if (!(c.ropeTheta > 0 && c.ropeTheta <= 1e12f))
     return failure(where + ": rope base: expected a number above 0 and at most 1e12, got " +
                    Twine(std::to_string(c.ropeTheta)));

@@ -1,6 +1,9 @@
 // Entry of the importer: which container, then the steps that all containers share.
 #include "compiler/import/ImportError.h"
 #include "compiler/import/OpenContainers.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include <algorithm>
 #include <sys/stat.h>
 
 using namespace llvm;
@@ -50,30 +53,92 @@ Expected<std::unique_ptr<Checkpoint>> finishCheckpoint(CheckpointParts parts, co
   return std::make_unique<StoredCheckpoint>(std::move(parts));
 }
 
-Expected<std::unique_ptr<Checkpoint>> openCheckpoint(const std::string &path, const ImportOptions &options) {
-  Expected<ModelSettings> settings = parseSettings(options.settings);
-  if (!settings)
-    return settings.takeError();
+namespace {
+
+/// What a path turned out to be, and the path of it: of a folder, the file in it that is read first.
+enum class Container { gguf, huggingFace, torch };
+struct Found {
+  Container container;
+  std::string path;
+};
+
+bool exists(const std::string &path) {
   struct stat info;
-  bool folder = ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+  return ::stat(path.c_str(), &info) == 0;
+}
+
+/// A folder holds, in this order: a .pt checkpoint in its smallest form, a Hugging Face checkpoint, one .gguf
+/// file.
+Expected<Found> findInFolder(const std::string &folder) {
+  for (const char *name : {"model_state_int2.pt", "model_state_fp16.pt", "model_state.pt"})
+    if (exists(folder + "/" + name))
+      return Found{Container::torch, folder + "/" + name};
+  for (const char *name : {"model.safetensors", "model.safetensors.index.json"})
+    if (exists(folder + "/" + name))
+      return Found{Container::huggingFace, folder};
+  std::vector<std::string> ggufs;
+  std::error_code error;
+  for (sys::fs::directory_iterator at(folder, error), end; at != end && !error; at.increment(error))
+    if (StringRef(at->path()).ends_with(".gguf"))
+      ggufs.push_back(at->path());
+  if (error)
+    return failure(folder + ": cannot list: " + error.message());
+  if (ggufs.empty())
+    return Found{Container::huggingFace, folder}; // which says what is missing
+  std::sort(ggufs.begin(), ggufs.end());
+  if (ggufs.size() == 1)
+    return Found{Container::gguf, ggufs[0]};
+  std::string names;
+  for (size_t i = 0; i < std::min<size_t>(ggufs.size(), 5); ++i)
+    names += (i ? ", " : "") + quoted(sys::path::filename(ggufs[i]));
+  return failure(folder + ": expected one .gguf file, got " + Twine(ggufs.size()) + " (" + names +
+                 (ggufs.size() > 5 ? ", ..." : "") + "); name the file itself");
+}
+
+Expected<Found> findContainer(const std::string &path) {
   StringRef name(path);
-  if (folder || name.ends_with(".safetensors")) {
-    Expected<CheckpointParts> parts = partsOfHuggingFace(path, *settings, options);
-    if (!parts)
-      return parts.takeError();
-    return finishCheckpoint(std::move(*parts), *settings, options);
-  }
-  if (name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth"))
+  if (sys::fs::is_directory(path))
+    return findInFolder(StringRef(path).size() > 1 ? name.rtrim('/').str() : path);
+  if (name.ends_with(".safetensors"))
+    return Found{Container::huggingFace, path};
+  if (name.ends_with(".pt"))
+    return Found{Container::torch, path};
+  if (name.ends_with(".bin") || name.ends_with(".pth"))
     return failure(
         path + ": expected a .gguf file, a .safetensors file or a Hugging Face folder, got a pickle file, "
                "which can run code when it is read; convert it to safetensors");
-  Expected<std::shared_ptr<ByteSource>> source = openFile(path);
+  return Found{Container::gguf, path};
+}
+
+Expected<CheckpointParts> partsOf(const Found &found, const ModelSettings &settings,
+                                  const ImportOptions &options) {
+  if (found.container == Container::torch)
+    return partsOfTorch(found.path, settings, options);
+  if (settings.heads || settings.kvHeads)
+    return failure(Twine("--set ") + (settings.heads ? "heads" : "kv_heads") +
+                   ": expected a .pt checkpoint, got " + found.path +
+                   ", which says itself how many heads it has");
+  if (found.container == Container::huggingFace)
+    return partsOfHuggingFace(found.path, settings, options);
+  Expected<std::shared_ptr<ByteSource>> source = openFile(found.path);
   if (!source)
     return source.takeError();
   Expected<GgufFile> file = GgufFile::read(*source, options.warn);
   if (!file)
     return file.takeError();
-  Expected<CheckpointParts> parts = partsOfGguf(*file, *settings, options);
+  return partsOfGguf(*file, settings, options);
+}
+
+} // namespace
+
+Expected<std::unique_ptr<Checkpoint>> openCheckpoint(const std::string &path, const ImportOptions &options) {
+  Expected<ModelSettings> settings = parseSettings(options.settings);
+  if (!settings)
+    return settings.takeError();
+  Expected<Found> found = findContainer(path);
+  if (!found)
+    return found.takeError();
+  Expected<CheckpointParts> parts = partsOf(*found, *settings, options);
   if (!parts)
     return parts.takeError();
   return finishCheckpoint(std::move(*parts), *settings, options);

@@ -16,6 +16,11 @@ llvm::Expected<std::optional<GgufVocabulary>> readVocabulary(const GgufFile &fil
 llvm::Expected<CheckpointParts> partsOfHuggingFace(const std::string &path, const ModelSettings &settings,
                                                    const ImportOptions &options);
 
+/// `path`: a model_state*.pt file of microsoft/BitNet's gpu folder; params.json, config.json and a tokenizer
+/// may lie beside it.
+llvm::Expected<CheckpointParts> partsOfTorch(const std::string &path, const ModelSettings &settings,
+                                             const ImportOptions &options);
+
 /// Everything after the container: settings, checks of sizes and tensors, what float weights turned out to
 /// be.
 llvm::Expected<std::unique_ptr<Checkpoint>>

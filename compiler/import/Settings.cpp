@@ -50,6 +50,12 @@ const Key keys[] = {
      [](const std::string &v, ModelSettings &s) { return positive(v, s.ropeTheta); }},
     {"norm_eps", "epsilon of the norms",
      [](const std::string &v, ModelSettings &s) { return positive(v, s.normEps); }},
+    {"sub_norm_eps", "epsilon of the norms before the output and down projections, if it is another",
+     [](const std::string &v, ModelSettings &s) { return positive(v, s.subNormEps); }},
+    {"heads", "attention heads of a .pt checkpoint, which does not say",
+     [](const std::string &v, ModelSettings &s) { return integer(v, s.heads); }},
+    {"kv_heads", "key/value heads of a .pt checkpoint, which does not say",
+     [](const std::string &v, ModelSettings &s) { return integer(v, s.kvHeads); }},
     {"i2s_layout", "128, 64 or row4: byte order of i2_s tensors (64: written by ARM builds)",
      [](const std::string &v, ModelSettings &s) {
        return choose<I2SLayout>(
@@ -136,6 +142,10 @@ void applySettings(const ModelSettings &settings, CheckpointParts &parts) {
   if (settings.normEps) {
     config.normEps = *settings.normEps;
     note("norm_eps", std::to_string(config.normEps));
+  }
+  if (settings.subNormEps) {
+    config.subNormEps = *settings.subNormEps;
+    note("sub_norm_eps", std::to_string(config.subNormEps));
   }
   if (settings.i2sLayout) {
     parts.i2sLayout = *settings.i2sLayout;

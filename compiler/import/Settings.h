@@ -9,7 +9,8 @@ namespace bitnet::import {
 struct ModelSettings {
   std::optional<format::Act> activation;
   std::optional<int32_t> context;
-  std::optional<float> ropeTheta, normEps;
+  std::optional<int32_t> heads, kvHeads; ///< of a .pt checkpoint, which does not say
+  std::optional<float> ropeTheta, normEps, subNormEps;
   std::optional<I2SLayout> i2sLayout;
   std::optional<Ternarize> ternarize;
   std::optional<bool> scaleDivides; ///< weight_scale of a Hugging Face checkpoint holds 1/scale

@@ -10,7 +10,7 @@ using namespace llvm;
 namespace bitnet::import {
 
 const char *encodingName(Encoding encoding) {
-  static const char *names[] = {"f32", "f16", "bf16", "i2_s", "tq1_0", "tq2_0", "packed u8", "other"};
+  static const char *names[] = {"f32", "f16", "bf16", "i2_s", "tq1_0", "tq2_0", "packed u8", "int2", "other"};
   return names[int(encoding)];
 }
 
@@ -83,6 +83,9 @@ Decoded decode(const CheckpointParts &parts, const StoredTensor &tensor, const s
   case Encoding::hfPacked:
     out.scales.assign(1, 1.0f);
     return decodeHfPacked(bytes.data(), bytes.size(), out);
+  case Encoding::gpuInt2:
+    out.scales.assign(1, 1.0f);
+    return decodeGpuInt2(bytes.data(), bytes.size(), out);
   case Encoding::other:
     return Fault{0, "expected a ternary or float encoding, got " + tensor.typeName};
   default:

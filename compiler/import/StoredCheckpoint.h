@@ -1,5 +1,6 @@
 // A checkpoint whose weights stay in their files until they are asked for. The container readers
-// (GgufCheckpoint, HfCheckpoint) fill in CheckpointParts; from there on nothing depends on the container.
+// (GgufCheckpoint, HfCheckpoint, TorchCheckpoint) fill in CheckpointParts; from there on nothing depends on
+// the container.
 #pragma once
 #include "compiler/import/ByteSource.h"
 #include "compiler/import/Checkpoint.h"
@@ -8,7 +9,7 @@
 
 namespace bitnet::import {
 
-enum class Encoding { f32, f16, bf16, i2s, tq1, tq2, hfPacked, other };
+enum class Encoding { f32, f16, bf16, i2s, tq1, tq2, hfPacked, gpuInt2, other };
 const char *encodingName(Encoding encoding);
 /// f32, f16 and bf16 only.
 std::optional<FloatType> floatType(Encoding encoding);

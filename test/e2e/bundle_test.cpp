@@ -25,20 +25,49 @@ TEST(Bundle, SameInputSameBytes) {
   EXPECT_TRUE(a == b) << "sizes " << a.size() << " and " << b.size();
 }
 
+/// Checksums of the packed weights of a compiled bundle.
+std::set<std::string> weightSums(const std::string &bundle) {
+  std::set<std::string> sums;
+  const Model model = openModel(bundle);
+  if (!model)
+    return sums;
+  const auto description = nlohmann::json::parse(bitnet_model_describe(model.get()));
+  for (const auto &section : description["sections"])
+    if (section["kind"] == "weights")
+      sums.insert(section["checksum"].get<std::string>());
+  return sums;
+}
+
 TEST(Bundle, EveryFormPacksToTheSameWeights) {
   if (sharedData("kjv/hf-bf16").empty())
     GTEST_SKIP() << "../shared/data/kjv is not here";
   std::set<std::string> sums;
   for (const char *form : {"gguf/kjv-f16.gguf", "gguf/kjv-i2_s.gguf", "gguf/kjv-tq1_0.gguf",
-                           "gguf/kjv-tq2_0.gguf", "hf-bf16", "hf-packed"}) {
+                           "gguf/kjv-tq2_0.gguf", "hf-bf16", "hf-packed", "gpu/model_state_int2.pt"}) {
     std::string name = std::string("form-") + form;
     std::replace(name.begin(), name.end(), '/', '-');
-    const Model model = openModel(compiled(sharedData(std::string("kjv/") + form), name, {"--target=host"}));
-    ASSERT_TRUE(model) << form;
-    const auto description = nlohmann::json::parse(bitnet_model_describe(model.get()));
-    for (const auto &section : description["sections"])
-      if (section["kind"] == "weights")
-        sums.insert(section["checksum"].get<std::string>());
+    std::vector<std::string> flags = {"--target=host"};
+    if (name.find(".pt") !=
+        std::string::npos) // which does not say these; tables of the context are weights too
+      flags.insert(flags.end(), {"--set", "heads=4", "--set", "context=512"});
+    const std::set<std::string> own =
+        weightSums(compiled(sharedData(std::string("kjv/") + form), name, flags));
+    EXPECT_EQ(own.size(), 1u) << form;
+    sums.insert(own.begin(), own.end());
+  }
+  EXPECT_EQ(sums.size(), 1u);
+}
+
+TEST(Bundle, Int2AndFp16CheckpointsPackToTheSameWeights) {
+  if (sharedData("ms_gpu/tiny-ckpt").empty())
+    GTEST_SKIP() << "../shared/data/ms_gpu is not here";
+  std::set<std::string> sums;
+  for (const char *form : {"int2", "fp16"}) {
+    const std::string file = sharedData(std::string("ms_gpu/tiny-ckpt/model_state_") + form + ".pt");
+    const std::set<std::string> own =
+        weightSums(compiled(file, std::string("tiny-") + form, {"--target=host", "--set", "heads=4"}));
+    EXPECT_EQ(own.size(), 1u) << form;
+    sums.insert(own.begin(), own.end());
   }
   EXPECT_EQ(sums.size(), 1u);
 }

@@ -112,6 +112,68 @@ TEST_P(Reference, GeneratedTokens) {
   }
 }
 
+/// A tiny checkpoint of microsoft/BitNet's gpu folder against that code's own run on a CPU in f32.
+class GpuFolder : public testing::TestWithParam<const char *> {
+protected:
+  void SetUp() override {
+    if (folder_.empty())
+      GTEST_SKIP() << "../shared/data/ms_gpu is not here";
+  }
+  /// Compiled with the epsilon of the sub-norms that the run had.
+  Model open(double subNormEps) {
+    std::vector<std::string> flags = {"--target=host", "--set", "heads=4"};
+    const bool theirs = subNormEps == 1e-6; // what a .pt checkpoint has if nobody says another
+    if (!theirs)
+      flags.insert(flags.end(), {"--set", "sub_norm_eps=" + std::to_string(subNormEps)});
+    const std::string name = GetParam();
+    return openModel(compiled(folder_ + "/" + name + ".pt", "tiny-" + name + (theirs ? "" : "-eps"), flags));
+  }
+  const std::string folder_ = sharedData("ms_gpu/tiny-ckpt");
+};
+
+TEST_P(GpuFolder, GivesTheLogitsAndTokensOfTheOriginal) {
+  std::ifstream file(folder_ + "/forward-golden.json");
+  const Json golden = Json::parse(file);
+  ASSERT_EQ(golden["runs"].size(), 6u);
+  double worst = 0;
+  for (const Json &run : golden["runs"]) {
+    SCOPED_TRACE(run["id"].get<std::string>() + ", epsilon " + run["sub_norm_eps"].dump());
+    const Model model = open(run["sub_norm_eps"]);
+    ASSERT_TRUE(model);
+    const size_t vocab = size_t(vocabulary(model.get()));
+    const Tokens prompt = run["prompt"], greedy = run["greedy12_fp32"];
+    Tokens fed = prompt;
+    fed.insert(fed.end(), greedy.begin(), greedy.end() - 1);
+    const Session session = openSession(model.get());
+    const Logits logits = allLogits(model.get(), session.get(), fed, 64);
+    ASSERT_EQ(logits.size(), fed.size() * vocab);
+    const auto best = [&](size_t row) {
+      const auto first = logits.begin() + ptrdiff_t(row * vocab);
+      return std::max_element(first, first + ptrdiff_t(vocab)) - first;
+    };
+    for (size_t i = 0; i < prompt.size(); ++i)
+      EXPECT_EQ(best(i), run["argmax_per_position"][i]) << "position " << i;
+    for (size_t step = 0; step < greedy.size(); ++step)
+      EXPECT_EQ(best(prompt.size() - 1 + step), greedy[step])
+          << "step " << step << ", margin " << run["margins"][step];
+    const std::vector<double> expected =
+        run[run.contains("last_logits") ? "last_logits" : "last_logits_first8"];
+    const float *last = logits.data() + (prompt.size() - 1) * vocab;
+    double dot = 0, ours = 0, theirs = 0;
+    for (size_t v = 0; v < expected.size(); ++v) {
+      dot += last[v] * expected[v];
+      ours += double(last[v]) * last[v];
+      theirs += expected[v] * expected[v];
+      worst = std::max(worst, std::fabs(last[v] - expected[v]));
+    }
+    EXPECT_GT(dot / std::sqrt(ours * theirs), 0.999);
+  }
+  std::printf("%s: largest difference of a logit %.4f\n", GetParam(), worst);
+}
+
+INSTANTIATE_TEST_SUITE_P(Forms, GpuFolder, testing::Values("model_state_int2", "model_state_fp16"),
+                         [](const auto &info) { return std::string(info.param); });
+
 double perplexity(const std::string &path, const Json &windows) {
   const Model model = openModel(path);
   const int vocab = vocabulary(model.get());

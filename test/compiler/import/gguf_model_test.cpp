@@ -72,7 +72,7 @@ TEST_F(GgufModel, RefusesUnknownSettings) {
   options_.settings = {{"speed", "fast"}};
   EXPECT_EQ(open(TinyModel().finish()),
             "--set speed: expected one of activation, context, rope_theta, norm_eps, "
-            "i2s_layout, ternarize, scale, pre, bos, eos, add_bos");
+            "sub_norm_eps, heads, kv_heads, i2s_layout, ternarize, scale, pre, bos, eos, add_bos");
   options_.settings = {{"context", "many"}};
   EXPECT_EQ(open(TinyModel().finish()),
             "--set context: expected positions that the model is compiled for; at most what "

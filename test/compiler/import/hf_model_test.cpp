@@ -267,12 +267,12 @@ TEST_F(HfFolder, ReadsShardsByTheirIndex) {
 }
 
 TEST_F(HfFolder, NeedsSafetensors) {
-  EXPECT_EQ(open(), "F: expected model.safetensors or model.safetensors.index.json, got neither");
+  EXPECT_EQ(open(), "F: expected model.safetensors, model.safetensors.index.json, model_state_int2.pt or one "
+                    ".gguf file, got none");
   spill(folder_ + "/pytorch_model.bin", "x");
-  EXPECT_EQ(
-      open(),
-      "F: expected model.safetensors or model.safetensors.index.json, got pytorch_model.bin, which can run "
-      "code when it is read; convert it to safetensors");
+  EXPECT_EQ(open(), "F: expected model.safetensors, model.safetensors.index.json, model_state_int2.pt or one "
+                    ".gguf file, got "
+                    "pytorch_model.bin, which can run code when it is read; convert it to safetensors");
 }
 
 TEST_F(HfFolder, OnlineWeightsAreAlwaysLatent) {
