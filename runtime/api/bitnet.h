@@ -1,7 +1,8 @@
 /* The public C interface of the runtime: load a compiled bundle (.bnx), tokenize, run steps, sample, generate.
  *
  * Objects and threads: a bitnet_model is immutable and may be shared by any number of threads and sessions; it must
- * outlive them. So may a bitnet_tokenizer. A bitnet_session (and a sampler, and a generation) is used by one thread at a time.
+ * outlive them. So may a bitnet_tokenizer and a bitnet_engine. A bitnet_session (and a sampler, and a generation) is used
+ * by one thread at a time.
  * Errors: functions that can fail return a bitnet_status and fill *error when it is not NULL; the text is one line,
  * lower case: where: what: expected X, got Y; the way out. Nothing here aborts, prints or throws.
  * Strings are UTF-8. Sizes are in bytes, token ids are 0 <= id < vocab. */
@@ -41,9 +42,15 @@ typedef struct bitnet_model bitnet_model;
 typedef struct bitnet_tokenizer bitnet_tokenizer;
 typedef struct bitnet_session bitnet_session;
 typedef struct bitnet_sampler bitnet_sampler;
+typedef struct bitnet_engine bitnet_engine;
 typedef struct bitnet_generation bitnet_generation;
 
 BITNET_API const char *bitnet_version(void);
+/* This CPU: its best variant ("avx512vnni"), the features that variants may need (comma-separated, "avx2,fma,..."), and the
+ * number of CPUs that this process may use. Static strings. */
+BITNET_API const char *bitnet_cpu_variant(void);
+BITNET_API const char *bitnet_cpu_features(void);
+BITNET_API int32_t bitnet_available_cpus(void);
 
 /* ---- model ---------------------------------------------------------------------------------------------------- */
 
@@ -132,16 +139,24 @@ typedef struct bitnet_row {
   int32_t token;
   int32_t position;   /* must be the sequence's length so far (rows of one sequence in order) */
   int32_t sequence;   /* 0 <= sequence < sequences */
-  int32_t want_logits;
+  int32_t want;       /* bits of bitnet_want */
 } bitnet_row;
+
+typedef enum bitnet_want {
+  BITNET_WANT_LOGITS = 1, /* the row's logits */
+  BITNET_WANT_HIDDEN = 2  /* what the head reads: the output of the last norm. A step that wants only this skips the head */
+} bitnet_want;
 
 /* Runs the model over the rows (any number; split into plan-sized steps inside). Rows may belong to several sequences.
  * Each row's result is bit-identical however rows are grouped. On an error no sequence has grown. */
 BITNET_API bitnet_status bitnet_session_step(bitnet_session *session, const bitnet_row *rows, size_t n_rows,
                                              bitnet_error *error);
-/* f32 [vocab] of the i-th row with want_logits of the last step; NULL if there is none. At most max_rows rows of a step
- * may want logits. Valid until the next step. */
+/* f32 [vocab] of the i-th row of the last step that wanted anything; NULL if there is none. At most max_rows rows of a step
+ * may want something. Valid until the next step. */
 BITNET_API const float *bitnet_session_logits(const bitnet_session *session, size_t i);
+/* f32 [width], likewise, for a step in which a row wanted HIDDEN; such a step has at most max_rows rows. With a q8 head these
+ * are the int8 values that it reads, scaled back. */
+BITNET_API const float *bitnet_session_hidden(const bitnet_session *session, size_t i);
 /* Positions that a sequence holds. */
 BITNET_API int32_t bitnet_session_length(const bitnet_session *session, int32_t sequence);
 /* Forgets positions >= length of a sequence (0 = all). */
@@ -158,8 +173,13 @@ typedef struct bitnet_sampling {
   float top_p;              /* >= 1: off */
   float min_p;              /* <= 0: off */
   float repetition_penalty; /* 1: off; divides positive and multiplies negative logits of seen tokens (CTRL, arXiv 1909.05858) */
-  int32_t repetition_window;/* tokens looked back, < 0: all, 0 = 64 */
+  int32_t repetition_window;/* tokens looked back, prompt included, < 0: all, 0 = 64 */
   uint64_t seed;
+  float presence_penalty;   /* taken from the logit of every token that was drawn before; 0: off (OpenAI's definition) */
+  float frequency_penalty;  /* taken once for each time that it was drawn; 0: off */
+  const int32_t *bias_tokens; /* [n_bias]; bias_values[i] is added to the logit of bias_tokens[i] before all else; */
+  const float *bias_values;   /* -INFINITY bans a token. Read at creation only */
+  size_t n_bias;
 } bitnet_sampling;
 BITNET_API void bitnet_sampling_default(bitnet_sampling *sampling); /* greedy */
 
@@ -168,10 +188,29 @@ BITNET_API bitnet_status bitnet_sampler_create(const bitnet_sampling *sampling, 
 BITNET_API void bitnet_sampler_destroy(bitnet_sampler *sampler);
 /* Draws a token from logits f32 [vocab]; does not record it. */
 BITNET_API int32_t bitnet_sampler_sample(bitnet_sampler *sampler, const float *logits);
-/* Records a token (prompt or drawn) for the repetition penalty. */
-BITNET_API void bitnet_sampler_accept(bitnet_sampler *sampler, int32_t token);
+/* Records a token for the penalties: of the prompt (drawn = 0) or drawn. */
+BITNET_API void bitnet_sampler_accept(bitnet_sampler *sampler, int32_t token, int drawn);
+
+/* Log-probabilities under softmax(logits), natural: *logprob that of `token`, and the n likeliest tokens with theirs, best
+ * first (ties: the lowest id). 0 <= n <= vocab; the pointers may be NULL where nothing is wanted. */
+BITNET_API bitnet_status bitnet_logprobs(const float *logits, int32_t vocab, int32_t token, float *logprob, int32_t n,
+                                         int32_t *top_tokens, float *top_logprobs, bitnet_error *error);
 
 /* ---- generation ----------------------------------------------------------------------------------------------- */
+
+typedef struct bitnet_engine_options {
+  int32_t context; /* positions of each sequence; 0 = the model's */
+  int32_t threads; /* 0 = one for each CPU this process may use */
+} bitnet_engine_options;
+
+/* Runs any number of generations of one model, made and advanced by any threads: what several threads ask for at one time
+ * goes into one step, which reads the weights once for all. No result depends on that. options may be NULL. */
+BITNET_API bitnet_status bitnet_engine_create(const bitnet_model *model, const bitnet_engine_options *options,
+                                              bitnet_engine **engine, bitnet_error *error);
+/* Its generations must have been destroyed. */
+BITNET_API void bitnet_engine_destroy(bitnet_engine *engine);
+BITNET_API int32_t bitnet_engine_context(const bitnet_engine *engine);
+BITNET_API int32_t bitnet_engine_threads(const bitnet_engine *engine);
 
 typedef enum bitnet_finish { BITNET_FINISH_NONE = 0, BITNET_FINISH_STOP = 1, BITNET_FINISH_LENGTH = 2, BITNET_FINISH_CANCELLED = 3 } bitnet_finish;
 
@@ -179,14 +218,16 @@ typedef struct bitnet_generation_options {
   bitnet_sampling sampling;
   int32_t max_tokens;            /* new tokens; <= 0: until the context is full */
   int32_t ignore_eos;            /* 1: stop tokens do not stop */
-  const char *const *stop;       /* stop strings: generation ends before the first match; the match is not part of the text */
+  const char *const *stop;       /* [n_stop] stop strings: generation ends before the first match, which is not part of the text */
   size_t n_stop;
-  int32_t sequence;              /* session sequence to use; must be empty or hold a prefix that the caller wants kept */
+  const int32_t *stop_tokens;    /* [n_stop_tokens] instead of the tokenizer's; NULL = the tokenizer's */
+  size_t n_stop_tokens;
+  int32_t prompt_rows;           /* tokens of the prompt in one step; 0 = the model's max_rows */
 } bitnet_generation_options;
 BITNET_API void bitnet_generation_default(bitnet_generation_options *options);
 
 typedef struct bitnet_token_event {
-  int32_t token;         /* -1 on the last event if it carries only held-back text */
+  int32_t token;         /* -1: a part of the prompt was read, or (finish) the event carries only held-back text */
   const char *text;      /* whole characters that became certain with this event (may be empty); valid until the next call */
   size_t text_bytes;
   bitnet_finish finish;  /* not NONE: this is the last event */
@@ -198,13 +239,23 @@ typedef struct bitnet_timings {
   double prompt_seconds, generation_seconds;
 } bitnet_timings;
 
-/* Prepares a generation; the prompt is processed by the first _next. The session must outlive it. */
-BITNET_API bitnet_status bitnet_generation_create(bitnet_session *session, const int32_t *prompt, size_t n_prompt,
+/* Prepares a generation with a sequence of its own; the prompt is read by the first calls of _next. The engine must outlive
+ * it. Destroying it frees the sequence. */
+BITNET_API bitnet_status bitnet_generation_create(bitnet_engine *engine, const int32_t *prompt, size_t n_prompt,
                                                   const bitnet_generation_options *options, bitnet_generation **generation,
                                                   bitnet_error *error);
 BITNET_API void bitnet_generation_destroy(bitnet_generation *generation);
-/* One event: a drawn token, or the end. A stop token ends with finish = STOP and is reported as `token` with no text. */
+/* One event: prompt_rows tokens of the prompt read, a drawn token, or the end. A stop token ends with finish = STOP and is
+ * reported as `token` with no text. */
 BITNET_API bitnet_status bitnet_generation_next(bitnet_generation *generation, bitnet_token_event *event, bitnet_error *error);
+/* _next in two halves, for several generations of one engine in one step, and for a look at the logits in between.
+ * _run: the next step of all of them. On an error those of its step stay as they were. */
+BITNET_API bitnet_status bitnet_generation_run(bitnet_generation *const *generations, size_t n_generations, bitnet_error *error);
+/* The event that the step led to. */
+BITNET_API bitnet_status bitnet_generation_draw(bitnet_generation *generation, bitnet_token_event *event, bitnet_error *error);
+/* f32 [vocab] that the next token will be drawn from (after _run), or the last one was drawn from; may be changed in between.
+ * NULL before the prompt is read. Valid until the next _run. */
+BITNET_API float *bitnet_generation_logits(bitnet_generation *generation);
 /* May be called from any thread; the generation ends within one step. */
 BITNET_API void bitnet_generation_cancel(bitnet_generation *generation);
 BITNET_API void bitnet_generation_get_timings(const bitnet_generation *generation, bitnet_timings *timings);

@@ -1,11 +1,30 @@
 // The C functions of models (bitnet.h, "model").
 #include "runtime/api/bitnet.h"
+#include "runtime/cpu/cpu.h"
 #include "runtime/exec/model.h"
 #include <memory>
 
 using namespace bitnet::runtime;
 
 const char *bitnet_version(void) { return BITNET_VERSION; }
+
+const char *bitnet_cpu_variant(void) {
+  return bitnet::format::cpu_variant(bitnet::cpu::best_variant(bitnet::cpu::features())).name;
+}
+
+const char *bitnet_cpu_features(void) {
+  static const std::string names = [] {
+    std::string list;
+    for (int f = 0; f < int(bitnet::format::CpuFeature::count); ++f)
+      if (bitnet::cpu::features() & bitnet::format::bit(bitnet::format::CpuFeature(f)))
+        list += (list.empty() ? "" : ",") +
+                std::string(bitnet::format::cpu_feature_name(bitnet::format::CpuFeature(f)));
+    return list;
+  }();
+  return names.c_str();
+}
+
+int32_t bitnet_available_cpus(void) { return bitnet::cpu::available_cpus(); }
 
 bitnet_status bitnet_model_open(const char *path, const bitnet_model_options *options, bitnet_model **model,
                                 bitnet_error *error) {

@@ -38,6 +38,10 @@ const float *bitnet_session_logits(const bitnet_session *session, size_t i) {
   return session ? session->impl->logits(i) : nullptr;
 }
 
+const float *bitnet_session_hidden(const bitnet_session *session, size_t i) {
+  return session ? session->impl->hidden(i) : nullptr;
+}
+
 int32_t bitnet_session_length(const bitnet_session *session, int32_t sequence) {
   return session ? session->impl->length(sequence) : 0;
 }

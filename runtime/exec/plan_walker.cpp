@@ -2,6 +2,7 @@
 #include "runtime/exec/plan_walker.h"
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <limits>
 
 namespace bitnet::runtime {
@@ -72,6 +73,11 @@ PlanWalker::PlanWalker(const Model &model, uint8_t *arena, const StepInputs &inp
       call.choices.push_back({choice.max_rows ? choice.max_rows : std::numeric_limits<int32_t>::max(),
                               model.kernel(choice.kernel)});
   }
+  const Plan &plan = model.bundle().plan;
+  const Call &last = plan.calls.back();
+  if ((last.op == Op::linear_f16 || last.op == Op::linear_s8) && last.over_logit_rows &&
+      last.dims.k == model.bundle().model.width && last.args.back().offset == plan.logits.offset)
+    head_ = &calls_.back();
 }
 
 void PlanWalker::bind(BoundCall &call, int index, const Arg &arg, const Slice &slice, uint8_t *arena,
@@ -179,8 +185,25 @@ Status PlanWalker::run_call(BoundCall &call, int32_t rows, int32_t last_position
   return {};
 }
 
-Status PlanWalker::run(int32_t rows, int32_t logit_rows, int32_t last_position, ThreadPool &pool) {
+void PlanWalker::read_head_input(int32_t i, float *out) const {
+  const BoundCall &head = *head_;
+  const format::Buffer &x = head.buffers[0];
+  const size_t width = size_t(head.dims.k), row = size_t(i) * size_t(x.dim[1].stride);
+  if (head.op == Op::linear_f16) {
+    std::memcpy(out, reinterpret_cast<const float *>(x.host) + row, width * sizeof(float));
+    return;
+  }
+  const auto *q = reinterpret_cast<const int8_t *>(x.host) + row; // linear_s8: int8, and its scale a row
+  const float scale = reinterpret_cast<const float *>(head.buffers[1].host)[i];
+  for (size_t k = 0; k < width; ++k)
+    out[k] = float(q[k]) / scale;
+}
+
+Status PlanWalker::run(int32_t rows, int32_t logit_rows, int32_t last_position, bool with_logits,
+                       ThreadPool &pool) {
   for (BoundCall &call : calls_) {
+    if (&call == head_ && !with_logits)
+      continue;
     const int32_t call_rows = call.over_logit_rows ? logit_rows : rows;
     if (call_rows == 0)
       continue;

@@ -21,9 +21,15 @@ public:
   PlanWalker(const Model &model, uint8_t *arena, const StepInputs &inputs, const KvCache &cache,
              int32_t sequences);
 
-  /// Runs every call over rows inputs, logits over logit_rows of them. last_position: the highest position of
-  /// the step (bounds attention's work). Allocates nothing.
-  Status run(int32_t rows, int32_t logit_rows, int32_t last_position, ThreadPool &pool);
+  /// Runs every call over rows inputs, those of the head over logit_rows of them; the head itself only
+  /// with_logits. last_position: the highest position of the step (bounds attention's work). Allocates
+  /// nothing.
+  Status run(int32_t rows, int32_t logit_rows, int32_t last_position, bool with_logits, ThreadPool &pool);
+  /// Whether the plan ends with a product that reads [logit_rows, width] and gives the logits, as the
+  /// compiler's do.
+  bool has_head() const { return head_ != nullptr; }
+  /// What the head (there is one) reads for the i-th of the last run's logit_rows: out is f32 [width].
+  void read_head_input(int32_t i, float *out) const;
 
 private:
   struct Choice {
@@ -50,6 +56,7 @@ private:
 
   const Model &model_;
   std::vector<BoundCall> calls_; ///< never resized after construction: buffers point into it
+  const BoundCall *head_ = nullptr;
 };
 
 } // namespace bitnet::runtime

@@ -79,6 +79,7 @@ Status Session::check(const bitnet_row *rows, size_t n_rows) {
   for (int32_t s = 0; s < sequences_; ++s)
     lengths_[size_t(s)] = cache_.length(s);
   size_t wanted = 0;
+  bool wants_hidden = false;
   for (size_t i = 0; i < n_rows; ++i) {
     const bitnet_row &row = rows[i];
     const auto at = [&] { return "step: row " + std::to_string(i); };
@@ -97,23 +98,31 @@ Status Session::check(const bitnet_row *rows, size_t n_rows) {
                         " positions is full; truncate the sequence or use a larger context")
           .in(at());
     ++length;
-    wanted += row.want_logits != 0;
+    if (row.want & ~(BITNET_WANT_LOGITS | BITNET_WANT_HIDDEN))
+      return invalid_argument("want: expected bits of bitnet_want, got " + std::to_string(row.want)).in(at());
+    wanted += row.want != 0;
+    wants_hidden |= (row.want & BITNET_WANT_HIDDEN) != 0;
   }
+  if (wants_hidden && !walker_.has_head())
+    return unsupported("step: hidden states: the bundle's plan does not end with its head");
+  if (wants_hidden && n_rows > max_wanted)
+    return invalid_argument("step: rows of a step with hidden states: expected at most " +
+                            std::to_string(max_wanted) + ", got " + std::to_string(n_rows));
   if (wanted > max_wanted)
-    return invalid_argument("step: rows with want_logits: expected at most " + std::to_string(max_wanted) +
+    return invalid_argument("step: rows that want something: expected at most " + std::to_string(max_wanted) +
                             ", got " + std::to_string(wanted));
   return {};
 }
 
 Status Session::step(const bitnet_row *rows, size_t n_rows) {
-  n_logits_ = 0;
+  n_logits_ = n_hidden_ = 0;
   BITNET_RETURN_IF_ERROR(check(rows, n_rows));
   for (int32_t s = 0; s < sequences_; ++s)
     lengths_[size_t(s)] = cache_.length(s);
   DefaultFloatMode float_mode;
   Status status = run(rows, n_rows);
   if (!status.ok()) {
-    n_logits_ = 0;
+    n_logits_ = n_hidden_ = 0;
     for (int32_t s = 0; s < sequences_; ++s)
       cache_.truncate(s, lengths_[size_t(s)]);
   }
@@ -130,7 +139,7 @@ Status Session::run(const bitnet_row *rows, size_t n_rows) {
 }
 
 Status Session::run_chunk(const bitnet_row *rows, int32_t n_rows, bool is_last) {
-  int32_t wanted = 0, last_position = 0;
+  int32_t wanted = 0, last_position = 0, wants = 0;
   for (int32_t r = 0; r < n_rows; ++r) {
     const auto i = size_t(r);
     inputs_.tokens[i] = rows[r].token;
@@ -138,10 +147,20 @@ Status Session::run_chunk(const bitnet_row *rows, int32_t n_rows, bool is_last) 
     inputs_.sequences[i] = rows[r].sequence;
     inputs_.slots[i] = cache_.append(rows[r].sequence);
     last_position = std::max(last_position, rows[r].position);
-    if (rows[r].want_logits)
+    wants |= rows[r].want;
+    if (rows[r].want)
       inputs_.logit_rows[size_t(wanted++)] = r;
   }
-  BITNET_RETURN_IF_ERROR(walker_.run(n_rows, wanted, last_position, pool_));
+  BITNET_RETURN_IF_ERROR(
+      walker_.run(n_rows, wanted, last_position, (wants & BITNET_WANT_LOGITS) != 0, pool_));
+  if (wants & BITNET_WANT_HIDDEN) {
+    hidden_.resize(logits_.size() * width());
+    n_hidden_ = size_t(wanted);
+    for (size_t i = 0; i < n_hidden_; ++i)
+      walker_.read_head_input(int32_t(i), hidden_.data() + i * width());
+  }
+  if (!(wants & BITNET_WANT_LOGITS))
+    return {};
 
   // The last chunk's logits stay in the arena until the next step; earlier ones would be overwritten and are
   // kept.

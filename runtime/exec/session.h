@@ -19,8 +19,12 @@ public:
 
   /// bitnet_session_step. On an error no sequence has grown.
   Status step(const bitnet_row *rows, size_t n_rows);
-  /// f32 [vocab] of the i-th row that wanted logits in the last step, or nullptr.
+  /// f32 [vocab] of the i-th row that wanted anything in the last step, or nullptr; nullptr too if none of
+  /// them wanted logits.
   const float *logits(size_t i) const { return i < n_logits_ ? logits_[i] : nullptr; }
+  /// f32 [width] of the i-th row that wanted anything in the last step, if one of them wanted its hidden
+  /// state.
+  const float *hidden(size_t i) const { return i < n_hidden_ ? hidden_.data() + i * width() : nullptr; }
 
   int32_t length(int32_t sequence) const;
   Status truncate(int32_t sequence, int32_t length);
@@ -36,6 +40,7 @@ private:
   Status check(const bitnet_row *rows, size_t n_rows);
   Status run(const bitnet_row *rows, size_t n_rows);
   Status run_chunk(const bitnet_row *rows, int32_t n_rows, bool is_last);
+  size_t width() const { return size_t(model_.bundle().model.width); }
 
   const Model &model_;
   const int32_t context_, sequences_;
@@ -47,6 +52,8 @@ private:
   ThreadPool pool_;
   std::vector<const float *> logits_; ///< [max_rows], the first n_logits_ are of the last step
   size_t n_logits_ = 0;
+  std::vector<float> hidden_; ///< [max_rows, width], made by the first step that wants them
+  size_t n_hidden_ = 0;
   std::vector<int32_t> lengths_; ///< [sequences]: scratch of check(), lengths before the step of run()
 };
 

@@ -1,6 +1,6 @@
-// The generation loop: runs the prompt, then draws, turns tokens into text and decides when it is over (stop
-// tokens, stop strings, limits, cancelling). What runs the model is behind LogitsSource, so the loop is
-// tested without one.
+// One text in the making: which tokens to run next, and what came of them: draws, turns tokens into text and
+// decides when it is over (stop tokens, stop strings, limits, cancelling). What runs the model is the
+// caller's (sampling_api.cpp: an engine), so the logic is tested without one.
 #pragma once
 #include "runtime/sample/sampler.h"
 #include "runtime/sample/stop_strings.h"
@@ -12,57 +12,58 @@
 
 namespace bitnet::runtime {
 
-/// A model that rows are fed to; a Session in production. Sizes must not change while a generation uses it.
-class LogitsSource {
-public:
-  virtual ~LogitsSource() = default;
-  virtual Status step(const bitnet_row *rows, size_t n_rows) = 0;
-  /// f32 [vocab] of the one row of the last step that wanted logits.
-  virtual const float *logits() const = 0;
-  virtual int32_t length(int32_t sequence) const = 0;
-  virtual int32_t vocab() const = 0;
-  virtual int32_t context() const = 0;
-  virtual int32_t sequences() const = 0;
-  /// Rows that it runs at once; the prompt is fed in such batches, so that cancelling waits for one of them
-  /// at most.
-  virtual int32_t max_rows() const = 0;
-};
-
-/// Used by one thread at a time, except for cancel(). `source` and `tokenizer` must outlive it.
+/// Used by one thread at a time, except for cancel(). The tokenizer must outlive it.
+///
+///   for (event.finish == NONE) { run next_tokens(); ran(seconds); draw(logits of the last row, &event); }
 class Generation {
 public:
-  /// tokenizer may be null: then there is no text, and stop tokens and stop strings are refused or absent.
-  static Result<std::unique_ptr<Generation>> create(LogitsSource &source, const Tokenizer *tokenizer,
+  /// What the model can take.
+  struct Limits {
+    int32_t vocab, context; ///< context: positions of the sequence, which is empty at the start
+    int32_t max_rows;       ///< tokens of a prompt in one step, unless the options say fewer
+  };
+  /// tokenizer may be null: then there is no text, and stop strings are refused.
+  static Result<std::unique_ptr<Generation>> create(const Limits &limits, const Tokenizer *tokenizer,
                                                     const int32_t *prompt, size_t n_prompt,
                                                     const bitnet_generation_options &options);
 
-  /// bitnet_generation_next. After the last event: the same finish again, without token and text. After an
-  /// error nothing was drawn, and the same step is tried again.
-  Status next(bitnet_token_event *event);
+  /// The tokens to append to the sequence next: a part of the prompt, or the token that was drawn. None once
+  /// it is over or cancelled.
+  struct Tokens {
+    const int32_t *data;
+    size_t n;
+    bool wants_logits; ///< of the last one
+  };
+  Tokens next_tokens() const;
+  /// They were appended, which took so long.
+  void ran(double seconds);
+  /// bitnet_generation_draw. logits: f32 [vocab] of the last row that wanted them; not read while the prompt
+  /// is not done. After the last event: the same finish again, without token and text.
+  void draw(const float *logits, bitnet_token_event *event);
+
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
   /// prompt_seconds: all prompt rows. generation_seconds: drawing all tokens, and generated_tokens - 1 steps,
   /// for the first token comes from the prompt's logits. The caller's time between events is in neither.
   const bitnet_timings &timings() const { return timings_; }
 
 private:
-  Generation(LogitsSource &source, const Tokenizer *tokenizer, StopStrings stop_strings,
+  Generation(const Limits &limits, const Tokenizer *tokenizer, StopStrings stop_strings,
              const bitnet_generation_options &options);
-  Status run_prompt();
-  Status run_token();
+  bool is_cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
+  bool prompt_done() const { return n_run_ >= prompt_.size(); }
   bitnet_finish take(int32_t token);
   void end_event(bitnet_finish finish, int32_t token, bitnet_token_event *event);
 
-  LogitsSource &source_;
+  const Limits limits_;
   const Tokenizer *const tokenizer_;
   std::unique_ptr<Sampler> sampler_;
   StopStrings stop_strings_;
   Utf8Stream utf8_;
-  std::vector<int32_t> prompt_;
-  size_t n_prompt_done_ = 0;
-  std::vector<bitnet_row> rows_;
-  const int32_t sequence_, max_tokens_; ///< max_tokens_ <= 0: no limit
-  const bool ignore_eos_;
-  int32_t last_token_ = -1; ///< drawn, not yet fed
+  std::vector<int32_t> prompt_, stop_tokens_;
+  size_t n_run_ = 0;         ///< tokens in the sequence
+  const int32_t max_tokens_; ///< <= 0: no limit
+  int32_t last_token_ = -1;  ///< drawn, not yet run
+  bool can_draw_ = false;    ///< the last step's logits were not used yet
   bitnet_finish finish_ = BITNET_FINISH_NONE;
   std::string characters_, text_; ///< of the event: all, and those that are no part of a stop string
   std::atomic<bool> cancelled_{false};

@@ -5,6 +5,7 @@
 #include <cfloat>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace bitnet::runtime {
 namespace {
@@ -26,6 +27,18 @@ Status check(const bitnet_sampling &s, int32_t vocab) {
   if (!(s.repetition_penalty > 0) || std::isinf(s.repetition_penalty))
     return invalid_argument("sampler: repetition_penalty: expected a positive number (1 = off), got " +
                             std::to_string(s.repetition_penalty));
+  if (!std::isfinite(s.presence_penalty) || !std::isfinite(s.frequency_penalty))
+    return invalid_argument("sampler: presence_penalty and frequency_penalty: expected finite numbers");
+  if (s.n_bias > 0 && (!s.bias_tokens || !s.bias_values))
+    return invalid_argument("sampler: bias: expected tokens and values, got NULL");
+  for (size_t i = 0; i < s.n_bias; ++i) {
+    if (s.bias_tokens[i] < 0 || s.bias_tokens[i] >= vocab)
+      return invalid_argument("sampler: bias: expected a token from 0 to " + std::to_string(vocab - 1) +
+                              ", got " + std::to_string(s.bias_tokens[i]));
+    if (std::isnan(s.bias_values[i]))
+      return invalid_argument("sampler: bias of token " + std::to_string(s.bias_tokens[i]) +
+                              ": expected a number, got NaN");
+  }
   if (s.repetition_window > kMaxWindow)
     return invalid_argument("sampler: repetition_window: expected at most " + std::to_string(kMaxWindow) +
                             " (negative = all), got " + std::to_string(s.repetition_window));
@@ -48,10 +61,21 @@ Sampler::Sampler(const bitnet_sampling &sampling, int32_t vocab)
     if (sampling.repetition_window >= 0)
       window_.resize(sampling.repetition_window ? sampling.repetition_window : kDefaultWindow);
   }
+  if (sampling.presence_penalty != 0 || sampling.frequency_penalty != 0)
+    drawn_.resize(vocab);
+  if (sampling.n_bias > 0) {
+    bias_.resize(vocab);
+    for (size_t i = 0; i < sampling.n_bias; ++i)
+      bias_[sampling.bias_tokens[i]] += sampling.bias_values[i];
+  }
 }
 
-void Sampler::accept(int32_t token) {
-  if (seen_.empty() || token < 0 || token >= vocab_)
+void Sampler::accept(int32_t token, bool drawn) {
+  if (token < 0 || token >= vocab_)
+    return;
+  if (drawn && !drawn_.empty() && drawn_[token] < INT32_MAX)
+    ++drawn_[token];
+  if (seen_.empty())
     return;
   if (!window_.empty()) {
     int32_t &place = window_[n_accepted_ % window_.size()];
@@ -64,13 +88,19 @@ void Sampler::accept(int32_t token) {
     ++seen_[token];
 }
 
-/// The logit after the penalty, finite: NaN and -inf become -FLT_MAX, +inf FLT_MAX.
+/// The logit after bias and penalties, finite: NaN and -inf become -FLT_MAX, +inf FLT_MAX.
 float Sampler::penalized(const float *logits, int32_t id) const {
   float logit = logits[id];
   if (std::isnan(logit))
     return -FLT_MAX;
+  if (!bias_.empty())
+    logit += bias_[id];
   if (!seen_.empty() && seen_[id] > 0)
     logit = logit > 0 ? logit / sampling_.repetition_penalty : logit * sampling_.repetition_penalty;
+  if (!drawn_.empty() && drawn_[id] > 0)
+    logit -= sampling_.presence_penalty + sampling_.frequency_penalty * static_cast<float>(drawn_[id]);
+  if (std::isnan(logit)) // +inf and a ban
+    return -FLT_MAX;
   return std::clamp(logit, -FLT_MAX, FLT_MAX);
 }
 
@@ -104,7 +134,7 @@ size_t Sampler::keep_top_p(size_t n) {
 /// The id with the highest logit after the penalty, of equals the lowest.
 int32_t Sampler::best(const float *logits) const {
   int32_t best = 0;
-  if (seen_.empty()) { // the common case, a plain scan; NaN compares false, so it never wins
+  if (is_plain()) { // the common case, a plain scan; NaN compares false, so it never wins
     float highest = -std::numeric_limits<float>::infinity();
     for (int32_t id = 0; id < vocab_; ++id)
       if (logits[id] > highest) {
@@ -165,6 +195,36 @@ int32_t Sampler::sample(const float *logits) {
       break;
   }
   return drawn;
+}
+
+LogSoftmax::LogSoftmax(const float *logits, int32_t vocab) : logits_(logits), vocab_(vocab), log_sum_(0) {
+  double highest = -std::numeric_limits<double>::infinity(), sum = 0;
+  for (int32_t id = 0; id < vocab; ++id)
+    highest = std::max(highest, static_cast<double>(logit(id)));
+  for (int32_t id = 0; id < vocab; ++id)
+    sum += exp_nonpositive(static_cast<double>(logit(id)) - highest);
+  log_sum_ = highest + std::log(sum); // sum >= 1
+}
+
+/// Finite: what is not a number or -inf is as good as impossible.
+float LogSoftmax::logit(int32_t token) const {
+  const float value = logits_[token];
+  return std::isnan(value) ? -FLT_MAX : std::clamp(value, -FLT_MAX, FLT_MAX);
+}
+
+float LogSoftmax::of(int32_t token) const {
+  return static_cast<float>(static_cast<double>(logit(token)) - log_sum_);
+}
+
+std::vector<int32_t> LogSoftmax::best(int32_t n) const {
+  std::vector<int32_t> ids(vocab_);
+  std::iota(ids.begin(), ids.end(), 0);
+  const auto before = [this](int32_t a, int32_t b) {
+    return logit(a) != logit(b) ? logit(a) > logit(b) : a < b;
+  };
+  std::partial_sort(ids.begin(), ids.begin() + n, ids.end(), before);
+  ids.resize(n);
+  return ids;
 }
 
 } // namespace bitnet::runtime

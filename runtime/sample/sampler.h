@@ -1,6 +1,7 @@
 // Draws a token from logits. The chain, in this order (that of Hugging Face's transformers, where temperature
-// shapes the distribution that top-p cuts; llama.cpp cuts first): repetition penalty, temperature, top-k,
-// top-p, min-p, draw. The same seed, logits and history give the same tokens on every machine (see random.h).
+// shapes the distribution that top-p cuts; llama.cpp cuts first): logit bias, repetition penalty, presence
+// and frequency penalties, temperature, top-k, top-p, min-p, draw. The same seed, logits and history give the
+// same tokens on every machine (see random.h).
 #pragma once
 #include "runtime/base/status.h"
 #include "runtime/sample/random.h"
@@ -18,9 +19,9 @@ public:
   /// temperature
   /// <= 0 (ties: the lowest id); otherwise takes exactly one random number.
   int32_t sample(const float *logits);
-  /// A token (prompt or drawn) that the repetition penalty sees from now on. Ids outside of the vocabulary
-  /// are ignored.
-  void accept(int32_t token);
+  /// A token that the penalties see from now on: the repetition penalty all, the other two those that were
+  /// drawn. Ids outside of the vocabulary are ignored.
+  void accept(int32_t token, bool drawn);
 
 private:
   struct Candidate {
@@ -30,6 +31,7 @@ private:
   };
   Sampler(const bitnet_sampling &sampling, int32_t vocab);
   int32_t best(const float *logits) const;
+  bool is_plain() const { return seen_.empty() && drawn_.empty() && bias_.empty(); }
   float penalized(const float *logits, int32_t id) const;
   size_t keep_top_p(size_t n);
   static bool before(const Candidate &a, const Candidate &b);
@@ -43,6 +45,24 @@ private:
   std::vector<int32_t> seen_; ///< [vocab], empty when the penalty is off
   std::vector<int32_t> window_;
   size_t n_accepted_ = 0;
+  std::vector<int32_t> drawn_; ///< [vocab] how often each was drawn, empty when nobody asks
+  std::vector<float> bias_;    ///< [vocab], empty without bias
+};
+
+/// Log-probabilities under softmax(logits), logits f32 [vocab]; NaN counts as -inf. Sums run in the order of
+/// ids.
+class LogSoftmax {
+public:
+  LogSoftmax(const float *logits, int32_t vocab);
+  float of(int32_t token) const;
+  /// The n likeliest tokens, best first, of equals the lowest id. 0 <= n <= vocab.
+  std::vector<int32_t> best(int32_t n) const;
+
+private:
+  float logit(int32_t token) const;
+  const float *const logits_;
+  const int32_t vocab_;
+  double log_sum_; ///< ln Σ e^logit
 };
 
 } // namespace bitnet::runtime

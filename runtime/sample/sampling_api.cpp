@@ -1,7 +1,9 @@
-// The C functions of samplers and generations (bitnet.h, "sampling" and "generation").
+// The C functions of samplers, engines and generations (bitnet.h, "sampling" and "generation").
 #include "runtime/api/bitnet.h"
-#include "runtime/exec/session.h"
+#include "runtime/exec/engine.h"
 #include "runtime/sample/generation.h"
+
+#include <chrono>
 
 using namespace bitnet::runtime;
 
@@ -9,28 +11,9 @@ struct bitnet_sampler {
   std::unique_ptr<Sampler> impl;
 };
 
-namespace {
-
-class SessionSource final : public LogitsSource {
-public:
-  explicit SessionSource(Session &session) : session_(session) {}
-  Status step(const bitnet_row *rows, size_t n_rows) override { return session_.step(rows, n_rows); }
-  const float *logits() const override { return session_.logits(0); }
-  int32_t length(int32_t sequence) const override { return session_.length(sequence); }
-  int32_t vocab() const override { return session_.model().bundle().model.vocab; }
-  int32_t context() const override { return session_.context(); }
-  int32_t sequences() const override { return session_.sequences(); }
-  int32_t max_rows() const override { return static_cast<int32_t>(session_.model().bundle().plan.max_rows); }
-
-private:
-  Session &session_;
-};
-
-} // namespace
-
 struct bitnet_generation {
-  explicit bitnet_generation(Session &session) : source(session) {}
-  SessionSource source;
+  Engine *engine;
+  std::unique_ptr<Engine::Sequence> sequence;
   std::unique_ptr<Generation> impl;
 };
 
@@ -63,10 +46,52 @@ int32_t bitnet_sampler_sample(bitnet_sampler *sampler, const float *logits) {
   return sampler && logits ? sampler->impl->sample(logits) : -1;
 }
 
-void bitnet_sampler_accept(bitnet_sampler *sampler, int32_t token) {
+void bitnet_sampler_accept(bitnet_sampler *sampler, int32_t token, int drawn) {
   if (sampler)
-    sampler->impl->accept(token);
+    sampler->impl->accept(token, drawn != 0);
 }
+
+bitnet_status bitnet_logprobs(const float *logits, int32_t vocab, int32_t token, float *logprob, int32_t n,
+                              int32_t *top_tokens, float *top_logprobs, bitnet_error *error) {
+  return at_c_border(error, [&]() -> Status {
+    if (!logits || vocab < 1 || n < 0 || n > vocab || (logprob && (token < 0 || token >= vocab)))
+      return invalid_argument(
+          "bitnet_logprobs: expected logits, 0 <= token < vocab and 0 <= n <= vocab, got vocab " +
+          std::to_string(vocab) + ", token " + std::to_string(token) + ", n " + std::to_string(n));
+    const LogSoftmax distribution(logits, vocab);
+    if (logprob)
+      *logprob = distribution.of(token);
+    const std::vector<int32_t> best = n > 0 ? distribution.best(n) : std::vector<int32_t>();
+    for (int32_t i = 0; i < n; ++i) {
+      if (top_tokens)
+        top_tokens[i] = best[size_t(i)];
+      if (top_logprobs)
+        top_logprobs[i] = distribution.of(best[size_t(i)]);
+    }
+    return {};
+  });
+}
+
+bitnet_status bitnet_engine_create(const bitnet_model *model, const bitnet_engine_options *options,
+                                   bitnet_engine **engine, bitnet_error *error) {
+  return at_c_border(error, [&]() -> Status {
+    if (!model || !engine)
+      return invalid_argument("bitnet_engine_create: expected a model and a place for the engine, got NULL");
+    *engine = nullptr;
+    EngineOptions asked;
+    if (options)
+      asked = {options->context, options->threads};
+    auto created = Engine::create(*model->impl, asked);
+    if (!created.ok())
+      return std::move(created).status();
+    *engine = new bitnet_engine{*std::move(created)};
+    return {};
+  });
+}
+
+void bitnet_engine_destroy(bitnet_engine *engine) { delete engine; }
+int32_t bitnet_engine_context(const bitnet_engine *engine) { return engine ? engine->impl->context() : 0; }
+int32_t bitnet_engine_threads(const bitnet_engine *engine) { return engine ? engine->impl->threads() : 0; }
 
 void bitnet_generation_default(bitnet_generation_options *options) {
   if (!options)
@@ -75,39 +100,86 @@ void bitnet_generation_default(bitnet_generation_options *options) {
   bitnet_sampling_default(&options->sampling);
 }
 
-bitnet_status bitnet_generation_create(bitnet_session *session, const int32_t *prompt, size_t n_prompt,
+bitnet_status bitnet_generation_create(bitnet_engine *engine, const int32_t *prompt, size_t n_prompt,
                                        const bitnet_generation_options *options,
                                        bitnet_generation **generation, bitnet_error *error) {
   return at_c_border(error, [&]() -> Status {
-    if (!session || !generation)
+    if (!engine || !generation)
       return invalid_argument(
-          "bitnet_generation_create: expected a session and a place for the generation, got NULL");
+          "bitnet_generation_create: expected an engine and a place for the generation, got NULL");
     *generation = nullptr;
     bitnet_generation_options chosen;
     bitnet_generation_default(&chosen);
     if (options)
       chosen = *options;
-    auto made = std::make_unique<bitnet_generation>(*session->impl);
-    auto created =
-        Generation::create(made->source, session->impl->model().tokenizer(), prompt, n_prompt, chosen);
+    Engine &runs = *engine->impl;
+    const Bundle &bundle = runs.model().bundle();
+    auto created = Generation::create({bundle.model.vocab, runs.context(), int32_t(bundle.plan.max_rows)},
+                                      runs.model().tokenizer(), prompt, n_prompt, chosen);
     if (!created.ok())
       return std::move(created).status();
-    made->impl = *std::move(created);
-    *generation = made.release();
+    auto sequence = runs.open();
+    if (!sequence.ok())
+      return std::move(sequence).status().in("generation");
+    *generation = new bitnet_generation{&runs, *std::move(sequence), *std::move(created)};
     return {};
   });
 }
 
 void bitnet_generation_destroy(bitnet_generation *generation) { delete generation; }
 
-bitnet_status bitnet_generation_next(bitnet_generation *generation, bitnet_token_event *event,
+bitnet_status bitnet_generation_run(bitnet_generation *const *generations, size_t n_generations,
+                                    bitnet_error *error) {
+  return at_c_border(error, [&]() -> Status {
+    std::vector<Engine::Request> requests;
+    std::vector<Generation *> running;
+    for (size_t i = 0; i < n_generations; ++i) {
+      if (!generations || !generations[i])
+        return invalid_argument("bitnet_generation_run: expected generations, got NULL");
+      if (generations[i]->engine != generations[0]->engine)
+        return invalid_argument(
+            "bitnet_generation_run: expected generations of one engine, got another's at " +
+            std::to_string(i));
+      const Generation::Tokens tokens = generations[i]->impl->next_tokens();
+      if (tokens.n == 0)
+        continue;
+      requests.push_back({generations[i]->sequence.get(), tokens.data, tokens.n, tokens.wants_logits, {}});
+      running.push_back(generations[i]->impl.get());
+    }
+    if (requests.empty())
+      return {};
+    const auto start = std::chrono::steady_clock::now();
+    generations[0]->engine->run(requests.data(), requests.size());
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    Status status;
+    for (size_t i = 0; i < requests.size(); ++i)
+      if (requests[i].status.ok())
+        running[i]->ran(seconds);
+      else if (status.ok())
+        status = std::move(requests[i].status);
+    return status;
+  });
+}
+
+bitnet_status bitnet_generation_draw(bitnet_generation *generation, bitnet_token_event *event,
                                      bitnet_error *error) {
   return at_c_border(error, [&]() -> Status {
     if (!generation || !event)
       return invalid_argument(
-          "bitnet_generation_next: expected a generation and a place for the event, got NULL");
-    return generation->impl->next(event);
+          "bitnet_generation_draw: expected a generation and a place for the event, got NULL");
+    generation->impl->draw(generation->sequence->logits(), event);
+    return {};
   });
+}
+
+bitnet_status bitnet_generation_next(bitnet_generation *generation, bitnet_token_event *event,
+                                     bitnet_error *error) {
+  const bitnet_status status = bitnet_generation_run(&generation, 1, error);
+  return status == BITNET_OK ? bitnet_generation_draw(generation, event, error) : status;
+}
+
+float *bitnet_generation_logits(bitnet_generation *generation) {
+  return generation ? generation->sequence->logits() : nullptr;
 }
 
 void bitnet_generation_cancel(bitnet_generation *generation) {

@@ -111,7 +111,7 @@ TEST(Batch, WithThreeOthersGivesTheSameBits) {
     for (const bitnet_row &row : rows) {
       if (row.sequence == 2)
         break;
-      wanted += row.want_logits != 0;
+      wanted += row.want != 0;
     }
     bitnet_error error{};
     ASSERT_EQ(bitnet_session_step(session.get(), rows.data(), rows.size(), &error), BITNET_OK)

@@ -84,16 +84,16 @@ TEST_P(Reference, GeneratedTokens) {
   for (const Json &c : ref["cases"]) {
     SCOPED_TRACE(c["prompt"].get<std::string>());
     const Tokens prompt = c["input_ids"], expected = c["greedy_ids"];
-    const Session session = openSession(model.get());
     bitnet_generation_options options;
     bitnet_generation_default(&options);
     options.max_tokens = int32_t(expected.size());
     options.ignore_eos = 1;
     bitnet_generation *generation = nullptr;
     bitnet_error error{};
-    ASSERT_EQ(
-        bitnet_generation_create(session.get(), prompt.data(), prompt.size(), &options, &generation, &error),
-        BITNET_OK)
+    bitnet_engine *engine = nullptr;
+    ASSERT_EQ(bitnet_engine_create(model.get(), nullptr, &engine, &error), BITNET_OK) << error.message;
+    ASSERT_EQ(bitnet_generation_create(engine, prompt.data(), prompt.size(), &options, &generation, &error),
+              BITNET_OK)
         << error.message;
     size_t step = 0;
     for (bitnet_token_event event{}; event.finish == BITNET_FINISH_NONE && step < expected.size();) {
@@ -109,6 +109,7 @@ TEST_P(Reference, GeneratedTokens) {
       ++step;
     }
     bitnet_generation_destroy(generation);
+    bitnet_engine_destroy(engine);
   }
 }
 

@@ -24,12 +24,22 @@ Model ModelFlags::open() const {
   return Model(model);
 }
 
+int32_t ModelFlags::contextFor(const bitnet_model *model, int32_t context_needed) const {
+  return context == 0 && context_needed > 0 ? std::min(context_needed, infoOf(model).context) : context;
+}
+
+Engine ModelFlags::createEngine(const bitnet_model *model, int32_t context_needed) const {
+  const bitnet_engine_options options{contextFor(model, context_needed), threads};
+  bitnet_error error{};
+  bitnet_engine *engine = nullptr;
+  check(bitnet_engine_create(model, &options, &engine, &error), error);
+  return Engine(engine);
+}
+
 Session ModelFlags::createSession(const bitnet_model *model, int32_t context_needed,
                                   int32_t sequences) const {
   bitnet_session_options options{};
-  options.context = context;
-  if (context == 0 && context_needed > 0)
-    options.context = std::min(context_needed, infoOf(model).context);
+  options.context = contextFor(model, context_needed);
   options.threads = threads;
   options.sequences = sequences;
   bitnet_error error{};

@@ -14,11 +14,13 @@ struct Release {
   void operator()(bitnet_model *model) const { bitnet_model_close(model); }
   void operator()(bitnet_tokenizer *tokenizer) const { bitnet_tokenizer_close(tokenizer); }
   void operator()(bitnet_session *session) const { bitnet_session_destroy(session); }
+  void operator()(bitnet_engine *engine) const { bitnet_engine_destroy(engine); }
   void operator()(bitnet_generation *generation) const { bitnet_generation_destroy(generation); }
 };
 using Model = std::unique_ptr<bitnet_model, Release>;
 using Tokenizer = std::unique_ptr<bitnet_tokenizer, Release>;
 using Session = std::unique_ptr<bitnet_session, Release>;
+using Engine = std::unique_ptr<bitnet_engine, Release>;
 using Generation = std::unique_ptr<bitnet_generation, Release>;
 
 inline void check(bitnet_status status, const bitnet_error &error) {
@@ -34,8 +36,13 @@ struct ModelFlags {
   void declareModel(Arguments &arguments);   // MODEL and --cpu
   void declareSession(Arguments &arguments); // --threads and --context
   Model open() const;
-  /// context_needed: positions the work takes, used when --context is not given; 0 = the model's.
+  /// context_needed, here and below: positions the work takes, used when --context is not given; 0 = the
+  /// model's.
+  Engine createEngine(const bitnet_model *model, int32_t context_needed = 0) const;
   Session createSession(const bitnet_model *model, int32_t context_needed = 0, int32_t sequences = 1) const;
+
+private:
+  int32_t contextFor(const bitnet_model *model, int32_t context_needed) const;
 };
 
 bitnet_model_info infoOf(const bitnet_model *model);

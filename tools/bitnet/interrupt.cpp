@@ -11,7 +11,7 @@ namespace {
 // Process-wide, as signals are; the waiting thread outlives every Interrupt.
 std::mutex mutex;
 bitnet_generation *current = nullptr;
-bool can_wait = false, was_requested = false;
+bool was_requested = false;
 
 void waitForInterrupts(sigset_t signals) {
   for (;;) {
@@ -19,11 +19,10 @@ void waitForInterrupts(sigset_t signals) {
     if (sigwait(&signals, &signal) != 0)
       continue;
     std::lock_guard<std::mutex> lock(mutex);
-    if (!can_wait || was_requested)
+    if (!current || was_requested)
       _exit(kExitInterrupted);
     was_requested = true;
-    if (current)
-      bitnet_generation_cancel(current);
+    bitnet_generation_cancel(current);
   }
 }
 
@@ -43,21 +42,12 @@ Interrupt::Interrupt() {
 
 void Interrupt::enter(bitnet_generation *generation) {
   std::lock_guard<std::mutex> lock(mutex);
-  can_wait = true;
   current = generation;
-  if (was_requested && current)
-    bitnet_generation_cancel(current);
 }
 
 void Interrupt::leave() {
   std::lock_guard<std::mutex> lock(mutex);
-  can_wait = false;
   current = nullptr;
-}
-
-bool Interrupt::requested() const {
-  std::lock_guard<std::mutex> lock(mutex);
-  return was_requested;
 }
 
 } // namespace bitnet::tools

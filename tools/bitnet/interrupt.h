@@ -12,11 +12,9 @@ constexpr int kExitInterrupted = 130; // 128 + SIGINT, what a shell reports
 class Interrupt {
 public:
   Interrupt();
-  /// From now on Ctrl-C sets requested(), and cancels this generation if it is not null; it must be alive
-  /// until leave().
+  /// From now on Ctrl-C cancels this generation; it must be alive until leave().
   void enter(bitnet_generation *generation);
   void leave();
-  bool requested() const;
 };
 
 } // namespace bitnet::tools

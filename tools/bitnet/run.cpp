@@ -43,6 +43,10 @@ void Flags::declare(Arguments &arguments) {
                    "drop tokens less likely than P times the likeliest; 0 = off");
   arguments.option("--repeat-penalty", "F", sampling.repetition_penalty,
                    "make seen tokens less likely; 1 = off");
+  arguments.option("--presence-penalty", "F", sampling.presence_penalty,
+                   "taken from the logits of drawn tokens; 0 = off");
+  arguments.option("--frequency-penalty", "F", sampling.frequency_penalty,
+                   "taken once for each time a token was drawn; 0 = off");
   arguments.option("--repeat-last-n", "N", sampling.repetition_window,
                    "tokens looked back; -1 = all, 0 = 64");
   arguments.option("--seed", "N", sampling.seed, "the same seed gives the same text");
@@ -90,24 +94,6 @@ void requireRoom(size_t prompt_tokens, int32_t context, int32_t model_context) {
                   (context < model_context ? "; raise --context" : "; shorten the prompt"));
 }
 
-/// Feeds all of the prompt but a last part, which the generation takes. Returns how many tokens were fed.
-size_t feedAhead(const Flags &flags, const std::vector<int32_t> &prompt, bitnet_session *session,
-                 const Interrupt &interrupt) {
-  // Enough rows for the tiled kernels at full speed, few enough for a bar that moves and a quick answer to
-  // Ctrl-C.
-  constexpr size_t kRowsAtOnce = 256;
-  if (flags.chunk == 0 && flags.sampling.repetition_penalty != 1.0f)
-    return 0; // the generation must see the whole prompt, since the penalty looks back into it
-  const size_t chunk = flags.chunk > 0 ? flags.chunk : kRowsAtOnce;
-  Progress progress("prompt", "tokens", prompt.size());
-  size_t fed = 0;
-  for (; prompt.size() - fed > chunk && !interrupt.requested(); fed += chunk) {
-    feed(session, prompt.data() + fed, chunk, 0, false);
-    progress.update(fed + chunk);
-  }
-  return fed;
-}
-
 const char *nameOf(bitnet_finish finish) {
   return finish == BITNET_FINISH_STOP ? "stop" : finish == BITNET_FINISH_LENGTH ? "length" : "cancelled";
 }
@@ -126,10 +112,10 @@ public:
   LogitsFile(const LogitsFile &) = delete;
   LogitsFile &operator=(const LogitsFile &) = delete;
 
-  void append(const bitnet_session *session) {
+  void append(bitnet_generation *generation) {
     if (!file_)
       return;
-    const float *logits = bitnet_session_logits(session, 0); // f32 [vocab]
+    const float *logits = bitnet_generation_logits(generation); // f32 [vocab]
     if (!logits || std::fwrite(logits, sizeof(float), vocab_, file_) != static_cast<size_t>(vocab_))
       throw Failure(path_ + ": cannot write the logits");
   }
@@ -151,21 +137,24 @@ struct Outcome {
 };
 
 /// Draws to the end; streams the text unless it goes into the object of --json.
-Outcome generate(const Flags &flags, bitnet_generation *generation, const bitnet_session *session,
+Outcome generate(const Flags &flags, bitnet_generation *generation, size_t prompt_tokens,
                  LogitsFile &logits) {
   Outcome outcome;
+  auto progress = std::make_unique<Progress>("prompt", "tokens", prompt_tokens);
   while (outcome.finish == BITNET_FINISH_NONE) {
     bitnet_token_event event{};
     bitnet_error error{};
-    const bitnet_status status = bitnet_generation_next(generation, &event, &error);
-    if (status == BITNET_CANCELLED) {
-      outcome.finish = BITNET_FINISH_CANCELLED;
-      break;
+    check(bitnet_generation_next(generation, &event, &error), error);
+    if (event.token < 0 && event.finish == BITNET_FINISH_NONE) { // a part of the prompt
+      bitnet_timings timings{};
+      bitnet_generation_get_timings(generation, &timings);
+      progress->update(timings.prompt_tokens);
+      continue;
     }
-    check(status, error);
+    progress.reset(); // off the terminal before any text
     if (event.token >= 0) {
       outcome.tokens.push_back(event.token);
-      logits.append(session);
+      logits.append(generation);
     }
     outcome.text.append(event.text ? event.text : "", event.text_bytes);
     outcome.finish = event.finish;
@@ -213,8 +202,6 @@ int run(int argc, char **argv) {
                      std::to_string(flags.max_tokens));
   if (flags.chunk < 0)
     throw UsageError("flag '--chunk': expected 0 or more, got " + std::to_string(flags.chunk));
-  if (flags.chunk > 0 && flags.sampling.repetition_penalty != 1.0f)
-    throw UsageError("--chunk cannot go with --repeat-penalty");
   if (!flags.system.empty() && !flags.chat)
     throw UsageError("--system needs --chat");
 
@@ -230,7 +217,7 @@ int run(int argc, char **argv) {
   const int32_t context = flags.model.context > 0 ? flags.model.context : info.context;
   requireRoom(prompt.size(), std::min(context, info.context), info.context);
   const int64_t positions = static_cast<int64_t>(prompt.size()) + flags.max_tokens;
-  const Session session = flags.model.createSession(
+  const Engine engine = flags.model.createEngine(
       model.get(),
       flags.max_tokens < 0 ? 0 : static_cast<int32_t>(std::min<int64_t>(positions, info.context)));
   const double load_seconds = since(start);
@@ -241,11 +228,6 @@ int run(int argc, char **argv) {
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
   }
-  const Clock::time_point prompt_start = Clock::now();
-  interrupt.enter(nullptr);
-  const size_t fed = feedAhead(flags, prompt, session.get(), interrupt);
-  const double fed_seconds = since(prompt_start);
-
   std::vector<const char *> stop;
   for (const std::string &text : flags.stop)
     stop.push_back(text.c_str());
@@ -256,21 +238,19 @@ int run(int argc, char **argv) {
   options.ignore_eos = flags.ignore_eos;
   options.stop = stop.data();
   options.n_stop = stop.size();
+  options.prompt_rows = flags.chunk;
   bitnet_error error{};
   bitnet_generation *created = nullptr;
-  check(bitnet_generation_create(session.get(), prompt.data() + fed, prompt.size() - fed, &options, &created,
-                                 &error),
+  check(bitnet_generation_create(engine.get(), prompt.data(), prompt.size(), &options, &created, &error),
         error);
   const Generation generation(created);
   interrupt.enter(generation.get());
-  const Outcome outcome = generate(flags, generation.get(), session.get(), logits);
+  const Outcome outcome = generate(flags, generation.get(), prompt.size(), logits);
   interrupt.leave();
   logits.close();
 
   bitnet_timings timings{};
   bitnet_generation_get_timings(generation.get(), &timings);
-  timings.prompt_tokens += static_cast<int32_t>(fed);
-  timings.prompt_seconds += fed_seconds;
   if (flags.json)
     std::puts(toJson(prompt, outcome, timings, load_seconds)
                   .dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
@@ -282,7 +262,7 @@ int run(int argc, char **argv) {
                "prompt: %d tokens, %.1f tok/s; generation: %d tokens, %.1f tok/s; %s (%s, %d threads)\n",
                timings.prompt_tokens, perSecond(timings.prompt_tokens, timings.prompt_seconds),
                timings.generated_tokens, generationSpeed(timings), nameOf(outcome.finish), info.cpu,
-               bitnet_session_threads(session.get()));
+               bitnet_engine_threads(engine.get()));
   return outcome.finish == BITNET_FINISH_CANCELLED ? kExitInterrupted : 0;
 }
 

@@ -40,7 +40,7 @@ int main(int argc, char **argv) {
   for (int32_t i = 0; i < n_prompt; ++i) {
     prompt[i].token = (int32_t)strtol(argv[3 + i], NULL, 10);
     prompt[i].position = i;
-    prompt[i].want_logits = i + 1 == n_prompt;
+    prompt[i].want = i + 1 == n_prompt;
   }
   bitnet_status status = bitnet_session_step(session, prompt, (size_t)n_prompt, &error);
   free(prompt);

@@ -84,7 +84,7 @@ TEST_F(Sessions, KeepsLogitsOfEarlierChunks) {
   auto s = session();
   auto all = rows(0, 13, 0, false); // max_rows is 5: three chunks
   for (int32_t p : {0, 4, 5, 12})
-    all[size_t(p)].want_logits = 1;
+    all[size_t(p)].want = 1;
   ok(s->step(all.data(), all.size()));
   size_t i = 0;
   for (int32_t p : {0, 4, 5, 12})
@@ -124,6 +124,31 @@ TEST_F(Sessions, TruncateForgetsAndReusesBlocks) {
   EXPECT_EQ(s->truncate(2, 0).message(), "truncate: sequence: expected [0, 1], got 2");
 }
 
+TEST_F(Sessions, HiddenStatesAreWhatTheHeadReadsAndNeedNoHead) {
+  open();
+  auto s = session();
+  auto all = rows(0, 4, 0, false);
+  for (bitnet_row &row : all)
+    row.want = row.position == 0 ? 0 : BITNET_WANT_HIDDEN;
+  ok(s->step(all.data(), all.size()));
+  EXPECT_EQ(s->logits(0), nullptr);
+  const int32_t width = s->model().bundle().model.width;
+  for (int32_t p = 1, sum = token(0, 0); p < 4; ++p) { // every x[k] of the tiny kernels is token + sum
+    sum += token(p, 0);
+    ASSERT_NE(s->hidden(size_t(p - 1)), nullptr);
+    for (int32_t k = 0; k < width; ++k)
+      EXPECT_EQ(s->hidden(size_t(p - 1))[k], float(token(p, 0) + sum)) << p << " " << k;
+  }
+  EXPECT_EQ(s->hidden(3), nullptr);
+  bitnet_row both = {token(4, 0), 4, 0, BITNET_WANT_LOGITS | BITNET_WANT_HIDDEN};
+  ok(s->step(&both, 1));
+  expect_logits(*s, 0, 4, 0);
+  EXPECT_NE(s->hidden(0), nullptr);
+  both = {token(5, 0), 5, 0, BITNET_WANT_LOGITS};
+  ok(s->step(&both, 1));
+  EXPECT_EQ(s->hidden(0), nullptr);
+}
+
 TEST_F(Sessions, RefusesBadRowsAndChangesNothing) {
   open();
   auto s = session({70, 1, 2});
@@ -144,7 +169,11 @@ TEST_F(Sessions, RefusesBadRowsAndChangesNothing) {
   EXPECT_EQ(
       error(rows(0, 71, 1, false)),
       "step: row 71: the context of 70 positions is full; truncate the sequence or use a larger context");
-  EXPECT_EQ(error(rows(0, 5, 1, true)), "step: rows with want_logits: expected at most 5, got 6");
+  EXPECT_EQ(error(rows(0, 5, 1, true)), "step: rows that want something: expected at most 5, got 6");
+  EXPECT_EQ(error({{1, 4, 0, 4}}), "step: row 1: want: expected bits of bitnet_want, got 4");
+  auto many = rows(0, 5, 1, false);
+  many[0].want = BITNET_WANT_HIDDEN;
+  EXPECT_EQ(error(many), "step: rows of a step with hidden states: expected at most 5, got 6");
   const auto next = rows(3, 1, 0, true);
   ok(s->step(next.data(), 1));
   expect_logits(*s, 0, 3, 0);
@@ -160,7 +189,7 @@ TEST_F(Sessions, AFailingKernelLeavesLengthsAsTheyWere) {
   auto all = rows(0, 7, 0, false);
   EXPECT_EQ(s->step(all.data(), 7).message(), "kernel linear_f16 returned 7");
   EXPECT_EQ(s->length(0), 0);
-  all.back().want_logits = 0; // without logits the head does not run
+  all.back().want = 0; // without logits the head does not run
   ok(s->step(all.data(), 7));
   EXPECT_EQ(s->length(0), 7);
 }

@@ -1,4 +1,4 @@
-// The loop on a model that says what the test wants: each position's logits point to the next token of a
+// Generations on a model that says what the test wants: each position's logits point to the next token of a
 // script.
 #include "runtime/sample/generation.h"
 #include "test/runtime/tokenizer/serialized_tokenizer.h"
@@ -11,45 +11,38 @@ namespace {
 
 constexpr int32_t kVocab = 260, kStop = 256;
 
-class ScriptedSource final : public LogitsSource {
+/// What runs the tokens: an engine in production.
+class ScriptedModel {
 public:
   std::vector<int32_t> script; ///< drawn in this order, then 'z' for ever
-  int32_t context_size = 100, rows_at_once = 4;
-  std::vector<bitnet_row> seen;
+  Generation::Limits limits = {kVocab, 100, 4};
+  std::vector<int32_t> seen;
   std::vector<size_t> batches;
   std::function<void()> during_step;
-  int fail_at_step = -1;
 
-  Status step(const bitnet_row *rows, size_t n_rows) override {
-    if (static_cast<int>(batches.size()) == fail_at_step) {
-      fail_at_step = -1;
-      return internal_error("scripted failure");
-    }
+  /// Runs what the generation wants and tells it; false (and nothing told) if the step failed.
+  bool run(Generation &generation, bool fail = false) {
+    const Generation::Tokens tokens = generation.next_tokens();
+    if (tokens.n == 0)
+      return true;
+    if (fail)
+      return false;
     if (during_step)
       during_step();
-    batches.push_back(n_rows);
-    for (size_t i = 0; i < n_rows; ++i) {
-      EXPECT_EQ(rows[i].position, length_++);
-      seen.push_back(rows[i]);
+    batches.push_back(tokens.n);
+    seen.insert(seen.end(), tokens.data, tokens.data + tokens.n);
+    if (tokens.wants_logits) {
+      logits.assign(kVocab, 0.0f);
+      logits[n_drawn_ < script.size() ? script[n_drawn_] : 'z'] = 1;
+      ++n_drawn_;
     }
-    if (!rows[n_rows - 1].want_logits)
-      return {};
-    logits_.assign(kVocab, 0.0f);
-    logits_[n_drawn_ < script.size() ? script[n_drawn_] : 'z'] = 1;
-    ++n_drawn_;
-    return {};
+    generation.ran(1);
+    return true;
   }
-  const float *logits() const override { return logits_.data(); }
-  int32_t length(int32_t) const override { return length_; }
-  int32_t vocab() const override { return kVocab; }
-  int32_t context() const override { return context_size; }
-  int32_t sequences() const override { return 1; }
-  int32_t max_rows() const override { return rows_at_once; }
+  std::vector<float> logits;
 
 private:
-  std::vector<float> logits_;
   size_t n_drawn_ = 0;
-  int32_t length_ = 0;
 };
 
 class GenerationTest : public ::testing::Test {
@@ -64,29 +57,34 @@ protected:
   }
   void start(const std::string &answer, bool then_stop) {
     for (const char c : answer)
-      source.script.push_back(static_cast<uint8_t>(c));
+      model.script.push_back(static_cast<uint8_t>(c));
     if (then_stop)
-      source.script.push_back(kStop);
-    auto created = Generation::create(source, tokenizer.get(), prompt.data(), prompt.size(), options);
+      model.script.push_back(kStop);
+    auto created = Generation::create(model.limits, tokenizer.get(), prompt.data(), prompt.size(), options);
     ASSERT_TRUE(created.ok()) << created.status().message();
     generation = std::move(*created);
   }
-  /// Runs to the end: texts of the events separated by '|'.
+  bitnet_token_event next() {
+    model.run(*generation);
+    bitnet_token_event event;
+    generation->draw(model.logits.data(), &event);
+    return event;
+  }
+  /// Runs to the end: texts of the events separated by '|', without those of the prompt.
   std::string run() {
     std::string texts;
     bitnet_token_event event;
     do {
-      const Status status = generation->next(&event);
-      EXPECT_TRUE(status.ok()) << status.message();
-      if (!status.ok())
-        return texts;
+      event = next();
+      if (event.token < 0 && event.finish == BITNET_FINISH_NONE)
+        continue;
       texts += std::string(event.text, event.text_bytes) + "|";
       tokens.push_back(event.token);
     } while (event.finish == BITNET_FINISH_NONE && tokens.size() < 1000);
     finish = event.finish;
     return texts;
   }
-  ScriptedSource source;
+  ScriptedModel model;
   std::unique_ptr<Tokenizer> tokenizer;
   std::vector<int32_t> prompt = {'p', 'r', 'o', 'm', 'p', 't'};
   bitnet_generation_options options = {};
@@ -95,14 +93,22 @@ protected:
   bitnet_finish finish = BITNET_FINISH_NONE;
 };
 
-TEST_F(GenerationTest, FeedsThePromptInBatchesAndAsksForTheLastLogits) {
+TEST_F(GenerationTest, RunsThePromptInBatchesThenWhatIsDrawn) {
   start("ab", true);
   EXPECT_EQ(run(), "a|b||");
-  EXPECT_EQ(source.batches, (std::vector<size_t>{4, 2, 1, 1}));
-  for (size_t i = 0; i < source.seen.size(); ++i)
-    EXPECT_EQ(source.seen[i].want_logits != 0, i + 1 >= prompt.size()) << i;
+  EXPECT_EQ(model.batches, (std::vector<size_t>{4, 2, 1, 1}));
+  EXPECT_EQ(model.seen, (std::vector<int32_t>{'p', 'r', 'o', 'm', 'p', 't', 'a', 'b'}));
   EXPECT_EQ(generation->timings().prompt_tokens, 6);
   EXPECT_EQ(generation->timings().generated_tokens, 3);
+  EXPECT_EQ(generation->timings().prompt_seconds, 2);
+  EXPECT_NEAR(generation->timings().generation_seconds, 2, 0.5); // two steps, and the time of drawing
+}
+
+TEST_F(GenerationTest, PromptRowsAreWhatTheOptionsSay) {
+  options.prompt_rows = 1;
+  start("", true);
+  run();
+  EXPECT_EQ(model.batches, std::vector<size_t>(6, 1));
 }
 
 TEST_F(GenerationTest, StopTokenIsReportedWithoutText) {
@@ -110,8 +116,7 @@ TEST_F(GenerationTest, StopTokenIsReportedWithoutText) {
   EXPECT_EQ(run(), "a||");
   EXPECT_EQ(finish, BITNET_FINISH_STOP);
   EXPECT_EQ(tokens, (std::vector<int32_t>{'a', kStop}));
-  bitnet_token_event again;
-  ASSERT_TRUE(generation->next(&again).ok());
+  const bitnet_token_event again = next();
   EXPECT_EQ(again.finish, BITNET_FINISH_STOP);
   EXPECT_EQ(again.token, -1);
 }
@@ -124,6 +129,17 @@ TEST_F(GenerationTest, IgnoreEosGoesOn) {
   EXPECT_EQ(finish, BITNET_FINISH_LENGTH);
 }
 
+TEST_F(GenerationTest, StopTokensOfTheCallReplaceTheTokenizers) {
+  const int32_t stops[] = {'b'};
+  options.stop_tokens = stops;
+  options.n_stop_tokens = 1;
+  model.script = {'a', kStop, 'c', 'b', 'd'};
+  start("", false);
+  EXPECT_EQ(run(), "a||c||");
+  EXPECT_EQ(tokens.back(), 'b');
+  EXPECT_EQ(finish, BITNET_FINISH_STOP);
+}
+
 TEST_F(GenerationTest, MaxTokensEndsWithTheLastToken) {
   options.max_tokens = 2;
   start("abc", false);
@@ -132,11 +148,11 @@ TEST_F(GenerationTest, MaxTokensEndsWithTheLastToken) {
 }
 
 TEST_F(GenerationTest, ContextIsUsedToItsEnd) {
-  source.context_size = 8;
+  model.limits.context = 8;
   start("abcd", false);
   EXPECT_EQ(run(), "a|b|c|"); // two more positions, and the last logits give one more token
   EXPECT_EQ(finish, BITNET_FINISH_LENGTH);
-  EXPECT_EQ(source.length(0), 8);
+  EXPECT_EQ(model.seen.size(), 8u);
 }
 
 TEST_F(GenerationTest, StopStringEndsBeforeTheMatch) {
@@ -163,37 +179,36 @@ TEST_F(GenerationTest, EventsCarryWholeCharacters) {
 }
 
 TEST_F(GenerationTest, CancelFromAnotherThreadEndsWithinOneStep) {
-  source.during_step = [&] {
-    if (source.batches.size() == 2) // 'a' is being fed
+  model.during_step = [&] {
+    if (model.batches.size() == 2) // 'a' is being fed
       std::thread([&] { generation->cancel(); }).join();
   };
   start("abcdef", false);
   EXPECT_EQ(run(), "a||");
   EXPECT_EQ(finish, BITNET_FINISH_CANCELLED);
   EXPECT_EQ(tokens, (std::vector<int32_t>{'a', -1}));
-  EXPECT_EQ(source.batches.size(), 3u);
+  EXPECT_EQ(model.batches.size(), 3u);
 }
 
 TEST_F(GenerationTest, CancelDuringThePromptRunsNoFurtherBatch) {
-  source.during_step = [&] { generation->cancel(); };
+  model.during_step = [&] { generation->cancel(); };
   start("abc", false);
   EXPECT_EQ(run(), "|");
   EXPECT_EQ(finish, BITNET_FINISH_CANCELLED);
-  EXPECT_EQ(source.batches.size(), 1u);
+  EXPECT_EQ(model.batches.size(), 1u);
 }
 
 TEST_F(GenerationTest, FailedStepCanBeTriedAgain) {
-  source.fail_at_step = 2;
   start("ab", true);
-  bitnet_token_event event;
-  ASSERT_TRUE(generation->next(&event).ok());
-  EXPECT_EQ(generation->next(&event).message(), "scripted failure");
+  while (next().token != 'a') {
+  }
+  EXPECT_FALSE(model.run(*generation, true));
   EXPECT_EQ(run(), "b||");
 }
 
 TEST_F(GenerationTest, RefusesPromptsThatCannotRun) {
   const auto error = [&](std::vector<int32_t> ids) {
-    return Generation::create(source, tokenizer.get(), ids.data(), ids.size(), options).status();
+    return Generation::create(model.limits, tokenizer.get(), ids.data(), ids.size(), options).status();
   };
   EXPECT_EQ(error({}).message(),
             "generation: prompt: expected at least one token, got none; start with the BOS token");
@@ -201,11 +216,17 @@ TEST_F(GenerationTest, RefusesPromptsThatCannotRun) {
   EXPECT_EQ(error({-1}).message(), "generation: prompt: token 0: expected an id from 0 to 259, got -1");
   const Status full = error(std::vector<int32_t>(101, 1));
   EXPECT_EQ(full.code(), StatusCode::context_full);
-  EXPECT_EQ(full.message(),
-            "generation: prompt: expected at most 100 tokens (context 100, 0 used), got 101; create the "
-            "session with a larger context");
-  options.sequence = 1;
-  EXPECT_EQ(error({1}).message(), "generation: sequence: expected 0 to 0, got 1");
+  EXPECT_EQ(
+      full.message(),
+      "generation: prompt: expected at most 100 tokens (the context), got 101; shorten it or use a larger "
+      "context");
+  options.prompt_rows = -1;
+  EXPECT_EQ(error({1}).message(), "generation: prompt_rows: expected 0 or more, got -1");
+  options.prompt_rows = 0;
+  const int32_t stops[] = {7, 260};
+  options.stop_tokens = stops;
+  options.n_stop_tokens = 2;
+  EXPECT_EQ(error({1}).message(), "generation: stop_tokens: token 1: expected an id from 0 to 259, got 260");
 }
 
 } // namespace

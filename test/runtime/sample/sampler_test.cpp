@@ -125,10 +125,58 @@ TEST(Sampler, PenaltyDividesPositiveAndMultipliesNegativeLogits) {
   s.repetition_penalty = 2;
   const auto sampler = make(s, 3);
   const float positive[] = {3, 2, -9};
-  sampler->accept(0);
+  sampler->accept(0, false);
   EXPECT_EQ(sampler->sample(positive), 1); // 1.5 < 2
   const float negative[] = {-3, -5, -9};
   EXPECT_EQ(sampler->sample(negative), 1); // -6 < -5
+}
+
+TEST(Sampler, PresenceAndFrequencyPenaltiesCountWhatWasDrawn) {
+  bitnet_sampling s = greedy();
+  s.presence_penalty = 0.5f;
+  s.frequency_penalty = 1;
+  const auto sampler = make(s, 3);
+  const float logits[] = {4, 3, 0};
+  sampler->accept(0, false); // the prompt does not count
+  EXPECT_EQ(sampler->sample(logits), 0);
+  sampler->accept(0, true);
+  EXPECT_EQ(sampler->sample(logits), 1); // 4 - 0.5 - 1 < 3
+  sampler->accept(1, true);
+  EXPECT_EQ(sampler->sample(logits), 0); // 2.5 against 1.5
+  sampler->accept(0, true);
+  EXPECT_EQ(sampler->sample(logits), 0); // 4 - 0.5 - 2 = 1.5, a tie: the lowest id
+  sampler->accept(0, true);
+  EXPECT_EQ(sampler->sample(logits), 1);
+}
+
+TEST(Sampler, BiasIsAddedAndMayBan) {
+  bitnet_sampling s = greedy();
+  const int32_t tokens[] = {0, 2};
+  const float values[] = {-kInf, 1.5f};
+  s.bias_tokens = tokens;
+  s.bias_values = values;
+  s.n_bias = 2;
+  const float logits[] = {kInf, 3, 2};
+  EXPECT_EQ(make(s, 3)->sample(logits), 2);
+  s.temperature = 1;
+  EXPECT_EQ(shares(s, {5, 3, 1})[0], 0);
+  s.bias_tokens = nullptr;
+  EXPECT_EQ(Sampler::create(s, 3).status().message(), "sampler: bias: expected tokens and values, got NULL");
+  s.bias_tokens = tokens;
+  EXPECT_EQ(Sampler::create(s, 2).status().message(), "sampler: bias: expected a token from 0 to 1, got 2");
+}
+
+TEST(LogSoftmax, IsTheLogarithmOfTheSoftmax) {
+  const std::vector<float> logits = logs({0.5, 0.125, 0.25, 0.125});
+  const LogSoftmax distribution(logits.data(), 4);
+  for (int i = 0; i < 4; ++i) // logits are rounded to f32: half an ulp of 2 is 1.2e-7
+    EXPECT_NEAR(distribution.of(i), logits[i], 5e-7);
+  EXPECT_EQ(distribution.best(3), (std::vector<int32_t>{0, 2, 1}));
+  const float odd[] = {kNan, 1000, -kInf};
+  const LogSoftmax extreme(odd, 3);
+  EXPECT_EQ(extreme.of(1), 0);
+  EXPECT_LT(extreme.of(0), -1e30f);
+  EXPECT_EQ(extreme.best(1), std::vector<int32_t>{1});
 }
 
 TEST(Sampler, PenaltyForgetsWhatLeavesTheWindow) {
@@ -137,16 +185,16 @@ TEST(Sampler, PenaltyForgetsWhatLeavesTheWindow) {
   s.repetition_window = 2;
   const float logits[] = {3, 2, 0};
   const auto sampler = make(s, 3);
-  sampler->accept(0);
-  sampler->accept(2);
+  sampler->accept(0, false);
+  sampler->accept(2, false);
   EXPECT_EQ(sampler->sample(logits), 1);
-  sampler->accept(2);
+  sampler->accept(2, false);
   EXPECT_EQ(sampler->sample(logits), 0);
   s.repetition_window = -1;
   const auto all = make(s, 3);
-  all->accept(0);
+  all->accept(0, false);
   for (int i = 0; i < 1000; ++i)
-    all->accept(2);
+    all->accept(2, false);
   EXPECT_EQ(all->sample(logits), 1);
 }
 

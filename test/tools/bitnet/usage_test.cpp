@@ -79,8 +79,6 @@ TEST(BitnetUsage, WrongCommandLinesSayWhatIsWrongAndExitWith2) {
       {{"run", "m.bnx", "--tokens", "1,,2"},
        "error: bitnet run: flag '--tokens': expected whole numbers with commas between, got ''; see bitnet "
        "run --help\n"},
-      {{"run", "m.bnx", "-p", "x", "--chunk", "2", "--repeat-penalty", "1.1"},
-       "error: bitnet run: --chunk cannot go with --repeat-penalty; see bitnet run --help\n"},
       {{"bench", "m.bnx", "-r", "0"},
        "error: bitnet bench: flag '--repetitions': expected 1 or more, got 0; see bitnet bench --help\n"},
       {{"bench", "m.bnx", "-p", "0", "-n", "0"},

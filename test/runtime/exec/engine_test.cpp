@@ -1,0 +1,159 @@
+// Sequences of an engine on the tiny bundle: each sees its own tokens and nothing else, whichever threads run
+// them and however steps are shared.
+#include "runtime/exec/engine.h"
+#include "test/runtime/tiny_bundle.h"
+#include "test/runtime/tiny_kernels.h"
+#include <atomic>
+#include <gtest/gtest.h>
+#include <random>
+#include <thread>
+#include <unistd.h>
+
+namespace bitnet::runtime {
+namespace {
+
+using test::TinyBundle;
+
+class Engines : public testing::Test {
+protected:
+  void open(const TinyBundle &bundle = TinyBundle(), const EngineOptions &options = {0, 2}) {
+    const std::string path = test::write_file("engine.bnx", bundle.file());
+    auto model = Model::open(path, "portable");
+    unlink(path.c_str());
+    ASSERT_TRUE(model.ok()) << model.status().message();
+    model_ = std::move(*model);
+    auto engine = Engine::create(*model_, options);
+    ASSERT_TRUE(engine.ok()) << engine.status().message();
+    engine_ = std::move(*engine);
+  }
+  std::unique_ptr<Engine::Sequence> sequence() {
+    auto opened = engine_->open();
+    EXPECT_TRUE(opened.ok()) << opened.status().message();
+    return std::move(*opened);
+  }
+
+  std::unique_ptr<const Model> model_;
+  std::unique_ptr<Engine> engine_;
+};
+
+/// A text of one sequence: tokens that depend on `who`, and what their logits must be.
+class Text {
+public:
+  Text(std::unique_ptr<Engine::Sequence> sequence, int32_t who) : sequence_(std::move(sequence)), who_(who) {}
+  /// The request for the next n tokens.
+  Engine::Request next(int32_t n) {
+    tokens_.clear();
+    for (int32_t i = 0; i < n; ++i) {
+      tokens_.push_back((length_ * 7 + who_ * 31 + 3) % 97);
+      sum_ += tokens_.back();
+      ++length_;
+    }
+    return {sequence_.get(), tokens_.data(), tokens_.size(), true, {}};
+  }
+  bool is_right() const {
+    const float *logits = sequence_->logits();
+    return logits && logits[0] == test::tiny_logit(tokens_.back(), sum_, 0) &&
+           logits[299] == test::tiny_logit(tokens_.back(), sum_, 299);
+  }
+  int32_t length() const { return length_; }
+
+private:
+  std::unique_ptr<Engine::Sequence> sequence_;
+  const int32_t who_;
+  std::vector<int32_t> tokens_;
+  int32_t length_ = 0, sum_ = 0;
+};
+
+TEST_F(Engines, LongRequestsOfSeveralSequencesShareSteps) {
+  open(); // max_rows is 5
+  std::vector<Text> texts;
+  for (int32_t who = 0; who < 4; ++who)
+    texts.emplace_back(sequence(), who);
+  std::vector<Engine::Request> requests;
+  for (size_t i = 0; i < texts.size(); ++i)
+    requests.push_back(texts[i].next(i == 2 ? 1 : 7 + int32_t(i)));
+  engine_->run(requests.data(), requests.size());
+  for (size_t i = 0; i < texts.size(); ++i) {
+    EXPECT_TRUE(requests[i].status.ok()) << requests[i].status.message();
+    EXPECT_TRUE(texts[i].is_right()) << i;
+  }
+}
+
+TEST_F(Engines, MoreSequencesThanASessionHolds) {
+  open();
+  std::vector<Text> texts;
+  for (int32_t who = 0; who < 40; ++who)
+    texts.emplace_back(sequence(), who);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Engine::Request> requests;
+    for (Text &text : texts)
+      requests.push_back(text.next(round == 0 ? 9 : 1));
+    engine_->run(requests.data(), requests.size());
+    for (const Text &text : texts)
+      ASSERT_TRUE(text.is_right());
+  }
+}
+
+TEST_F(Engines, ASequenceThatIsGivenBackIsEmptyForTheNext) {
+  open();
+  for (int32_t who = 0; who < 50; ++who) {
+    Text text(sequence(), who);
+    Engine::Request request = text.next(150);
+    engine_->run(&request, 1);
+    ASSERT_TRUE(request.status.ok()) << request.status.message();
+    ASSERT_TRUE(text.is_right());
+  }
+}
+
+TEST_F(Engines, NothingIsDoneForNoTokens) {
+  open();
+  const auto one = sequence();
+  Engine::Request request{one.get(), nullptr, 0, true, {}};
+  engine_->run(&request, 1);
+  EXPECT_TRUE(request.status.ok());
+  EXPECT_EQ(one->logits(), nullptr);
+}
+
+TEST_F(Engines, AFailedStepFailsAllOfItAndTakesBackWhatCameBefore) {
+  open(TinyBundle(), {20, 1});
+  Text text(sequence(), 1);
+  Engine::Request request = text.next(12);
+  engine_->run(&request, 1);
+  EXPECT_TRUE(text.is_right());
+  std::vector<int32_t> many(30, 5); // the first steps fit, the last does not
+  Engine::Request long_request{request.sequence, many.data(), many.size(), true, {}};
+  engine_->run(&long_request, 1);
+  EXPECT_EQ(long_request.status.code(), StatusCode::context_full) << long_request.status.message();
+  request = text.next(3); // goes on where it was
+  engine_->run(&request, 1);
+  EXPECT_TRUE(request.status.ok()) << request.status.message();
+  EXPECT_TRUE(text.is_right());
+}
+
+TEST_F(Engines, ThreadsRunSequencesOfTheirOwnAndLeaveWhenTheyLike) {
+  open();
+  std::atomic<int> wrong{0}, texts_done{0};
+  const auto work = [&](unsigned seed) {
+    std::mt19937 random(seed);
+    for (int t = 0; t < 20; ++t) {
+      Text text(sequence(), int32_t(random() % 90));
+      const auto steps = int(random() % 12);
+      for (int i = 0; i < steps && text.length() < 150; ++i) {
+        Engine::Request request = text.next(i == 0 ? 1 + int32_t(random() % 30) : 1);
+        engine_->run(&request, 1);
+        wrong += !request.status.ok() || !text.is_right();
+      }
+      ++texts_done;
+    }
+  };
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < 8; ++i)
+    threads.emplace_back(work, i);
+  for (std::thread &t : threads)
+    t.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(texts_done, 160);
+}
+
+} // namespace
+} // namespace bitnet::runtime
