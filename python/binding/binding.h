@@ -49,5 +49,12 @@ template <typename Container, typename Write> Container filled(size_t first_gues
 void bindTokenizer(py::module_ &module);
 /// A Tokenizer that something else (a model) owns, kept alive by `owner`; None for NULL.
 py::object tokenizerOf(std::shared_ptr<const void> owner, const bitnet_tokenizer *tokenizer);
+/// The C model of a Python Model, alive as long as the pointer.
+std::shared_ptr<const bitnet_model> modelOf(py::handle model);
+
+/// The classes Floats and Session.
+void bindSession(py::module_ &module);
+/// The classes Engine and Generation, and advance().
+void bindGeneration(py::module_ &module);
 
 } // namespace bitnet::python

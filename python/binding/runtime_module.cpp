@@ -3,12 +3,12 @@
 // also is.
 #include "python/binding/binding.h"
 
+#include <algorithm>
 #include <cstring>
-#include <mutex>
 #include <optional>
 
-using namespace bitnet::python;
 
+namespace bitnet::python {
 namespace {
 
 class Model {
@@ -59,106 +59,38 @@ private:
   std::unique_ptr<bitnet_model, decltype(&bitnet_model_close)> model_{nullptr, bitnet_model_close};
 };
 
-/// A session of one sequence and the one generation that uses it.
-class Generation {
-public:
-  Generation(std::shared_ptr<Model> model, const Tokens &prompt, int32_t context, int32_t threads,
-             int32_t max_tokens, const bitnet_sampling &sampling, bool ignore_eos,
-             const std::vector<std::string> &stop)
-      : model_(std::move(model)) {
-    std::vector<const char *> stop_texts;
-    for (const std::string &text : stop)
-      stop_texts.push_back(text.c_str());
-    bitnet_generation_options options{};
-    bitnet_generation_default(&options);
-    options.sampling = sampling;
-    options.max_tokens = max_tokens;
-    options.ignore_eos = ignore_eos;
-    options.stop = stop_texts.data();
-    options.n_stop = stop_texts.size();
-    bitnet_session_options session_options{};
-    session_options.context = context;
-    session_options.threads = threads;
-    session_options.sequences = 1;
-
-    bitnet_error error{};
-    bitnet_session *session = nullptr;
-    bitnet_generation *generation = nullptr;
-    bitnet_status status;
-    {
-      py::gil_scoped_release release;
-      status = bitnet_session_create(model_->get(), &session_options, &session, &error);
-      session_.reset(session);
-      if (status == BITNET_OK)
-        status =
-            bitnet_generation_create(session, prompt.data(), prompt.size(), &options, &generation, &error);
-      generation_.reset(generation);
-    }
-    check(status, error);
+std::vector<std::string> cpuFeatures() {
+  std::vector<std::string> names;
+  const std::string list = bitnet_cpu_features();
+  for (size_t begin = 0; begin < list.size();) {
+    const size_t end = std::min(list.find(',', begin), list.size());
+    names.push_back(list.substr(begin, end - begin));
+    begin = end + 1;
   }
-
-  /// (token or -1, text, finish or None)
-  py::tuple next() {
-    bitnet_error error{};
-    bitnet_token_event event{};
-    bitnet_status status;
-    // The lock is held until the text is copied, since another thread's next() would overwrite it.
-    std::unique_lock<std::mutex> lock(mutex_, std::defer_lock);
-    {
-      py::gil_scoped_release release;
-      lock.lock();
-      status = bitnet_generation_next(generation_.get(), &event, &error);
-    }
-    if (status == BITNET_CANCELLED)
-      return py::make_tuple(-1, "", "cancelled");
-    check(status, error);
-    static constexpr const char *kFinish[] = {nullptr, "stop", "length", "cancelled"};
-    const char *finish = kFinish[event.finish];
-    return py::make_tuple(event.token, textOf(event.text ? event.text : "", event.text_bytes),
-                          finish ? py::object(py::str(finish)) : py::object(py::none()));
-  }
-  void cancel() { bitnet_generation_cancel(generation_.get()); }
-  py::dict timings() {
-    bitnet_timings timings{};
-    {
-      py::gil_scoped_release release; // next() may hold the lock and wait for the GIL
-      std::lock_guard<std::mutex> lock(mutex_);
-      bitnet_generation_get_timings(generation_.get(), &timings);
-    }
-    using namespace py::literals;
-    return py::dict(
-        "prompt_tokens"_a = timings.prompt_tokens, "generated_tokens"_a = timings.generated_tokens,
-        "prompt_seconds"_a = timings.prompt_seconds, "generation_seconds"_a = timings.generation_seconds);
-  }
-
-private:
-  // Destroyed in reverse: generation, session, model.
-  std::shared_ptr<Model> model_;
-  std::unique_ptr<bitnet_session, decltype(&bitnet_session_destroy)> session_{nullptr,
-                                                                              bitnet_session_destroy};
-  std::unique_ptr<bitnet_generation, decltype(&bitnet_generation_destroy)> generation_{
-      nullptr, bitnet_generation_destroy};
-  std::mutex mutex_;
-};
-
-std::shared_ptr<Generation> makeGeneration(std::shared_ptr<Model> model, const Tokens &prompt,
-                                           int32_t context, int32_t threads, int32_t max_tokens,
-                                           float temperature, int32_t top_k, float top_p, float min_p,
-                                           float repetition_penalty, int32_t repetition_window, uint64_t seed,
-                                           bool ignore_eos, const std::vector<std::string> &stop) {
-  const bitnet_sampling sampling{temperature,       top_k, top_p, min_p, repetition_penalty,
-                                 repetition_window, seed};
-  return std::make_shared<Generation>(std::move(model), prompt, context, threads, max_tokens, sampling,
-                                      ignore_eos, stop);
+  return names;
 }
 
 } // namespace
 
+std::shared_ptr<const bitnet_model> modelOf(py::handle model) {
+  if (!py::isinstance<Model>(model))
+    throw py::type_error("model: expected a bitnet_py._runtime.Model, got " +
+                         py::str(py::type::of(model)).cast<std::string>());
+  const auto held = py::cast<std::shared_ptr<Model>>(model);
+  return {held, held->get()};
+}
+
+} // namespace bitnet::python
+
 PYBIND11_MODULE(_runtime, module) {
+  using namespace bitnet::python;
   using namespace py::literals;
   module.doc() = "The runtime's C interface.";
   module.attr("version") = bitnet_version();
   bindTokenizer(module);
+  module.def("cpu_variant", bitnet_cpu_variant);
+  module.def("cpu_features", cpuFeatures);
+  module.def("available_cpus", bitnet_available_cpus);
   py::class_<Model, std::shared_ptr<Model>>(module, "Model")
       .def(py::init<const std::string &, const std::optional<std::string> &>(), "path"_a,
            "cpu"_a = py::none())
@@ -175,11 +107,6 @@ PYBIND11_MODULE(_runtime, module) {
              return source ? py::object(textOf(source, std::strlen(source))) : py::object(py::none());
            })
       .def("render_chat", &Model::renderChat, "messages"_a, "open_answer"_a);
-  py::class_<Generation, std::shared_ptr<Generation>>(module, "Generation")
-      .def(py::init(&makeGeneration), "model"_a, "prompt"_a, "context"_a, "threads"_a, "max_tokens"_a,
-           "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a, "repetition_penalty"_a, "repetition_window"_a,
-           "seed"_a, "ignore_eos"_a, "stop"_a)
-      .def("next", &Generation::next)
-      .def("cancel", &Generation::cancel)
-      .def("timings", &Generation::timings);
+  bindSession(module);
+  bindGeneration(module);
 }

@@ -1,6 +1,11 @@
 # What binding/ defines.
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias, TypedDict
+
+from typing_extensions import Buffer
+
+# (token or -1, text, finish or None)
+Event: TypeAlias = tuple[int, str, str | None]
 
 version: str
 
@@ -56,24 +61,57 @@ class Model:
     def chat_template(self) -> str | None: ...
     def render_chat(self, messages: list[tuple[str, str]], open_answer: bool) -> str: ...
 
-class Generation:
-    def __init__(
+class Floats(Buffer):
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    def tolist(self) -> list[list[float]]: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Session:
+    def __init__(self, model: Model, context: int = 0, threads: int = 0, sequences: int = 1) -> None: ...
+    @property
+    def context(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
+    def forward(self, tokens: Sequence[int], logits: str = "last", sequence: int = 0) -> Floats: ...
+    def embed(self, tokens: Sequence[int], sequence: int = 0) -> Floats: ...
+    def length(self, sequence: int = 0) -> int: ...
+    def truncate(self, length: int, sequence: int = 0) -> None: ...
+
+class Engine:
+    def __init__(self, model: Model, context: int = 0, threads: int = 0) -> None: ...
+    @property
+    def context(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
+    def generate(
         self,
-        model: Model,
-        prompt: list[int],
-        context: int,
-        threads: int,
-        max_tokens: int,
-        temperature: float,
-        top_k: int,
-        top_p: float,
-        min_p: float,
-        repetition_penalty: float,
-        repetition_window: int,
-        seed: int,
-        ignore_eos: bool,
-        stop: list[str],
-    ) -> None: ...
-    def next(self) -> tuple[int, str, str | None]: ...
+        prompt: Sequence[int],
+        *,
+        max_tokens: int = 0,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        repetition_window: int = 64,
+        presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
+        seed: int = 0,
+        logit_bias: Mapping[int, float] | None = None,
+        stop: Sequence[str] = [],
+        stop_tokens: Sequence[int] | None = None,
+        ignore_eos: bool = False,
+    ) -> Generation: ...
+
+class Generation:
+    def next(self, logits_processor: Callable[[memoryview], object] | None = None) -> Event: ...
     def cancel(self) -> None: ...
     def timings(self) -> Timings: ...
+    def logprobs(self, n: int) -> tuple[float, list[tuple[int, float]]]: ...
+    def logits(self) -> Floats: ...
+
+def advance(generations: Sequence[Generation]) -> list[Event | None]: ...
+def cpu_features() -> list[str]: ...
+def cpu_variant() -> str: ...
+def available_cpus() -> int: ...
