@@ -56,5 +56,7 @@ std::shared_ptr<const bitnet_model> modelOf(py::handle model);
 void bindSession(py::module_ &module);
 /// The classes Engine and Generation, and advance().
 void bindGeneration(py::module_ &module);
+/// The class Sampler, and logprobs().
+void bindSampling(py::module_ &module);
 
 } // namespace bitnet::python

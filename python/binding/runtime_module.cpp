@@ -7,7 +7,6 @@
 #include <cstring>
 #include <optional>
 
-
 namespace bitnet::python {
 namespace {
 
@@ -109,4 +108,5 @@ PYBIND11_MODULE(_runtime, module) {
       .def("render_chat", &Model::renderChat, "messages"_a, "open_answer"_a);
   bindSession(module);
   bindGeneration(module);
+  bindSampling(module);
 }
