@@ -1,5 +1,6 @@
 // See splitter.h.
 #include "runtime/tokenizer/splitter.h"
+#include "runtime/tokenizer/newer_characters.h"
 #include "runtime/tokenizer/utf8.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -9,6 +10,9 @@ namespace bitnet::runtime {
 namespace {
 
 constexpr size_t kMaxPatternBytes = 16 << 10;
+/// With newer characters: each \p{L} becomes 650 bytes longer, and real patterns have up to 20 such
+/// properties.
+constexpr size_t kMaxExtendedBytes = 64 << 10;
 constexpr uint32_t kMaxNesting = 64;
 constexpr uint32_t kHeapLimitKiB = 64 << 10;
 /// Steps of one match. Real patterns need about one for each byte of a run of spaces (\s*[\r\n]+ tries every
@@ -39,6 +43,7 @@ struct Splitter::Scratch::State {
   pcre2_match_data *match = pcre2_match_data_create(1, nullptr);
   pcre2_match_context *context = pcre2_match_context_create(nullptr);
   pcre2_jit_stack *stack = pcre2_jit_stack_create(kJitStackStart, kJitStackMax, nullptr);
+  const Code *code = nullptr; // of the text that was begun
   // The match found last: pieces before it may be asked for first.
   size_t found_begin = 0, found_end = 0;
   ~State() {
@@ -52,27 +57,33 @@ Splitter::Scratch::Scratch() : state_(std::make_unique<State>()) {}
 Splitter::Scratch::~Scratch() = default;
 Splitter::~Splitter() = default;
 
+Status Splitter::compile(const std::string &pattern, size_t max_bytes, std::unique_ptr<Code> *compiled) {
+  CompileContext limits;
+  if (!limits.context)
+    return out_of_memory("split pattern: out of memory");
+  pcre2_set_max_pattern_length(limits.context, max_bytes);
+  pcre2_set_parens_nest_limit(limits.context, kMaxNesting);
+  int code = 0;
+  PCRE2_SIZE offset = 0;
+  *compiled = std::make_unique<Code>();
+  (*compiled)->code =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                    PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &offset, limits.context);
+  if (!(*compiled)->code)
+    return bad_bundle("split pattern: at byte " + std::to_string(offset) +
+                      ": expected a PCRE2 regular expression, got: " + pcre2_text(code));
+  // Machines that forbid writable code have no JIT; the interpreter gives the same pieces.
+  (*compiled)->jit = pcre2_jit_compile((*compiled)->code, PCRE2_JIT_COMPLETE) == 0;
+  return {};
+}
+
 Result<std::unique_ptr<Splitter>> Splitter::create(const std::string &pattern) {
   std::unique_ptr<Splitter> splitter(new Splitter);
   if (pattern.empty())
     return splitter;
-  CompileContext limits;
-  if (!limits.context)
-    return out_of_memory("split pattern: out of memory");
-  pcre2_set_max_pattern_length(limits.context, kMaxPatternBytes);
-  pcre2_set_parens_nest_limit(limits.context, kMaxNesting);
-  int code = 0;
-  PCRE2_SIZE offset = 0;
-  auto compiled = std::make_unique<Code>();
-  compiled->code =
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                    PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &offset, limits.context);
-  if (!compiled->code)
-    return bad_bundle("split pattern: at byte " + std::to_string(offset) +
-                      ": expected a PCRE2 regular expression, got: " + pcre2_text(code));
-  // Machines that forbid writable code have no JIT; the interpreter gives the same pieces.
-  compiled->jit = pcre2_jit_compile(compiled->code, PCRE2_JIT_COMPLETE) == 0;
-  splitter->code_ = std::move(compiled);
+  BITNET_RETURN_IF_ERROR(compile(pattern, kMaxPatternBytes, &splitter->code_));
+  if (const std::string extended = with_newer_characters(pattern); extended != pattern)
+    BITNET_RETURN_IF_ERROR(compile(extended, kMaxExtendedBytes, &splitter->newer_code_));
   return splitter;
 }
 
@@ -92,14 +103,15 @@ Status Splitter::next_piece(std::string_view text, size_t begin, Scratch *scratc
     pcre2_set_match_limit(s.context, static_cast<uint32_t>(steps < UINT32_MAX ? steps : UINT32_MAX));
     pcre2_set_heap_limit(s.context, kHeapLimitKiB);
     pcre2_jit_stack_assign(s.context, nullptr, s.stack);
+    s.code = newer_code_ && has_newer_characters(text) ? newer_code_.get() : code_.get();
   }
   s.found_begin = s.found_end = text.size();
   const auto *subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   for (size_t from = begin; from < text.size();) {
     const int found =
-        code_->jit
-            ? pcre2_jit_match(code_->code, subject, text.size(), from, 0, s.match, s.context)
-            : pcre2_match(code_->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, s.match, s.context);
+        s.code->jit
+            ? pcre2_jit_match(s.code->code, subject, text.size(), from, 0, s.match, s.context)
+            : pcre2_match(s.code->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, s.match, s.context);
     if (found == PCRE2_ERROR_NOMATCH)
       return {};
     if (found < 0)

@@ -1,6 +1,6 @@
 // Cuts text into the pieces that byte-pair encoding works on, by a regular expression (PCRE2, compiled to
 // machine code where the machine allows). A piece is a match, or the text between two matches; together they
-// are the text.
+// are the text. \p{L} and the like mean Unicode 16.0 at least, whatever PCRE2's tables are.
 #pragma once
 #include "runtime/base/status.h"
 #include <memory>
@@ -37,7 +37,9 @@ public:
 private:
   Splitter() = default;
   struct Code;
-  std::unique_ptr<Code> code_; ///< null: one piece
+  static Status compile(const std::string &pattern, size_t max_bytes, std::unique_ptr<Code> *compiled);
+  std::unique_ptr<Code> code_;       ///< null: one piece
+  std::unique_ptr<Code> newer_code_; ///< for text with newer characters (newer_characters.h); null: code_
 };
 
 } // namespace bitnet::runtime

@@ -1,6 +1,7 @@
 // The tiktoken rank file of Llama 3 against what Microsoft's Python tokenizer gives
 // (data/tokenizer/llama3-cases.json). Cases about the Python interface (chunking at 400,000 characters,
 // disallowed_special) are not for this layer.
+#include "runtime/tokenizer/tokenizer_file.h"
 #include "test/compiler/import/tokenizer_testing.h"
 
 using nlohmann::json;
@@ -54,8 +55,6 @@ TEST_F(Llama3, EncodesAsTheReference) {
     const bool all = one.value("allowed_special", json()) == "all";
     if (one.contains("error") || (one.contains("allowed_special") && !all))
       continue;
-    if (one.value("unicode_version_sensitive", false)) // characters newer than PCRE2's tables
-      continue;
     const std::vector<int32_t> expected = one["tokens"];
     std::vector<int32_t> got = encode(*tokenizer, one["text"], one["bos"], all);
     if (one["eos"])
@@ -64,6 +63,24 @@ TEST_F(Llama3, EncodesAsTheReference) {
     ++compared;
   }
   EXPECT_GT(compared, 450);
+}
+
+TEST_F(Llama3, IsTheSameWithoutTheImporter) {
+  const auto opened = runtime::open_tokenizer(sharedData("tokenizer/llama3.tokenizer.model"));
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  const runtime::Tokenizer &alone = **opened;
+  for (const json &one : (*cases)["encode"])
+    EXPECT_EQ(encode(alone, one["text"], true, true), encode(*tokenizer, one["text"], true, true))
+        << one["id"];
+  ASSERT_EQ(alone.size(), tokenizer->size());
+  for (int32_t id = 0; id < alone.size(); ++id) {
+    ASSERT_EQ(alone.token_bytes(id), tokenizer->token_bytes(id)) << id;
+    ASSERT_EQ(alone.is_special(id), tokenizer->is_special(id)) << id;
+  }
+  EXPECT_EQ(alone.bos(), tokenizer->bos());
+  EXPECT_EQ(alone.eos(), tokenizer->eos());
+  EXPECT_EQ(alone.pad(), tokenizer->pad());
+  EXPECT_EQ(alone.stop_tokens(), tokenizer->stop_tokens());
 }
 
 TEST_F(Llama3, EncodesLongPiecesAsTheReference) {

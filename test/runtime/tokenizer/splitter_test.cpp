@@ -1,3 +1,4 @@
+#include "runtime/tokenizer/newer_characters.h"
 #include "runtime/tokenizer/splitter.h"
 #include <gtest/gtest.h>
 
@@ -36,6 +37,36 @@ TEST(Splitter, EmptyMatchesCutNothing) {
 TEST(Splitter, LetterClassesAreThoseOfUnicode) {
   EXPECT_EQ(split("\\p{L}+|\\P{L}+", "caf\u00E9 \u4E2D"), "caf\u00E9| |\u4E2D");
   EXPECT_EQ(split("\\p{wspace}+", "a\u001Cb\u0085c"), "a\u001Cb|\u0085|c"); // U+001C is none, U+0085 is
+}
+
+TEST(Splitter, LettersAndNumbersNewerThanPcre2sTablesAreSuch) {
+  const std::string letter = "\U00010D4A", digit = "\U00010D40", upper = "\uA7CB",
+                    mark = "\u0897"; // Unicode 16
+  EXPECT_EQ(split("\\p{L}+|\\P{L}+", "a" + letter + " " + digit), "a" + letter + "| " + digit);
+  EXPECT_EQ(split("[^\\p{L}\\p{N}]+", letter + "!" + digit), letter + "|!|" + digit);
+  EXPECT_EQ(split("\\p{Lu}|\\p{Ll}+|\\pM", upper + "b" + mark), upper + "|b|" + mark);
+}
+
+TEST(NewerCharacters, AreFoundAmongOthers) {
+  EXPECT_FALSE(has_newer_characters(""));
+  EXPECT_FALSE(
+      has_newer_characters("ASCII of more than eight bytes, \u00E9, \u4E2D, \U0001F600, \U00010D3F"));
+  for (size_t before = 0; before < 20; ++before)
+    EXPECT_TRUE(has_newer_characters(std::string(before, 'x') + "\u0897" + "after")) << before;
+  EXPECT_TRUE(has_newer_characters("\u4E2D\u00E9\U00010D4A"));
+}
+
+TEST(NewerCharacters, GoIntoClassesOrBecomeOne) {
+  const std::string lu = with_newer_characters("\\p{Lu}");
+  EXPECT_EQ(lu.substr(0, 32), "[\\p{Lu}\\x{1c89}\\x{a7cb}-\\x{a7cc}") << lu;
+  const std::string ranges = lu.substr(7, lu.size() - 8);
+  EXPECT_EQ(with_newer_characters("[^]\\p{Lu}-]\\p{Lu}"), "[^]\\p{Lu}" + ranges + "-]" + lu);
+  EXPECT_EQ(with_newer_characters("\\P{Lu}"), "[^\\p{Lu}" + ranges + "]");
+  EXPECT_EQ(with_newer_characters("[[:alpha:]\\p{Lu}]"), "[[:alpha:]\\p{Lu}" + ranges + "]");
+  EXPECT_EQ(with_newer_characters("\\[\\p{Lu}"), "\\[" + lu);
+  for (const char *same :
+       {"", "\\", "[a", "\\p", "\\p{", "\\p{Zs}", "\\p{Han}", "[\\P{L}]", "\\P{wspace}", "a|[b]"})
+    EXPECT_EQ(with_newer_characters(same), same);
 }
 
 TEST(Splitter, RefusesBadAndExcessivePatterns) {
