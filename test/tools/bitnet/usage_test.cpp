@@ -34,7 +34,7 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kFlags = {
       "--context",
       "--presence-penalty",
       "--frequency-penalty"}},
-    {"tokenize", {"--prompt", "--file", "--ids", "--no-special", "--parse-special", "--json", "--cpu"}},
+    {"tokenize", {"--prompt", "--file", "--ids", "--no-special", "--parse-special", "--json"}},
     {"perplexity", {"--window", "--one-document", "--json", "--cpu", "--threads", "--context"}},
     {"bench",
      {"--n-prompt", "--n-gen", "--depth", "--threads", "--repetitions", "--limits", "--json", "--cpu",
