@@ -1,104 +1,168 @@
-"""Checkpoints become bundles here: bitnetc is called once, and its result kept in the user's cache folder."""
+"""Checkpoints become bundles here: bitnetc is called once for each, and its result kept in the cache (cache.py).
+
+A checkpoint is a .gguf, .safetensors or .pt file, or a folder in one of the forms that bitnetc imports. What bitnetc
+says goes to standard error, on a terminal with its progress bar; nothing is said with verbose=False or BITNET_QUIET=1.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from .errors import CompilerNotFoundError, ModelFormatError, ModelNotFoundError
+from . import _runtime, cache
+from .errors import CompilerNotFoundError, ModelFormatError, ModelNotFoundError, UnsupportedModelError
+from .programs import INSTALL, environment, is_console_script, is_program, lacks_halide, packaged
 
-_HEADER_BYTES = 1 << 20  # of each file; with size and time it tells two checkpoints of one name apart
+T = TypeVar("T")
+
+# Kinds of files that bitnetc reads in a checkpoint's folder, and the small ones that it reads beside a single file.
+_KINDS = (".gguf", ".safetensors", ".pt", ".pth", ".bin", ".json", ".jinja", ".model", ".tiktoken", ".txt")
+_BESIDE = (".json", ".jinja", ".model", ".tiktoken")
 
 
-def bundle_for(path: Path, *, target: str = "host", flags: Sequence[str] = (), cache_dir: Path | None = None) -> Path:
-    """The bundle of a checkpoint (a .gguf or .safetensors file, or a folder), compiled if it is not in the cache.
+def bundle_for(
+    path: Path,
+    *,
+    target: str = "host",
+    flags: Sequence[str] = (),
+    cache_dir: Path | None = None,
+    verbose: bool = True,
+) -> Path:
+    """The bundle of a checkpoint, compiled if it is not in the cache.
 
-    flags go to bitnetc as they are, e.g. ["--head=q8", "--set", "activation=relu2"].
+    target: the CPU families to compile for, as bitnetc takes them. flags go to bitnetc as they are, e.g.
+    ["--head=q8", "--set", "activation=relu2"]. Raises ModelNotFoundError, ModelFormatError with bitnetc's error,
+    CompilerNotFoundError if there is no compiler or it lacks Halide, ConfigError if the cache cannot be written.
     """
-    compiler = find_compiler()
-    command = [f"--target={target}", *flags]
-    folder = cache_dir or _cache_folder() / "models"
-    stem = path.stem if path.is_file() else path.resolve().name
-    bundle = folder / f"{stem}-{_key(path, compiler, command)}.bnx"
-    if bundle.exists():
-        return bundle
-    folder.mkdir(parents=True, exist_ok=True)
-    # Compiled beside its final place and renamed, so that nobody sees half a bundle.
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".compiling-") as temporary:
-        unfinished = Path(temporary) / bundle.name
-        _compile([str(compiler), str(path.absolute()), *command, "-o", str(unfinished)])
-        unfinished.replace(bundle)
-    return bundle
+    return _obtain(path, ".bnx", target, flags, cache_dir, verbose)[0]
+
+
+def open_bundle(
+    path: Path,
+    load: Callable[[Path], T],
+    *,
+    target: str = "host",
+    flags: Sequence[str] = (),
+    cache_dir: Path | None = None,
+    verbose: bool = True,
+) -> tuple[Path, T]:
+    """bundle_for, and what load makes of the bundle. A cached bundle that is damaged is compiled again, once."""
+    bundle, made = _obtain(path, ".bnx", target, flags, cache_dir, verbose)
+    try:
+        return bundle, load(bundle)
+    except ModelFormatError as error:
+        if made or isinstance(error, UnsupportedModelError):
+            raise
+        _speaker(verbose)(f"compiling again: {error}")
+        cache.discard(bundle)
+    bundle, _ = _obtain(path, ".bnx", target, flags, cache_dir, verbose)
+    return bundle, load(bundle)
+
+
+def tokenizer_for(
+    path: Path, *, flags: Sequence[str] = (), cache_dir: Path | None = None, verbose: bool = True
+) -> Path:
+    """The tokenizer of a checkpoint (or of a tokenizer's own file or folder) in the form that _runtime.Tokenizer reads.
+
+    Made by `bitnetc --emit=tokenizer` and kept like a bundle. Raises what bundle_for does.
+    """
+    return _obtain(path, ".tokenizer", None, ["--emit=tokenizer", *flags], cache_dir, verbose)[0]
 
 
 def find_compiler() -> Path:
     """bitnetc: $BITNETC, beside the package (wheel or build tree), on the PATH."""
     if named := os.environ.get("BITNETC"):
-        if not _is_program(Path(named)):
+        if not is_program(Path(named)):
             raise CompilerNotFoundError(f"BITNETC: expected a program, got '{named}'")
         return Path(named)
-    package = Path(__file__).parent
-    for candidate in (package / "bin" / "bitnetc", package.parent.parent / "bin" / "bitnetc"):
-        if _is_program(candidate):
+    if program := packaged("bitnetc"):
+        return program
+    for folder in os.get_exec_path():
+        candidate = Path(folder) / "bitnetc"
+        if is_program(candidate) and not is_console_script(candidate):
             return candidate
-    if found := shutil.which("bitnetc"):
-        return Path(found)
     raise CompilerNotFoundError(
-        "bitnetc is neither beside this package nor on the PATH; set BITNETC to it, or load a compiled model (.bnx)"
+        f"bitnetc is neither beside this package nor on the PATH; {INSTALL}, set BITNETC to it, "
+        "or load a compiled model (.bnx)"
     )
 
 
-def _is_program(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)
+def _obtain(
+    path: Path, suffix: str, target: str | None, flags: Sequence[str], cache_dir: Path | None, verbose: bool
+) -> tuple[Path, bool]:
+    """The entry of the cache, and whether it was made by this call."""
+    say = _speaker(verbose)
+    folder = cache_dir or cache.folder()
+    files = _files(path)
+    compiler = find_compiler()
+    content = cache.content_digest([*files, *_tokenizer_files(flags)], folder)
+    built = cache.content_digest([compiler], folder)
+    # --target=host is another thing on another CPU, of which only the variant matters.
+    cpu = _runtime.cpu_variant() if target and "host" in target.split(",") else ""
+    command = [*([f"--target={target}"] if target else []), *flags]
+    key = hashlib.sha256("\0".join([content, built, cpu, *command]).encode()).hexdigest()[:16]
+    stem = path.stem if path.is_file() else path.resolve().name
+    entry = folder / f"{stem}-{key}{suffix}"
+
+    def make(unfinished: Path) -> None:
+        if suffix == ".bnx":
+            say(f"compiling {path.name} for {cpu or target}, once")
+        start = time.monotonic()
+        quiet = ["--json"] if suffix == ".bnx" else []  # its last line would name the unfinished file
+        _run([str(compiler), str(path.absolute()), *command, *quiet, "-o", str(unfinished)], verbose)
+        if not unfinished.exists():
+            raise ModelFormatError(f"{compiler}: expected it to write a file, got none")
+        if suffix == ".bnx":
+            size = unfinished.stat().st_size
+            say(f"compiled in {time.monotonic() - start:.1f} s, {size / 1e6:.1f} MB: {entry}")
+
+    return entry, cache.obtain(entry, make, source=str(path.resolve()), say=say)
 
 
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "bitnet"
-
-
-def _files(path: Path) -> Iterator[Path]:
+def _files(path: Path) -> list[Path]:
+    """What bitnetc reads of a checkpoint: of a folder, all of its kinds; a GGUF file alone, others with neighbours."""
     if path.is_dir():
-        yield from sorted(file for file in path.iterdir() if file.is_file())
-    elif path.exists():
-        yield path
-    else:
+        return _of_kind(path, _KINDS)
+    if not path.exists():
         raise ModelNotFoundError(f"{path}: does not exist")
+    return [path] if path.suffix == ".gguf" else [path, *_of_kind(path.parent, _BESIDE, but=path)]
 
 
-def _key(path: Path, compiler: Path, command: Sequence[str]) -> str:
-    """Names what the bundle depends on: checkpoint, compiler, flags, and this CPU (for --target=host)."""
-    digest = hashlib.sha256()
-
-    def add(*parts: object) -> None:
-        digest.update(repr(parts).encode())
-
-    add(str(path.resolve()), *command)
-    built = compiler.stat()
-    add(built.st_size, built.st_mtime_ns)
-    for file in _files(path):
-        stat = file.stat()
-        with file.open("rb") as opened:
-            add(file.name, stat.st_size, stat.st_mtime_ns, hashlib.sha256(opened.read(_HEADER_BYTES)).digest())
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        add(next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), ""))
-    return digest.hexdigest()[:16]
+def _tokenizer_files(flags: Sequence[str]) -> list[Path]:
+    """The files behind --tokenizer."""
+    named = [flag.partition("=")[2] for flag in flags if flag.startswith("--tokenizer=")]
+    named += [value for flag, value in itertools.pairwise(flags) if flag == "--tokenizer"]
+    found = []
+    for path in map(Path, named):
+        found += _of_kind(path, _KINDS) if path.is_dir() else [path] if path.exists() else []
+    return found
 
 
-def _compile(command: Sequence[str]) -> None:
+def _of_kind(folder: Path, kinds: tuple[str, ...], but: Path | None = None) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix in kinds and file.is_file() and file != but)
+
+
+def _run(command: Sequence[str], verbose: bool) -> None:
     """Runs bitnetc and passes on what it says on standard error: to a terminal, its progress bar too."""
-    terminal = sys.stderr.isatty()
-    read_end, write_end = os.openpty() if terminal else os.pipe()
+    passed_on = verbose and not _quiet()
+    read_end, write_end = os.openpty() if passed_on and sys.stderr.isatty() else os.pipe()
+    ours = packaged("bitnetc")
     said = b""
     try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write_end)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=write_end,
+            env=environment() if ours and command[0] == str(ours) else None,
+        )
     except OSError as error:  # a file of another machine, a script whose interpreter is missing
         os.close(read_end)
         raise CompilerNotFoundError(f"{command[0]}: cannot run: {error.strerror}; set BITNETC to bitnetc") from error
@@ -108,18 +172,29 @@ def _compile(command: Sequence[str]) -> None:
         try:
             while block := _read(read_end):
                 said = (said + block)[-4096:]
-                sys.stderr.write(block.decode(errors="replace"))
-                sys.stderr.flush()
+                if passed_on:
+                    sys.stderr.write(block.decode(errors="replace"))
+                    sys.stderr.flush()
         except BaseException:
             child.terminate()
+            try:
+                child.wait(5)  # so that nothing is being written when the caller cleans up
+            except subprocess.TimeoutExpired:
+                child.kill()
             raise
         finally:
             os.close(read_end)
-    if child.returncode != 0:
-        lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
-        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        reason = errors[-1] if errors else " ".join([f"exit code {child.returncode}", *lines[-1:]])
-        raise ModelFormatError(f"bitnetc: {reason}")
+    if child.returncode == 0:
+        return
+    text = said.decode(errors="replace")
+    if lacks_halide(child.returncode, text):
+        raise CompilerNotFoundError(
+            f"{command[0]}: the halide package is not installed; {INSTALL}, or load a compiled model (.bnx)"
+        )
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    reason = errors[-1] if errors else " ".join([f"exit code {child.returncode}", *lines[-1:]])
+    raise ModelFormatError(f"bitnetc: {reason}")
 
 
 def _read(descriptor: int) -> bytes:
@@ -127,3 +202,13 @@ def _read(descriptor: int) -> bytes:
         return os.read(descriptor, 4096)
     except OSError:  # how a terminal's other end says that it is closed
         return b""
+
+
+def _quiet() -> bool:
+    return os.environ.get("BITNET_QUIET", "") not in ("", "0")
+
+
+def _speaker(verbose: bool) -> Callable[[str], None]:
+    if not verbose or _quiet():
+        return lambda text: None
+    return lambda text: print(f"bitnet_py: {text}", file=sys.stderr, flush=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 from . import _runtime
 from .arrays import joined, token_ids
-from .checkpoints import bundle_for
+from .checkpoints import open_bundle
 from .errors import (
     ArgumentTypeError,
     CacheLengthError,
@@ -323,12 +323,14 @@ def load_model(
     target: str = "host",
     compiler_flags: Sequence[str] = (),
     cache_dir: str | os.PathLike[str] | None = None,
+    verbose: bool = True,
 ) -> BitNetModel:
     """Loads a bundle (.bnx), or compiles a checkpoint (.gguf, .safetensors, .pt, a folder) and loads that.
 
     model_format: None or "auto" goes by the name; "gguf", "safetensors", "pretrained" (a folder), "torch" (.pt), "bnx".
     device: see parse_device. cpu forces one of the bundle's CPU variants. target, compiler_flags and cache_dir are for
-    checkpoints: they go to bitnetc, and its result is kept in cache_dir (by default in the user's cache folder).
+    checkpoints: they go to bitnetc, and its result is kept in cache_dir (by default in cache.folder()). That takes
+    seconds to minutes, once; verbose=False says nothing meanwhile.
     model_args: the dimensions, ModelArgs or a dictionary with some of them. A .pt checkpoint of another shape than 2B
     does not say n_heads and n_kv_heads; what a checkpoint does say must agree (else ModelFormatError).
     """
@@ -341,6 +343,7 @@ def load_model(
         target=target,
         compiler_flags=compiler_flags,
         cache_dir=cache_dir,
+        verbose=verbose,
     )
 
 
@@ -349,7 +352,7 @@ def create_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
 
     For a checkpoint that was loaded with flags of its own, give the path of its bundle (model.path).
     """
-    return Tokenizer(_open(_bundle(Path(path)), None))
+    return Tokenizer(_load(Path(path))[1])
 
 
 _FORMATS = {".bnx": "bnx", ".gguf": "gguf", ".safetensors": "safetensors", ".pt": "torch"}
@@ -364,12 +367,19 @@ def _load(
     target: str = "host",
     compiler_flags: Sequence[str] = (),
     cache_dir: str | os.PathLike[str] | None = None,
+    verbose: bool = True,
 ) -> tuple[Path, _runtime.Model]:
     """The bundle of a file or folder, and that bundle opened."""
     given = named(model_args) if model_args is not None else {}
     flags = [*_settings(path, given), *compiler_flags]
-    bundle = _bundle(path, model_format, flags, target, cache_dir)
-    native = _open(bundle, cpu)
+    found = _found(path, model_format)
+    if found.suffix == ".bnx" and found.is_file():
+        bundle, native = found, _open(found, cpu)
+    else:
+        folder = Path(cache_dir) if cache_dir else None
+        bundle, native = open_bundle(
+            found, lambda made: _open(made, cpu), target=target, flags=flags, cache_dir=folder, verbose=verbose
+        )
     _compare(given, native.info(), path)
     return bundle, native
 
@@ -402,13 +412,8 @@ def _compare(given: Mapping[str, Any], info: _runtime.Info, path: Path) -> None:
             raise ModelFormatError(f"{path}: {name}: expected {expected}, as model_args has it, got {value}")
 
 
-def _bundle(
-    path: Path,
-    model_format: str | None = None,
-    flags: Sequence[str] = (),
-    target: str = "host",
-    cache_dir: str | os.PathLike[str] | None = None,
-) -> Path:
+def _found(path: Path, model_format: str | None) -> Path:
+    """The file or folder that is to be loaded, of the format that was asked for."""
     formats = {"auto", "pretrained", *_FORMATS.values()}
     if model_format is not None and model_format not in formats:
         expected = ", ".join(sorted(formats))
@@ -420,11 +425,7 @@ def _bundle(
         raise ConfigError(f"{path}: expected {_KINDS}, got '{path.suffix}'")
     if model_format not in (None, "auto", found):
         raise ConfigError(f"{path}: expected a model of the format {model_format!r}, got {found!r}")
-    if found == "pretrained":
-        path = _only_bundle(path) or path
-    if path.suffix == ".bnx" and path.is_file():
-        return path
-    return bundle_for(path, target=target, flags=flags, cache_dir=Path(cache_dir) if cache_dir else None)
+    return (_only_bundle(path) or path) if found == "pretrained" else path
 
 
 def _only_bundle(folder: Path) -> Path | None:
