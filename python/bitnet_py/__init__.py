@@ -38,6 +38,8 @@ from .errors import (
     UnsupportedModelError,
     ValidationError,
 )
+from .fast_gen import FastGen, GenArgs, InferenceEngine
+from .generate_program import get_prompts, main
 from .inference import SimpleInference, TextStream
 from .model import (
     BitNetModel,
@@ -88,7 +90,10 @@ __all__ = [
     "ConfigurationError",
     "ContextFullError",
     "DisallowedSpecialTokenError",
+    "FastGen",
+    "GenArgs",
     "GenerationCancelledError",
+    "InferenceEngine",
     "InferenceError",
     "KernelError",
     "LayerCache",
@@ -125,11 +130,13 @@ __all__ = [
     "get_cuda_device_count",
     "get_device_info",
     "get_num_threads",
+    "get_prompts",
     "get_system_info",
     "is_cuda_available",
     "is_metal_available",
     "list_available_models",
     "load_model",
+    "main",
     "make_cache",
     "metrics",
     "set_num_threads",

@@ -44,7 +44,7 @@ class CacheState:
         what goes on must have the model and the layout that it began with."""
         same_model, same_positions, room = self._layout
         if self._session is None or not (same_model is model and same_positions == positions and room >= sequences):
-            if any(starts):
+            if any(starts) and self._session is not None:
                 raise InferenceError(
                     "cache: expected the model, kv_padding and sequences that it was begun with, got others;"
                     " begin again at start_pos 0"

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
+
+
+def peak_memory() -> int:
+    """The most memory that this process had in RAM at once, in bytes; mapped weights count as far as they are read."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 @dataclass
@@ -55,6 +64,10 @@ class Stats:
         name, tokens_before, began = self.current
         ended = time.time() if now is None else now
         self.phases.append(PhaseStats(name, tokens - tokens_before, ended - began))
+
+    def add(self, name: str, tokens: int, seconds: float) -> None:
+        """Adds a phase that was measured elsewhere."""
+        self.phases.append(PhaseStats(name, tokens, seconds))
 
     @property
     def total_tokens(self) -> int:
