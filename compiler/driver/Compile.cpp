@@ -5,6 +5,7 @@
 #include "compiler/driver/Output.h"
 #include "compiler/driver/Progress.h"
 #include "compiler/import/BuildGraph.h"
+#include "compiler/import/TokenizerImport.h"
 #include "compiler/transforms/Passes.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Pass/PassManager.h"
@@ -76,16 +77,22 @@ Error runPasses(mlir::ModuleOp module, const Options &options) {
   return Error::success();
 }
 
-Json decisionsJson(const import::Checkpoint &checkpoint) {
+Json decisionsJson(const std::vector<import::Decision> &decisions) {
   Json list = Json::array();
-  for (const import::Decision &d : checkpoint.decisions())
+  for (const import::Decision &d : decisions)
     list.push_back({{"what", d.what}, {"value", d.value}, {"reason", d.reason}, {"flag", d.flag}});
   return list;
 }
 
+void sayDecisions(const std::vector<import::Decision> &decisions) {
+  for (const import::Decision &d : decisions)
+    errs() << "decided: " << d.what << " = " << d.value << ": " << d.reason
+           << (d.flag.empty() ? "" : "; " + d.flag) << "\n";
+}
+
 /// What the bundle keeps: must not depend on time, path or threads, or the bytes would.
 std::string reportText(const import::Checkpoint &checkpoint) {
-  Json report = {{"source", checkpoint.source()}, {"decisions", decisionsJson(checkpoint)}};
+  Json report = {{"source", checkpoint.source()}, {"decisions", decisionsJson(checkpoint.decisions())}};
   return report.dump();
 }
 
@@ -133,7 +140,7 @@ void sayResult(const Options &options, const import::Checkpoint &checkpoint, con
               {"weight_bytes", bundle.weightBytes},
               {"kernels", kernels.kernels},
               {"kernel_cache_hits", kernels.cacheHits},
-              {"decisions", decisionsJson(checkpoint)},
+              {"decisions", decisionsJson(checkpoint.decisions())},
               {"seconds", times}};
     outs() << j.dump() << "\n";
     return;
@@ -143,6 +150,27 @@ void sayResult(const Options &options, const import::Checkpoint &checkpoint, con
          << " kernels (" << kernels.cacheHits << " cached)\n";
   if (bundle.pack.inexactF16)
     errs() << "note: " << bundle.pack.inexactF16 << " values of the embedding were rounded to f16\n";
+}
+
+/// --emit=tokenizer: weights, graph and kernels are not looked at.
+Error writeTokenizer(const Options &options, const import::ImportOptions &importOptions) {
+  Expected<import::ImportedTokenizer> tokenizer = import::openTokenizer(options.input, importOptions);
+  if (!tokenizer)
+    return tokenizer.takeError();
+  if (Error e = writeFile(options.output, {tokenizer->bytes.begin(), tokenizer->bytes.end()}))
+    return e;
+  if (options.json) {
+    Json j = {{"output", options.output},
+              {"tokens", tokenizer->size},
+              {"file_bytes", tokenizer->bytes.size()},
+              {"decisions", decisionsJson(tokenizer->decisions)}};
+    outs() << j.dump() << "\n";
+    return Error::success();
+  }
+  if (options.verbose)
+    sayDecisions(tokenizer->decisions);
+  errs() << "wrote " << options.output << ": a tokenizer of " << tokenizer->size << " tokens\n";
+  return Error::success();
 }
 
 } // namespace
@@ -164,15 +192,15 @@ Error compile(const Options &given) {
   importOptions.tokenizer = options.tokenizer;
   importOptions.settings = options.settings;
   importOptions.warn = [](const std::string &line) { errs() << "warning: " << line << "\n"; };
+  if (options.emit == EmitKind::tokenizer)
+    return writeTokenizer(options, importOptions);
   Expected<std::unique_ptr<import::Checkpoint>> opened = import::openCheckpoint(options.input, importOptions);
   if (!opened)
     return opened.takeError();
   const import::Checkpoint &checkpoint = **opened;
   if (options.verbose) {
     errs() << "source: " << checkpoint.source() << "\n";
-    for (const import::Decision &d : checkpoint.decisions())
-      errs() << "decided: " << d.what << " = " << d.value << ": " << d.reason
-             << (d.flag.empty() ? "" : "; " + d.flag) << "\n";
+    sayDecisions(checkpoint.decisions());
   }
   stages.end("import");
 

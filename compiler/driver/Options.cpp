@@ -50,15 +50,15 @@ std::function<Error(Options &, const std::string &)> number(const char *flag, in
 
 Error setEmit(Options &o, const std::string &v) {
   static const std::pair<const char *, EmitKind> kinds[] = {
-      {"bnx", EmitKind::bnx},     {"bitnet", EmitKind::bitnet}, {"kernel", EmitKind::kernel},
-      {"specs", EmitKind::specs}, {"stmt", EmitKind::stmt},     {"asm", EmitKind::assembly},
-      {"obj", EmitKind::object}};
+      {"bnx", EmitKind::bnx},     {"bitnet", EmitKind::bitnet},      {"kernel", EmitKind::kernel},
+      {"specs", EmitKind::specs}, {"stmt", EmitKind::stmt},          {"asm", EmitKind::assembly},
+      {"obj", EmitKind::object},  {"tokenizer", EmitKind::tokenizer}};
   for (const auto &[name, kind] : kinds)
     if (v == name) {
       o.emit = kind;
       return Error::success();
     }
-  return badValue("emit", v, "bnx, bitnet, kernel, specs, stmt, asm or obj");
+  return badValue("emit", v, "bnx, bitnet, kernel, specs, stmt, asm, obj or tokenizer");
 }
 
 const std::vector<Flag> &flags() {
@@ -91,7 +91,7 @@ const std::vector<Flag> &flags() {
       {"emit", nullptr, "KIND",
        "bnx (default); bitnet or kernel: the IR; specs: the kernels' names; stmt, asm: Halide's loops or "
        "assembly of "
-       "each kernel; obj: a folder of objects",
+       "each kernel; obj: a folder of objects; tokenizer: the tokenizer alone, also of a tokenizer file",
        setEmit},
       {"max-rows", nullptr, "N", "rows of one step: tokens of a prompt processed together (default 128)",
        number("max-rows", &Options::maxRows, 8, 4096, "a number from 8 to 4096")},
@@ -188,19 +188,22 @@ Expected<Options> parseOptions(const std::vector<std::string> &args) {
   o.targets = std::move(*targets);
   if (o.input.empty())
     return createStringError(
-        "expected a checkpoint (.gguf, .safetensors or a folder), got nothing; see bitnetc --help");
+        "expected a checkpoint (.gguf, .safetensors, .pt or a folder), got nothing; see bitnetc --help");
   if (o.emit == EmitKind::bnx && o.output == "-")
     return createStringError("--output: expected FILE for a bundle, got '-'; only text goes to stdout");
+  if (o.emit == EmitKind::tokenizer && (o.output.empty() || o.output == "-"))
+    return createStringError("--emit=tokenizer: expected -o FILE, got nothing");
   if (o.emit == EmitKind::object && o.output.empty())
     return createStringError("--emit=obj: expected -o FOLDER, got nothing");
   return o;
 }
 
 std::string helpText() {
-  std::string s =
-      "usage: bitnetc CHECKPOINT [options]\n\n"
-      "Compiles a ternary checkpoint (.gguf, .safetensors or a Hugging Face folder) into one .bnx bundle.\n\n"
-      "options:\n";
+  std::string s = "usage: bitnetc CHECKPOINT [options]\n\n"
+                  "Compiles a ternary checkpoint (.gguf, .safetensors, the .pt of microsoft/BitNet's gpu "
+                  "folder, or a folder\n"
+                  "that holds one of them) into one .bnx bundle.\n\n"
+                  "options:\n";
   for (const Flag &f : flags()) {
     std::string left = std::string("  ") + (f.alias ? std::string("-") + f.alias + ", " : "    ") + "--" +
                        f.name + (f.value ? std::string("=") + f.value : "");

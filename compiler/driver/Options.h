@@ -8,7 +8,7 @@
 
 namespace bitnet::compiler {
 
-enum class EmitKind { bnx, bitnet, kernel, specs, stmt, assembly, object };
+enum class EmitKind { bnx, bitnet, kernel, specs, stmt, assembly, object, tokenizer };
 
 struct Options {
   std::string input, output, tokenizer, cacheDir, head = "f16", printIrAfter;

@@ -83,4 +83,9 @@ std::vector<SettingInfo> importSettings();
 /// tensor the graph needs is there with the right shape and a known encoding; weights are read on demand.
 llvm::Expected<std::unique_ptr<Checkpoint>> openCheckpoint(const std::string &path, const ImportOptions &options);
 
+struct ImportedTokenizer; // TokenizerImport.h
+/// The tokenizer alone, without a look at weights or configuration: of a checkpoint as above, or of a tokenizer file
+/// (tokenizer.json, a tiktoken rank file, a SentencePiece model). An error if there is none.
+llvm::Expected<ImportedTokenizer> openTokenizer(const std::string &path, const ImportOptions &options);
+
 } // namespace bitnet::import

@@ -110,6 +110,23 @@ Expected<Found> findContainer(const std::string &path) {
   return Found{Container::gguf, path};
 }
 
+Expected<GgufFile> readGguf(const std::string &path, const ImportOptions &options) {
+  Expected<std::shared_ptr<ByteSource>> source = openFile(path);
+  if (!source)
+    return source.takeError();
+  return GgufFile::read(*source, options.warn);
+}
+
+Expected<ImportedTokenizer> tokenizerOfGguf(const std::string &path, const ImportOptions &options) {
+  Expected<GgufFile> file = readGguf(path, options);
+  if (!file)
+    return file.takeError();
+  Expected<std::optional<GgufVocabulary>> vocabulary = readVocabulary(*file);
+  if (!vocabulary)
+    return vocabulary.takeError();
+  return *vocabulary ? importGgufTokenizer(**vocabulary, path, options.settings) : ImportedTokenizer();
+}
+
 Expected<CheckpointParts> partsOf(const Found &found, const ModelSettings &settings,
                                   const ImportOptions &options) {
   if (found.container == Container::torch)
@@ -120,10 +137,7 @@ Expected<CheckpointParts> partsOf(const Found &found, const ModelSettings &setti
                    ", which says itself how many heads it has");
   if (found.container == Container::huggingFace)
     return partsOfHuggingFace(found.path, settings, options);
-  Expected<std::shared_ptr<ByteSource>> source = openFile(found.path);
-  if (!source)
-    return source.takeError();
-  Expected<GgufFile> file = GgufFile::read(*source, options.warn);
+  Expected<GgufFile> file = readGguf(found.path, options);
   if (!file)
     return file.takeError();
   return partsOfGguf(*file, settings, options);
@@ -142,6 +156,34 @@ Expected<std::unique_ptr<Checkpoint>> openCheckpoint(const std::string &path, co
   if (!parts)
     return parts.takeError();
   return finishCheckpoint(std::move(*parts), *settings, options);
+}
+
+Expected<ImportedTokenizer> openTokenizer(const std::string &path, const ImportOptions &options) {
+  Expected<ModelSettings> settings = parseSettings(options.settings);
+  if (!settings)
+    return settings.takeError();
+  const std::string &from = options.tokenizer.empty() ? path : options.tokenizer;
+  StringRef name(from);
+  Expected<ImportedTokenizer> tokenizer = [&]() -> Expected<ImportedTokenizer> {
+    if (name.ends_with(".gguf"))
+      return tokenizerOfGguf(from, options);
+    if (name.ends_with(".safetensors") || name.ends_with(".pt")) // the tokenizer lies beside it
+      return importTokenizerFolder(
+          sys::path::has_parent_path(from) ? sys::path::parent_path(from).str() : ".", options.settings);
+    if (!sys::fs::is_directory(from))
+      return importTokenizerFile(from, options.settings);
+    Expected<ImportedTokenizer> own = importTokenizerFolder(from, options.settings);
+    if (!own || !own->bytes.empty())
+      return own;
+    Expected<Found> found = findInFolder(from);
+    if (!found)
+      return found.takeError();
+    return found->container == Container::gguf ? tokenizerOfGguf(found->path, options) : std::move(own);
+  }();
+  if (tokenizer && tokenizer->bytes.empty())
+    return failure(from +
+                   ": expected a tokenizer in it or beside it (tokenizer.json or tokenizer.model), got none");
+  return tokenizer;
 }
 
 } // namespace bitnet::import

@@ -1,6 +1,7 @@
 // bitnetc as a program: what --help says, what a wrong command line or a bad checkpoint gets, what --emit
 // prints, and that nothing half-written stays behind.
 #include "test/tools/program.h"
+#include <fstream>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <regex>
@@ -50,14 +51,16 @@ TEST(BitnetcUsage, ListTargetsNamesEachVariant) {
 
 TEST(BitnetcUsage, WrongCommandLinesSayWhatIsWrongAndExitWith2) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
-      {{}, "expected a checkpoint (.gguf, .safetensors or a folder), got nothing; see bitnetc --help"},
+      {{}, "expected a checkpoint (.gguf, .safetensors, .pt or a folder), got nothing; see bitnetc --help"},
       {{"a.gguf", "b.gguf"}, "expected one checkpoint, got 'a.gguf' and 'b.gguf'"},
       {{"a.gguf", "--frobnicate"}, "unknown option '--frobnicate'; see bitnetc --help"},
       {{"a.gguf", "--target=sparc"},
        "--target: expected portable, avx2, avx512 or host, got 'sparc'; see --list-targets"},
       {{"a.gguf", "--head=f8"}, "--head: expected f16 or q8, got 'f8'"},
-      {{"a.gguf", "--emit=exe"}, "--emit: expected bnx, bitnet, kernel, specs, stmt, asm or obj, got 'exe'"},
+      {{"a.gguf", "--emit=exe"},
+       "--emit: expected bnx, bitnet, kernel, specs, stmt, asm, obj or tokenizer, got 'exe'"},
       {{"a.gguf", "--emit=obj"}, "--emit=obj: expected -o FOLDER, got nothing"},
+      {{"a.gguf", "--emit=tokenizer"}, "--emit=tokenizer: expected -o FILE, got nothing"},
       {{"a.gguf", "--jobs=0"}, "--jobs: expected a number from 1 to 1024, got '0'"},
       {{"a.gguf", "--json=yes"}, "--json: expected no value, got 'yes'"},
       {{"a.gguf", "--set", "x"}, "--set: expected KEY=VALUE, got 'x'"},
@@ -158,6 +161,37 @@ TEST(BitnetcEmit, TheDialectsAndTheKernels) {
   EXPECT_EQ(specs.code, 0);
   EXPECT_NE(specs.out.find("linear_t2 n=512 k=256 add=0 rows=1 cpu=avx2\n"), std::string::npos) << specs.out;
   EXPECT_NE(specs.out.find("cpu=avx512vnni\n"), std::string::npos);
+}
+
+TEST(BitnetcEmit, TheTokenizerOfACheckpointAndOfATokenizerFile) {
+  const std::string folder = scratch("tokenizers");
+  std::filesystem::create_directories(folder);
+  const std::string gguf = folder + "/gguf.tok", ranks = folder + "/ranks.tok",
+                    rankFile = folder + "/tokenizer.model";
+  const Ran ran = bitnetc({model(), "--emit=tokenizer", "-o", gguf, "--json"});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(nlohmann::json::parse(ran.out)["tokens"], 4096);
+  EXPECT_EQ(contents(gguf).substr(4, 4), "BNXT"); // the file identifier of tokenizer.fbs
+  std::string lines;                              // a tiktoken rank file of the tokens "A", "B" and "AB"
+  for (const char *line : {"QQ== 0", "Qg== 1", "QUI= 2"})
+    lines += std::string(line) + "\n";
+  std::ofstream(rankFile) << lines;
+  std::ofstream(folder + "/model_state.pt"); // is not looked at
+  std::string first;
+  for (const std::string &source : {rankFile, folder, folder + "/model_state.pt"}) {
+    const Ran one = bitnetc({source, "--emit=tokenizer", "-o", ranks});
+    ASSERT_EQ(one.code, 0) << one.err;
+    EXPECT_EQ(one.err, "wrote " + ranks + ": a tokenizer of 259 tokens\n");
+    EXPECT_EQ(contents(ranks).substr(4, 4), "BNXT");
+    EXPECT_EQ(first.empty() ? contents(ranks) : first, contents(ranks));
+    first = contents(ranks);
+  }
+  std::filesystem::remove(rankFile);
+  const Ran none = bitnetc({folder, "--emit=tokenizer", "-o", ranks});
+  EXPECT_EQ(none.code, 1);
+  EXPECT_EQ(none.err,
+            "error: " + folder +
+                ": expected a tokenizer in it or beside it (tokenizer.json or tokenizer.model), got none\n");
 }
 
 TEST(BitnetcEmit, PrintsIrAfterAPass) {
