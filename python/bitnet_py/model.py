@@ -208,6 +208,24 @@ class BitNetModel:
             raise ConfigError("train: expected mode=False, got True; train the original and load its checkpoint")
         return self
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, **options: Any) -> None:
+        """Takes the weights of one of the original's checkpoints: a dictionary of torch tensors or numpy arrays, in any
+        of its three forms. It is compiled, once for the same weights. options: load_model's.
+
+        strict: True; missing, superfluous and misshapen tensors are a ModelFormatError, a RuntimeError too. Before the
+        first forward or generation only: what runs keeps the weights that it began with. Needs numpy.
+        """
+        if not strict:
+            raise ConfigError("load_state_dict: strict: expected True, got False; leave other tensors out")
+        import tempfile
+
+        from . import torch_file
+
+        with tempfile.TemporaryDirectory(prefix="bitnet-") as folder:
+            path = Path(folder) / "state_dict" / "state_dict.pt"
+            torch_file.write(path, {name: torch_file.stored(tensor) for name, tensor in state_dict.items()})
+            self._loaded = _load(path, model_args=self._args, **options)
+
     # -- running it
 
     def engine(self, threads: int | None = None, context: int | None = None) -> _runtime.Engine:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from .arrays import numpy_for
+from .arrays import is_torch, numpy_for, torch_module
 from .errors import ModelFormatError, ModelNotFoundError
 
 # torch's name of a storage: (torch's name of its dtype, numpy's dtype of its items). numpy has no bfloat16.
@@ -44,6 +44,21 @@ class StoredTensor:
 
     dtype: str
     array: Any
+
+
+def stored(tensor: Any) -> StoredTensor:
+    """A numpy array, or a torch tensor of any device and dtype that a file can hold. ModelFormatError for others."""
+    if isinstance(tensor, StoredTensor):
+        return tensor
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype not in _STORAGE_OF:
+        raise ModelFormatError(f"a tensor: expected a dtype among {', '.join(_STORAGE_OF)}, got {dtype}")
+    if is_torch(tensor):
+        tensor = tensor.detach().cpu().contiguous()
+        if dtype == "bfloat16":
+            tensor = tensor.view(torch_module().int16)
+        return StoredTensor(dtype, tensor.numpy().view(_STORAGE_OF[dtype][1]))
+    return StoredTensor(dtype, tensor)
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, StoredTensor]:

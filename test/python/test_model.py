@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import bitnet_py as b
+from bitnet_py import torch_file
 from bitnet_py.model import AttnBias
 
 numpy = pytest.importorskip("numpy")
@@ -70,6 +71,19 @@ def test_a_transformer_without_weights_says_so() -> None:
     assert transformer.config == b.ModelArgs()
     with pytest.raises(b.InferenceError, match="expected weights"):
         transformer.get_logits([1])
+
+
+def test_a_transformer_takes_a_state_dict(tiny: Path, tiny_model: b.BitNetModel, tmp_path: Path) -> None:
+    tensors = torch_file.read(tiny / "model_state_int2.pt")
+    transformer = b.Transformer(b.ModelArgs(64, 2, 4, 2, 320, 96))
+    transformer.load_state_dict(tensors, strict=True, cache_dir=tmp_path)
+    assert (transformer.get_logits([1, 2, 3]) == tiny_model.get_logits([1, 2, 3])).all()
+    for wrong in (b.ModelArgs(64, 3, 4, 2, 320, 96), b.ModelArgs(64, 2, 4, 2, 321, 96)):
+        with pytest.raises(RuntimeError, match="expected"):
+            b.Transformer(wrong).load_state_dict(tensors, cache_dir=tmp_path)
+    del tensors["norm.weight"]
+    with pytest.raises(RuntimeError, match=r"norm\.weight"):
+        transformer.load_state_dict(tensors, cache_dir=tmp_path)
 
 
 # -- what a loaded model says
