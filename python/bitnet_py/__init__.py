@@ -10,6 +10,8 @@ import logging as _logging
 
 from . import metrics
 from ._runtime import version as __version__
+from .benchmark import benchmark_inference, benchmark_model, compare_performance, quick_inference, validate_outputs
+from .config import BitNetConfig, GenerationConfig, InferenceConfig
 from .errors import (
     ArgumentTypeError,
     BitNetBaseError,
@@ -40,7 +42,7 @@ from .errors import (
 )
 from .fast_gen import FastGen, GenArgs, InferenceEngine
 from .generate_program import get_prompts, main
-from .inference import SimpleInference, TextStream
+from .inference import AsyncInference, SimpleInference, batch_generate, create_tokenizer_async, load_model_async
 from .model import (
     BitNetModel,
     LayerCache,
@@ -80,7 +82,9 @@ __all__ = [
     "CUDA",
     "METAL",
     "ArgumentTypeError",
+    "AsyncInference",
     "BitNetBaseError",
+    "BitNetConfig",
     "BitNetError",
     "BitNetModel",
     "CacheLengthError",
@@ -93,6 +97,8 @@ __all__ = [
     "FastGen",
     "GenArgs",
     "GenerationCancelledError",
+    "GenerationConfig",
+    "InferenceConfig",
     "InferenceEngine",
     "InferenceError",
     "KernelError",
@@ -110,7 +116,6 @@ __all__ = [
     "SimpleInference",
     "Stats",
     "StreamingGenerator",
-    "TextStream",
     "TokenLogprob",
     "TokenOverflowError",
     "Tokenizer",
@@ -125,8 +130,13 @@ __all__ = [
     "__author__",
     "__description__",
     "__version__",
+    "batch_generate",
+    "benchmark_inference",
+    "benchmark_model",
     "cache_prefix",
+    "compare_performance",
     "create_tokenizer",
+    "create_tokenizer_async",
     "get_cuda_device_count",
     "get_device_info",
     "get_num_threads",
@@ -136,9 +146,12 @@ __all__ = [
     "is_metal_available",
     "list_available_models",
     "load_model",
+    "load_model_async",
     "main",
     "make_cache",
     "metrics",
+    "quick_inference",
     "set_num_threads",
     "top_p",
+    "validate_outputs",
 ]

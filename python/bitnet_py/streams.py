@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from . import _runtime, metrics, system
+from . import _runtime, metrics
 from .errors import ConfigError, InferenceError
 
 if TYPE_CHECKING:
@@ -386,7 +386,7 @@ def stream(
     the prompt does not fit.
     """
     try:
-        request = _Request(_engine(model, threads, context), prompt, sampling)
+        request = _Request(model.engine(threads, context), prompt, sampling)
     except Exception as error:
         _give_up(error, [])
         raise
@@ -416,7 +416,7 @@ def complete(
         raise ConfigError(f"batch: expected 1 or more, got {batch}")
     requests: list[_Request] = []
     try:
-        engine = _engine(model, threads, context)
+        engine = model.engine(threads, context)
         waiting = iter(zip(prompts, samplings, strict=True))
         running: list[tuple[int, _Request]] = []
         while True:
@@ -440,10 +440,6 @@ def _advance(running: Sequence[tuple[int, _Request]], on_token: Callable[[int, i
             request.take(*event)
             if on_token is not None and event[0] >= 0:
                 on_token(i, event[0])
-
-
-def _engine(model: BitNetModel, threads: int | None, context: int | None) -> _runtime.Engine:
-    return model.engine(threads=system.default_threads() if threads is None else threads, context=context)
 
 
 # -- asyncio: steps block, so they run on threads of our own, enough of them that many streams share one step
