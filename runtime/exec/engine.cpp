@@ -55,15 +55,20 @@ Result<Engine::Slab *> Engine::add_slab() {
 }
 
 Result<std::unique_ptr<Engine::Sequence>> Engine::open() {
-  std::lock_guard<std::mutex> lock(mutex_);
-  if (!stepping_)
-    settle();
+  std::unique_lock<std::mutex> lock(mutex_);
   Slab *found = nullptr;
-  for (const auto &slab : slabs_)
-    if (!slab->free.empty()) {
-      found = slab.get();
-      break;
+  const auto find_free = [&] {
+    if (!stepping_)
+      settle();
+    bool comes = false; // a sequence that the step's end makes free: cheaper than a session more
+    for (const auto &slab : slabs_) {
+      if (!found && !slab->free.empty())
+        found = slab.get();
+      comes |= !slab->returned.empty();
     }
+    return found || !comes;
+  };
+  changed_.wait(lock, find_free);
   if (!found) {
     auto added = add_slab();
     if (!added.ok())
