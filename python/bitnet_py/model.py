@@ -159,7 +159,7 @@ class BitNetModel:
         weights = {
             tensor["name"]: tensor["rows"] * tensor["cols"]
             for tensor in self.describe()["tensors"]
-            if tensor["name"] and not tensor["packing"].endswith("scale")
+            if tensor["name"]  # tables of angles have none; scales have their matrix's name and shape
         }
         return sum(weights.values())
 

@@ -105,6 +105,11 @@ def test_a_model_describes_itself(model: b.BitNetModel) -> None:
         model.train()
 
 
+def test_a_quantized_head_is_no_other_weight(checkpoint: Path, tmp_path: Path) -> None:
+    model = b.load_model(checkpoint, compiler_flags=["--head=q8"], cache_dir=tmp_path)
+    assert model.num_parameters() == 5_776_640
+
+
 def test_devices_fall_back_or_are_refused(
     model: b.BitNetModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
