@@ -15,15 +15,18 @@ from typing import Any
 
 from . import streams
 from .arrays import joined, token_ids
+from .config import InferenceConfig
 from .errors import ArgumentTypeError, ConfigError, ModelNotFoundError, TokenizerNotFoundError
+from .inference import SimpleInference
 from .model import BitNetModel, ModelArgs, create_tokenizer
 from .stats import Stats, peak_memory
+from .streams import StreamingGenerator
 from .system import parse_device
 
 _log = logging.getLogger("bitnet_py.generate")
 
 _BATCH = 16  # prompts that are answered together
-_SAMPLING_OF_THE_ORIGINAL = {"temperature": 0.7, "top_p": 0.95}
+_SAMPLING_OF_THE_ORIGINAL = {"temperature": 0.7, "top_p": 0.95, "top_k": 0}
 
 
 @dataclass
@@ -188,18 +191,13 @@ class FastGen:
 
     def _sampling(self, use_sampling: bool, seed: int | None, number: int = 0) -> streams.Sampling:
         args = self.gen_args
-        chosen: dict[str, Any] = {"temperature": 0.0}
-        if use_sampling:
-            chosen = {"temperature": args.temperature, "top_p": args.top_p, "top_k": args.top_k or 0}
-            if os.environ.get("BITNET_PY_COMPAT_SAMPLING", "") not in ("", "0"):
-                chosen = _SAMPLING_OF_THE_ORIGINAL
         stop = getattr(self.tokenizer, "eot_id", None)
         return streams.Sampling(
             max_tokens=args.gen_length,
             repetition_penalty=args.repetition_penalty,
             seed=None if seed is None else seed + number,
             stop_tokens=() if stop is None or stop < 0 else (stop,),
-            **chosen,
+            **(_drawing(args) if use_sampling else {}),
         )
 
     def _stats(self, answers: Sequence[Sequence[int]], first: float, second: float, use_cuda_graphs: bool) -> Stats:
@@ -214,39 +212,27 @@ class FastGen:
 
     # -- text
 
-    def generate(self, prompt: str, **settings: Any) -> str:
-        """The continuation of a text, without it and without special tokens. settings: see generate_stream."""
-        return "".join(self.generate_stream(prompt, **settings))
+    def generate(self, prompt: str, *settings: Any, **options: Any) -> str:
+        """The continuation of a text, without it and without special tokens. For settings and options see
+        SimpleInference.generate; gen_args say the rest."""
+        return self._inference().generate(prompt, *settings, **options)
 
-    def generate_stream(
-        self,
-        prompt: str,
-        *,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        top_k: int | None = None,
-        seed: int | None = None,
-    ) -> streams.StreamingGenerator:
-        """The continuation of a text (BOS is put before it), piece by piece.
+    def generate_stream(self, prompt: str, *settings: Any, **options: Any) -> StreamingGenerator:
+        """generate() piece by piece."""
+        return self._inference().generate_stream(prompt, *settings, **options)
 
-        What is None is gen_args'; a temperature above 0 draws even if gen_args.use_sampling is false.
-        """
-        tokenizer = getattr(self.tokenizer, "tokenizer", self.tokenizer)  # a ChatFormat's inner one
-        if tokenizer is None:
+    def _inference(self) -> SimpleInference:
+        if self.tokenizer is None:
             raise TokenizerNotFoundError("generate: expected a tokenizer, got None; assign the engine's attribute")
-        args = GenArgs(**vars(self.gen_args))
-        args.gen_length = args.gen_length if max_tokens is None else max_tokens
-        args.temperature = args.temperature if temperature is None else temperature
-        args.top_p = args.top_p if top_p is None else top_p
-        args.top_k = args.top_k if top_k is None else top_k
-        args.use_sampling = args.use_sampling if temperature is None else temperature > 0
-        if args.gen_length < 1:
-            raise ConfigError(f"max_tokens: expected 1 or more, got {args.gen_length}")
-        settled = FastGen(args, self.model_args, self.decode_model, self.tokenizer)
-        sampling = settled._sampling(args.use_sampling, seed)
-        ids = tokenizer.encode(prompt, bos=True, eos=False)
-        return streams.stream(self.decode_model, ids, sampling, prompt_text=prompt)
+        args = self.gen_args
+        config = InferenceConfig(
+            max_length=self.decode_model.info()["context"],
+            max_new_tokens=args.gen_length,
+            do_sample=args.use_sampling,
+            repetition_penalty=args.repetition_penalty,
+            **_drawing(args),
+        )
+        return SimpleInference(self.decode_model, self.tokenizer, config)
 
     # -- single steps, as the original's CUDA graphs have them
 
@@ -319,6 +305,13 @@ def _rows(prompts: Any) -> Iterable[Any]:
         if isinstance(row, (int, str)):
             raise ArgumentTypeError(f"prompts: expected a list of token ids for each, got {type(row).__name__} {row!r}")
     return rows
+
+
+def _drawing(args: GenArgs) -> dict[str, Any]:
+    """How tokens are drawn, if they are."""
+    if os.environ.get("BITNET_PY_COMPAT_SAMPLING", "") not in ("", "0"):
+        return _SAMPLING_OF_THE_ORIGINAL
+    return {"temperature": args.temperature, "top_p": args.top_p, "top_k": args.top_k or 0}
 
 
 # -- finding the tokenizer
