@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from . import streams
 from .errors import ArgumentTypeError, ConfigError
-from .inference import SimpleInference, encode_prompt, inner_tokenizer
+from .inference import SimpleInference, encode_prompt, inner_tokenizer, native_tokenizer
 from .model import BitNetModel, create_tokenizer, load_model
 from .stats import Stats
 from .streams import Sampling
@@ -243,10 +243,12 @@ def _model_subject(model: BitNetModel, tokenizer: Any, gen_args: GenerationArgum
         top_p=arguments.top_p if arguments.use_sampling else 1.0,
     )
 
+    native = native_tokenizer(tokenizer)
+
     def run(prompts: Sequence[str]) -> _Answers:
         encoded = [encode_prompt(tokenizer, prompt) for prompt in prompts]
         begin = time.perf_counter()
-        completions = streams.complete(model, encoded, sampling, batch=max(1, arguments.gen_bsz))
+        completions = streams.complete(model, encoded, sampling, batch=max(1, arguments.gen_bsz), tokenizer=native)
         seconds = time.perf_counter() - begin
         n_tokens = sum(len(completion.tokens) for completion in completions)
         return _Answers([c.text for c in completions], n_tokens, seconds, [_stats_of(c) for c in completions])

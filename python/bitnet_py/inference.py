@@ -19,13 +19,15 @@ from .model import create_tokenizer, load_model
 from .streams import Completion, LogitsProcessor, StreamingGenerator
 
 if TYPE_CHECKING:
+    from . import _runtime
     from .model import BitNetModel, Tokenizer
 
 
 class SimpleInference:
     """Continues prompts with a model.
 
-    tokenizer: a Tokenizer, or a ChatFormat, whose tokenizer is used. config: an InferenceConfig (the default) or a
+    tokenizer: a Tokenizer, or a ChatFormat, whose tokenizer is used; it encodes prompts, and makes the text of a model
+    that has no tokenizer of its own. config: an InferenceConfig (the default) or a
     GenerationConfig; may be replaced at any time. threads None: what set_num_threads says. context None: the model's.
 
     Every method that generates takes these keywords, which go before the configuration: max_new_tokens (or max_tokens),
@@ -87,6 +89,7 @@ class SimpleInference:
             sampling_of(self.config, options, len(tokens)),
             prompt_text=prompt,
             logits_processor=logits_processor,
+            tokenizer=native_tokenizer(self.tokenizer),
             threads=self.threads,
             context=self.context,
         )
@@ -121,6 +124,7 @@ class SimpleInference:
             encoded,
             [sampling_of(self.config, options, len(tokens)) for tokens in encoded],
             batch=batch,
+            tokenizer=native_tokenizer(self.tokenizer),
             threads=self.threads,
             context=self.context,
         )
@@ -179,6 +183,12 @@ def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
 def inner_tokenizer(tokenizer: Any) -> Any:
     """The tokenizer inside a ChatFormat; a Tokenizer itself."""
     return getattr(tokenizer, "tokenizer", tokenizer)
+
+
+def native_tokenizer(tokenizer: Any) -> _runtime.Tokenizer | None:
+    """The runtime's tokenizer in one of this package: for the text of models that have none themselves."""
+    native: _runtime.Tokenizer | None = getattr(inner_tokenizer(tokenizer), "_native", None)
+    return native
 
 
 def _statistics(completions: Sequence[Completion], seconds: float) -> dict[str, Any]:

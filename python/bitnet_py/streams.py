@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import random
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from . import _runtime, metrics
+from .detokenizer import Detokenizer
 from .errors import ConfigError, InferenceError
 
 if TYPE_CHECKING:
@@ -94,14 +94,20 @@ class _Request:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, engine: _runtime.Engine, prompt: Sequence[int], sampling: Sampling) -> None:
+    def __init__(
+        self,
+        engine: _runtime.Engine,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        tokenizer: _runtime.Tokenizer | None,
+    ) -> None:
         self.prompt = list(prompt)
         self.sampling = sampling
         self.tokens: list[int] = []
         self.pieces: list[str] = []
         self.logprobs: list[TokenLogprob] | None = None if sampling.logprobs is None else []
         self.finish: str | None = None
-        seed = random.getrandbits(64) if sampling.seed is None else sampling.seed % 2**64
+        seed = int.from_bytes(os.urandom(8), "little") if sampling.seed is None else sampling.seed % 2**64
         self.generation: _runtime.Generation | None = engine.generate(
             self.prompt,
             max_tokens=sampling.max_tokens,
@@ -115,10 +121,11 @@ class _Request:
             frequency_penalty=sampling.frequency_penalty,
             seed=seed,
             logit_bias=sampling.logit_bias or None,
-            stop=sampling.stop,
-            stop_tokens=sampling.stop_tokens,
+            stop=sampling.stop if tokenizer is None else (),
+            stop_tokens=sampling.stop_tokens if tokenizer is None else _stop_tokens(sampling, tokenizer),
             ignore_eos=sampling.ignore_eos,
         )
+        self.detokenizer = None if tokenizer is None else Detokenizer(tokenizer, sampling.stop)
         self._last_timings = self.generation.timings()
         self.number = next(self._numbers)
         self.born = time.perf_counter()
@@ -135,6 +142,8 @@ class _Request:
             if self.logprobs is not None and self.generation is not None:
                 logprob, top = self.generation.logprobs(self.sampling.logprobs or 0)
                 self.logprobs.append(TokenLogprob(token, logprob, top))
+        if self.detokenizer is not None:
+            text, finish = self.detokenizer.event(token, finish)
         if text:
             self.pieces.append(text)
         if finish is not None:
@@ -172,6 +181,15 @@ class _Request:
             logprobs=self.logprobs,
             timings=self.timings,
         )
+
+
+def _stop_tokens(sampling: Sampling, tokenizer: _runtime.Tokenizer) -> Sequence[int]:
+    return tokenizer.stop_tokens() if sampling.stop_tokens is None else sampling.stop_tokens
+
+
+def _own_or(model: BitNetModel, tokenizer: _runtime.Tokenizer | None) -> _runtime.Tokenizer | None:
+    """The tokenizer for models that have none; None of those that have one, for the runtime takes that."""
+    return tokenizer if tokenizer is not None and model._native.tokenizer() is None else None
 
 
 def _give_up(error: BaseException, requests: Sequence[_Request]) -> None:
@@ -376,17 +394,18 @@ def stream(
     *,
     prompt_text: str = "",
     logits_processor: LogitsProcessor | None = None,
+    tokenizer: _runtime.Tokenizer | None = None,
     threads: int | None = None,
     context: int | None = None,
 ) -> StreamingGenerator:
     """The continuation of a prompt (token ids, BOS included), piece by piece.
 
-    prompt_text is for get_stream_stats() only. threads and context choose the model's engine (BitNetModel.engine);
-    streams of one engine run in common steps. ConfigError for illegal numbers or an empty prompt, ContextFullError if
-    the prompt does not fit.
+    prompt_text is for get_stream_stats() only. tokenizer makes the text of a model that has none. threads and context
+    choose the model's engine (BitNetModel.engine); streams of one engine run in common steps. ConfigError for illegal
+    numbers or an empty prompt, ContextFullError if the prompt does not fit.
     """
     try:
-        request = _Request(model.engine(threads, context), prompt, sampling)
+        request = _Request(model.engine(threads, context), prompt, sampling, _own_or(model, tokenizer))
     except Exception as error:
         _give_up(error, [])
         raise
@@ -400,13 +419,15 @@ def complete(
     *,
     on_token: Callable[[int, int], object] | None = None,
     batch: int = 16,
+    tokenizer: _runtime.Tokenizer | None = None,
     threads: int | None = None,
     context: int | None = None,
 ) -> list[Completion]:
     """The continuations of prompts (token ids, BOS included), in the order of the prompts.
 
     Up to `batch` of them run together, and one that ends makes room for the next. Each equals what it would be alone.
-    sampling: one for all, or one for each. on_token(i, token) is called for each token of prompt i. If anything
+    sampling: one for all, or one for each. on_token(i, token) is called for each token of prompt i. tokenizer, threads,
+    context: as in stream(). If anything
     raises, Ctrl-C included, all are ended and their state is free.
     """
     samplings = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
@@ -416,12 +437,12 @@ def complete(
         raise ConfigError(f"batch: expected 1 or more, got {batch}")
     requests: list[_Request] = []
     try:
-        engine = model.engine(threads, context)
+        engine, tokenizer = model.engine(threads, context), _own_or(model, tokenizer)
         waiting = iter(zip(prompts, samplings, strict=True))
         running: list[tuple[int, _Request]] = []
         while True:
             for prompt, its in itertools.islice(waiting, batch - len(running)):
-                requests.append(_Request(engine, prompt, its))
+                requests.append(_Request(engine, prompt, its, tokenizer))
                 running.append((len(requests) - 1, requests[-1]))
             if not running:
                 return [request.completion for request in requests]

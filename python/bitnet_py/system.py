@@ -1,15 +1,14 @@
 """What this machine has: CPU, devices, threads, model files; and what names of devices mean here.
 
 Everything is looked up when it is asked for: CUDA by its driver, CPU features by the runtime. Models run on the CPU.
+ctypes and platform are imported by the functions that need them, for importing the package is to be quick.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import logging
 import os
-import platform
 import re
 import sys
 from pathlib import Path
@@ -58,6 +57,8 @@ def is_cuda_available() -> bool:
 @functools.lru_cache(maxsize=1)
 def get_cuda_device_count() -> int:
     """Devices that the CUDA driver finds; 0 without a driver."""
+    import ctypes
+
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
         count = ctypes.c_int(0)
@@ -73,6 +74,8 @@ def is_metal_available() -> bool:
     """Whether this is a Mac whose Metal framework finds a device."""
     if sys.platform != "darwin":
         return False
+    import ctypes
+
     try:
         create = ctypes.CDLL("/System/Library/Frameworks/Metal.framework/Metal").MTLCreateSystemDefaultDevice
     except (OSError, AttributeError):
@@ -98,6 +101,8 @@ def get_system_info() -> dict[str, Any]:
 
     features: "cpu", and "compiler" if bitnetc is found. cpu_features: those of this CPU that matter, e.g. "avx2".
     """
+    import platform
+
     return {
         "rust_version": _runtime.version,
         "target_arch": platform.machine(),

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,30 @@ def test_text_shows_no_special_tokens(greedy: bitnet_py.SimpleInference) -> None
     assert completion.tokens == [end] * 16
     assert completion.text == ""
     assert greedy.complete(PROMPT, logit_bias={end: 1000}).tokens == [end]
+
+
+def test_model_without_a_tokenizer_speaks_by_the_given_one(
+    shared_data: Path, tokenizer: bitnet_py.Tokenizer, tmp_path: Path
+) -> None:
+    """The same weights, compiled with a tokenizer and without."""
+    source = shared_data / "kjv" / "hf-bf16"
+    for folder, files in (("with", source.iterdir()), ("without", source.glob("[cm]*"))):
+        (tmp_path / folder).mkdir()
+        for file in files:
+            shutil.copy(file, tmp_path / folder)
+    own = bitnet_py.SimpleInference(bitnet_py.load_model(tmp_path / "with", cache_dir=tmp_path), tokenizer, GREEDY)
+    bare = bitnet_py.SimpleInference(bitnet_py.load_model(tmp_path / "without", cache_dir=tmp_path), tokenizer, GREEDY)
+    assert bare.model._native.tokenizer() is None
+    whole = own.generate(PROMPT, max_tokens=48)
+    assert len(whole) > 48
+    stop = whole[len(whole) // 2 :][:5]
+    end = own.complete(PROMPT).tokens[9]
+    for keywords in ({}, {"stop": stop}, {"eos_token_id": end}, {"logit_bias": {tokenizer.eos_id: 1000.0}}):
+        expected, got = (one.complete(PROMPT, max_tokens=48, **keywords) for one in (own, bare))
+        assert (got.text, got.finish_reason) == (expected.text, expected.finish_reason)
+        assert got.tokens == expected.tokens
+        assert bare.batch_generate([PROMPT], max_tokens=48, **keywords) == [expected.text]
+    assert "".join(bare.generate_stream(PROMPT, max_tokens=48)) == whole
 
 
 def test_chat_format_is_taken_for_its_tokenizer(greedy: bitnet_py.SimpleInference) -> None:
