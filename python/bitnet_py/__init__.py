@@ -54,6 +54,7 @@ from .model import (
     load_model,
     make_cache,
 )
+from .model_loader import ModelLoader
 from .sample_utils import top_p
 from .stats import PhaseStats, Stats
 from .streams import Completion, Sampling, StreamingGenerator, TokenLogprob
@@ -107,6 +108,7 @@ __all__ = [
     "ModelArgs",
     "ModelError",
     "ModelFormatError",
+    "ModelLoader",
     "ModelNotFoundError",
     "OutOfMemoryError",
     "PhaseStats",

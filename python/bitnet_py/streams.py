@@ -129,6 +129,7 @@ class _Request:
         self._last_timings = self.generation.timings()
         self.number = next(self._numbers)
         self.born = time.perf_counter()
+        self.first_token = self.last_token = self.born  # seconds, until there are tokens
         self.ended: float | None = None
         _log.debug("stream %d: begins: %d prompt tokens, %s", self.number, len(self.prompt), sampling)
         metrics.started(len(self.prompt))
@@ -137,8 +138,10 @@ class _Request:
         """Records an event of the generation; its text."""
         if token >= 0:
             self.tokens.append(token)
+            self.last_token = time.perf_counter()
             if len(self.tokens) == 1:
-                metrics.first_token(time.perf_counter() - self.born)
+                self.first_token = self.last_token
+                metrics.first_token(self.first_token - self.born)
             if self.logprobs is not None and self.generation is not None:
                 logprob, top = self.generation.logprobs(self.sampling.logprobs or 0)
                 self.logprobs.append(TokenLogprob(token, logprob, top))
@@ -167,7 +170,14 @@ class _Request:
         return (self.ended or time.perf_counter()) - self.born
 
     @property
+    def tokens_per_second(self) -> float:
+        """As the tokens came: without the first, whose time is the prompt's."""
+        seconds = self.last_token - self.first_token
+        return (len(self.tokens) - 1) / seconds if seconds > 0 else 0.0
+
+    @property
     def timings(self) -> _runtime.Timings:
+        """The runtime's; while it steps, they are waited for."""
         generation = self.generation
         return self._last_timings if generation is None else generation.timings()
 
@@ -362,11 +372,9 @@ class StreamingGenerator:
 
         started (a piece was asked for), active, max_tokens, temperature, top_k, top_p, prompt_preview, prompt_length
         (characters), prompt_tokens, tokens_generated, elapsed_seconds (since the stream was made), tokens_per_second
-        (while drawing), finish_reason.
+        (as they came, without the first), finish_reason. Never waits for the stream's step.
         """
         request, text = self._request, self._prompt_text
-        timings = request.timings
-        steps, drawing = timings["generated_tokens"] - 1, timings["generation_seconds"]
         return {
             "started": self._started,
             "active": self.is_active(),
@@ -379,7 +387,7 @@ class StreamingGenerator:
             "prompt_tokens": len(request.prompt),
             "tokens_generated": len(request.tokens),
             "elapsed_seconds": request.seconds,
-            "tokens_per_second": steps / drawing if steps > 0 and drawing > 0 else 0.0,
+            "tokens_per_second": request.tokens_per_second,
             "finish_reason": request.finish,
         }
 

@@ -202,7 +202,7 @@ def test_cancel_takes_effect_within_a_token(slow: bitnet_py.SimpleInference) -> 
 @pytest.mark.parametrize("prompt", ["a", "a " * 6000], ids=["generating", "reading"])
 def test_interrupt_raises_within_a_token_and_frees(slow: bitnet_py.SimpleInference, prompt: str) -> None:
     program = """
-import sys, threading, time
+import asyncio, sys, time
 import bitnet_py as b
 model = b.load_model(sys.argv[1])
 inference = b.SimpleInference(model, b.create_tokenizer(sys.argv[1]))
@@ -211,17 +211,22 @@ def started(event):
         b.metrics.set_callback(None)
         print("ready", flush=True)
 b.metrics.set_callback(started)
+prompt, long = sys.argv[2], {"max_tokens": 100000, "max_length": 100000, "ignore_eos": True}
 run = {
-    "generate": lambda: inference.generate(sys.argv[2], max_tokens=100000, max_length=100000, ignore_eos=True),
-    "batch": lambda: inference.batch_generate([sys.argv[2]] * 3, max_tokens=100000, max_length=100000, ignore_eos=True),
+    "generate": lambda: inference.generate(prompt, **long),
+    "async": lambda: asyncio.run(inference.generate_async(prompt, **long)),
+    "batch": lambda: inference.batch_generate([prompt] * 3, **long),
 }[sys.argv[4]]
 try:
     run()
 except KeyboardInterrupt:
+    deadline = time.perf_counter() + 4
+    while b.metrics.snapshot()["active_streams"] and time.perf_counter() < deadline:
+        time.sleep(0.001)  # of asyncio, another thread ends its step
     print("interrupted", b.metrics.snapshot()["active_streams"], b.metrics.snapshot()["cancelled"], flush=True)
 """
     event = "start" if len(prompt) > 1 else "first_token"
-    for way, requests in (("generate", 1), ("batch", 3)):
+    for way, requests in (("generate", 1), ("async", 1), ("batch", 3)):
         child = subprocess.Popen(
             [sys.executable, "-c", program, slow.model.path, prompt, event, way], stdout=subprocess.PIPE, text=True
         )
@@ -382,6 +387,20 @@ def test_eight_tasks_give_what_each_gives_alone(greedy: bitnet_py.SimpleInferenc
     assert asyncio.run(together()) == alone
     names = {thread.name for thread in threading.enumerate()}
     assert any(name.startswith("bitnet-stream") for name in names)
+
+
+def test_statistics_do_not_wait_for_a_step(slow: bitnet_py.SimpleInference) -> None:
+    with slow.generate_stream("a " * 6000) as stream:
+        reader = threading.Thread(target=lambda: next(stream, None))
+        reader.start()
+        time.sleep(0.2)
+        begin = time.perf_counter()
+        for _ in range(100):
+            assert stream.get_stream_stats()["active"]
+        took = time.perf_counter() - begin
+        stream.cancel()
+        reader.join()
+    assert took < 0.5
 
 
 def test_random_cancels_leave_right_texts_and_nothing_behind(greedy: bitnet_py.SimpleInference) -> None:

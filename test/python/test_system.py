@@ -145,5 +145,22 @@ def test_threads_are_those_of_new_generations(model: bitnet_py.BitNetModel, toke
             bitnet_py.set_num_threads(wrong)
 
 
+def test_loader_loads_for_its_device_and_tells_what_a_model_is(model: bitnet_py.BitNetModel) -> None:
+    loader = bitnet_py.ModelLoader("CPU")
+    assert loader.device == "cpu"
+    assert "GGUF" in loader.available_formats()
+    assert loader.load(model.path).path == model.path
+    assert loader.extract_metadata(model.path) == {
+        "architecture": "bitnet-b1.58",
+        "vocab_size": 4096,
+        "context_length": 512,
+        "name": "bitnet-kjv",
+        "version": "gguf v3, 68 tensors, tq1_0",
+        "quantization": model.quantization,
+    }
+    with pytest.raises(ValueError, match="device: expected"):
+        bitnet_py.ModelLoader("invalid")
+
+
 def _threads() -> int:
     return len(list(Path("/proc/self/task").iterdir()))
