@@ -85,12 +85,14 @@ TEST_F(TokenizerFile, ReadsABundlesWithoutTheRestOfIt) {
 }
 
 TEST_F(TokenizerFile, SaysWhatToDoWithOtherFiles) {
-  for (const std::string &other : {std::string("{\"model\": {}}"), std::string("GGUF\3\0\0\0", 8),
-                                  std::string("\n\x0e\n\5<unk>\x15\0\0\0\0\x18\2", 16), std::string(3, '\0')})
+  for (const std::string &other :
+       {std::string("{\"model\": {}}"), std::string("GGUF\3\0\0\0", 8),
+        std::string("\n\x0e\n\5<unk>\x15\0\0\0\0\x18\2", 16), std::string(3, '\0')})
     EXPECT_EQ(error_of(other),
               "expected a bundle (.bnx), lines of 'base64 rank' (tiktoken) or a tokenizer of bitnetc, got "
               "another kind of file; bitnetc --emit=tokenizer makes one of tokenizer.json, SentencePiece and "
               "GGUF files");
+  EXPECT_EQ(open("GGUF").status().code(), StatusCode::unsupported) << "not damaged: callers may convert it";
   EXPECT_EQ(open_tokenizer("/nowhere").status().code(), StatusCode::not_found);
 }
 
