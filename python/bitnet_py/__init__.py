@@ -11,7 +11,9 @@ import logging as _logging
 from . import metrics
 from ._runtime import version as __version__
 from .benchmark import benchmark_inference, benchmark_model, compare_performance, quick_inference, validate_outputs
+from .chat_template import chat_tokens, render_chat
 from .config import BitNetConfig, GenerationConfig, InferenceConfig
+from .encoding import Encoding
 from .errors import (
     ArgumentTypeError,
     BitNetBaseError,
@@ -47,10 +49,8 @@ from .model import (
     BitNetModel,
     LayerCache,
     ModelArgs,
-    Tokenizer,
     Transformer,
     cache_prefix,
-    create_tokenizer,
     load_model,
     make_cache,
 )
@@ -72,6 +72,7 @@ from .system import (
     list_available_models,
     set_num_threads,
 )
+from .tokenizer import ChatFormat, Dialog, Message, Role, Tokenizer, create_tokenizer
 
 __author__ = "The bitnet project"
 __description__ = "Runs ternary (BitNet b1.58) language models that bitnetc has compiled"
@@ -89,12 +90,15 @@ __all__ = [
     "BitNetError",
     "BitNetModel",
     "CacheLengthError",
+    "ChatFormat",
     "CompilerNotFoundError",
     "Completion",
     "ConfigError",
     "ConfigurationError",
     "ContextFullError",
+    "Dialog",
     "DisallowedSpecialTokenError",
+    "Encoding",
     "FastGen",
     "GenArgs",
     "GenerationCancelledError",
@@ -104,6 +108,7 @@ __all__ = [
     "InferenceError",
     "KernelError",
     "LayerCache",
+    "Message",
     "MessageKeyError",
     "ModelArgs",
     "ModelError",
@@ -114,6 +119,7 @@ __all__ = [
     "PhaseStats",
     "QuantizationError",
     "QuantizationType",
+    "Role",
     "Sampling",
     "SimpleInference",
     "Stats",
@@ -136,6 +142,7 @@ __all__ = [
     "benchmark_inference",
     "benchmark_model",
     "cache_prefix",
+    "chat_tokens",
     "compare_performance",
     "create_tokenizer",
     "create_tokenizer_async",
@@ -153,6 +160,7 @@ __all__ = [
     "make_cache",
     "metrics",
     "quick_inference",
+    "render_chat",
     "set_num_threads",
     "top_p",
     "validate_outputs",

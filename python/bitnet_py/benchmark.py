@@ -16,9 +16,10 @@ from typing import Any, Protocol
 from . import streams
 from .errors import ArgumentTypeError, ConfigError
 from .inference import SimpleInference, encode_prompt, inner_tokenizer, native_tokenizer
-from .model import BitNetModel, create_tokenizer, load_model
+from .model import BitNetModel, load_model
 from .stats import Stats
 from .streams import Sampling
+from .tokenizer import create_tokenizer
 
 DEFAULT_TOKENIZER = "./tokenizer.model"
 
@@ -328,7 +329,7 @@ def _last_logits(model: BitNetModel, tokens: Sequence[int]) -> Sequence[float]:
 def _load(model_path: str | os.PathLike[str], tokenizer_path: str | os.PathLike[str]) -> tuple[BitNetModel, Any]:
     model = load_model(model_path)
     own = os.fspath(tokenizer_path) == DEFAULT_TOKENIZER and not Path(tokenizer_path).exists()
-    return model, create_tokenizer(model.path if own else tokenizer_path)
+    return model, create_tokenizer(model if own else tokenizer_path)
 
 
 def _without_stop(tokenizer: Any, answer: Sequence[int]) -> list[int]:

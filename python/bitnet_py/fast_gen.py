@@ -18,10 +18,11 @@ from .arrays import joined, token_ids
 from .config import InferenceConfig
 from .errors import ArgumentTypeError, ConfigError, ModelNotFoundError, TokenizerNotFoundError
 from .inference import SimpleInference
-from .model import BitNetModel, ModelArgs, create_tokenizer
+from .model import BitNetModel, ModelArgs
 from .stats import Stats, peak_memory
 from .streams import StreamingGenerator
 from .system import parse_device
+from .tokenizer import Tokenizer
 
 _log = logging.getLogger("bitnet_py.generate")
 
@@ -339,9 +340,9 @@ def _tokenizer(found: Path | None, model: BitNetModel) -> Any:
     """A Tokenizer, or None."""
     tokenizer = None
     if found is not None:
-        tokenizer = create_tokenizer(found)
+        tokenizer = Tokenizer(found)
     elif model.describe()["tokenizer"]:
-        tokenizer = create_tokenizer(model.path)
+        tokenizer = Tokenizer(model)
     if tokenizer is None:
         _log.warning("%s: no tokenizer found: give token ids, or assign the engine's tokenizer", model.path)
     elif tokenizer.n_words > model.info()["vocab"]:

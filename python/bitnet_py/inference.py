@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, cast
 from . import streams
 from .config import GenerationConfig, InferenceConfig, sampling_of
 from .errors import ArgumentTypeError
-from .model import create_tokenizer, load_model
+from .model import load_model
 from .streams import Completion, LogitsProcessor, StreamingGenerator
+from .tokenizer import create_tokenizer
 
 if TYPE_CHECKING:
     from . import _runtime
-    from .model import BitNetModel, Tokenizer
+    from .model import BitNetModel
+    from .tokenizer import Tokenizer
 
 
 class SimpleInference:

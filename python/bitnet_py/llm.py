@@ -29,9 +29,10 @@ from typing import Any
 
 from . import _runtime, hub, scoring
 from .errors import ArgumentTypeError, ConfigError
-from .model import create_tokenizer, load_model
+from .model import load_model
 from .progress import Progress
 from .streams import Completion, Sampling, TokenLogprob, complete, stream
+from .tokenizer import Tokenizer
 
 Prompt = str | Sequence[int] | Mapping[str, Any]
 
@@ -313,7 +314,7 @@ class LLM:
 
     def get_tokenizer(self) -> Any:
         """The model's tokenizer."""
-        return create_tokenizer(self.model.path)
+        return Tokenizer(self.model)
 
     def get_default_sampling_params(self) -> SamplingParams:
         """What generate takes without sampling_params."""

@@ -25,7 +25,6 @@ from .errors import (
     InferenceError,
     ModelFormatError,
     ModelNotFoundError,
-    UnsupportedModelError,
 )
 from .kv_cache import AttnBias, KeyValueCache, LayerCache, cache_prefix, make_cache
 from .model_args import ModelArgs, named
@@ -36,10 +35,8 @@ __all__ = [
     "BitNetModel",
     "LayerCache",
     "ModelArgs",
-    "Tokenizer",
     "Transformer",
     "cache_prefix",
-    "create_tokenizer",
     "load_model",
     "make_cache",
 ]
@@ -306,31 +303,6 @@ Transformer = BitNetModel
 """The original's name."""
 
 
-class Tokenizer:
-    """The tokenizer inside a bundle."""
-
-    def __init__(self, native: _runtime.Model) -> None:
-        tokenizer = native.tokenizer()
-        if tokenizer is None:
-            raise UnsupportedModelError("tokenizer: the bundle has none; compile it with --tokenizer=FILE")
-        self._native = tokenizer
-        self.n_words = native.info()["vocab"]
-        self.bos_id = tokenizer.bos
-        self.eos_id = tokenizer.eos
-        self.stop_tokens = frozenset(tokenizer.stop_tokens())
-
-    def encode(self, text: str, *, bos: bool = True, eos: bool = False) -> list[int]:
-        """Token ids. Special tokens that are written in the text stay text."""
-        tokens = self._native.encode(text, add_special=False, parse_special=False)
-        before = [self.bos_id] if bos and self.bos_id >= 0 else []
-        after = [self.eos_id] if eos and self.eos_id >= 0 else []
-        return before + tokens + after
-
-    def decode(self, tokens: Sequence[int], *, keep_special: bool = False) -> str:
-        """The text of tokens; bytes that are not UTF-8 become U+FFFD."""
-        return self._native.decode(list(tokens), keep_special)
-
-
 def load_model(
     model_path: str | os.PathLike[str],
     model_format: str | None = None,
@@ -363,14 +335,6 @@ def load_model(
         cache_dir=cache_dir,
         verbose=verbose,
     )
-
-
-def create_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
-    """The tokenizer of a model file; if that model is loaded, nothing is read again.
-
-    For a checkpoint that was loaded with flags of its own, give the path of its bundle (model.path).
-    """
-    return Tokenizer(_load(Path(path))[1])
 
 
 _FORMATS = {".bnx": "bnx", ".gguf": "gguf", ".safetensors": "safetensors", ".pt": "torch"}

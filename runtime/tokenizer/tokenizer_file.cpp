@@ -79,7 +79,7 @@ Result<std::unique_ptr<Tokenizer>> from_bytes(Bytes file) {
   const std::string_view text(reinterpret_cast<const char *>(file.data), file.size);
   if (text.substr(0, 4) != "GGUF" && is_plain_text(text))
     return from_ranks(text);
-  return bad_bundle(
+  return unsupported(
       "expected a bundle (.bnx), lines of 'base64 rank' (tiktoken) or a tokenizer of bitnetc, got "
       "another kind of file; bitnetc --emit=tokenizer makes one of tokenizer.json, SentencePiece "
       "and GGUF files");

@@ -1,0 +1,242 @@
+"""Dialogs as text and as tokens, by the chat template (Jinja) that a model carries; any model's.
+
+A special token that a message's content holds is encoded as ordinary text, so that nobody ends a turn or opens another
+role from inside a message. The text of the whole dialog is encoded at once, as Hugging Face does it; ChatFormat, which
+encodes headers and contents apart as the original does, is tokenizer.py's.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import json
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .encoding import any_of
+from .errors import ArgumentTypeError, ConfigError, UnsupportedModelError
+from .tokenizer import AnyDialog, ChatFormat, Tokenizer, part_of
+
+if TYPE_CHECKING:
+    from .model import BitNetModel
+
+# The tokenizers that chat_tokens made of models: making one looks at every token.
+_tokenizers: weakref.WeakKeyDictionary[BitNetModel, Tokenizer] = weakref.WeakKeyDictionary()
+
+
+def render_chat(
+    model: BitNetModel | Tokenizer | ChatFormat,
+    messages: AnyDialog,
+    *,
+    add_generation_prompt: bool = True,
+    chat_template: str | None = None,
+    **variables: Any,
+) -> str:
+    """The dialog as the model's chat template writes it.
+
+    messages: dictionaries or objects with role and content (text, or a list of {"type": "text", "text": ...}); other
+    keys reach the template. add_generation_prompt: the opening of the assistant's answer comes last. chat_template:
+    Jinja source instead of the model's. variables: more names for the template, e.g. tools.
+    A tokenizer without template, but with <|eot_id|>, gives BitNet's form. Templates that the runtime knows need no
+    Jinja; others need the package jinja2 (UnsupportedModelError says so). A template that refuses the dialog gives a
+    ConfigError with its reason.
+    """
+    tokenizer = _tokenizer_of(model)
+    return _render(tokenizer, _plain(messages), add_generation_prompt, chat_template, variables)
+
+
+def chat_tokens(
+    model: BitNetModel | Tokenizer | ChatFormat,
+    messages: AnyDialog,
+    *,
+    add_generation_prompt: bool = True,
+    chat_template: str | None = None,
+    **variables: Any,
+) -> list[int]:
+    """The ids of a dialog, ready to be continued by the model: no BOS is to be added. Arguments: see render_chat.
+
+    Special tokens become their ids where the template writes them, and stay text where a message's content holds them.
+    """
+    tokenizer = _tokenizer_of(model)
+    guarded, guard = _guarded(_plain(messages), tokenizer)
+    text = _render(tokenizer, guarded, add_generation_prompt, chat_template, variables)
+    if guard.is_empty():
+        return tokenizer.model.encode(text, allowed_special="all")
+    tokens: list[int] = []
+    at = 0
+    for found in any_of(frozenset(tokenizer.special_tokens)).finditer(text):
+        tokens += tokenizer.model.encode_ordinary(guard.restored(text[at : found.start()]))
+        tokens.append(tokenizer.special_tokens[found.group()])
+        at = found.end()
+    return tokens + tokenizer.model.encode_ordinary(guard.restored(text[at:]))
+
+
+class _Guard:
+    """Stand-ins for special tokens that are meant as text: one character that no message has, and a number."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        used = set().union(*texts)
+        self._mark = next(chr(code) for code in range(0xF0000, 0xFFFFE) if chr(code) not in used)
+        self._names: list[str] = []
+
+    def is_empty(self) -> bool:
+        return not self._names
+
+    def stand_in(self, name: str) -> str:
+        if name not in self._names:
+            self._names.append(name)
+        return f"{self._mark}{self._names.index(name)}{self._mark}"
+
+    def restored(self, text: str) -> str:
+        for number, name in enumerate(self._names):
+            text = text.replace(f"{self._mark}{number}{self._mark}", name)
+        return text
+
+
+def _guarded(messages: list[dict[str, Any]], tokenizer: Tokenizer) -> tuple[list[dict[str, Any]], _Guard]:
+    """The messages with stand-ins for the special tokens in their contents."""
+    guard = _Guard([m["content"] for m in messages])
+    if not tokenizer.special_tokens:
+        return messages, guard
+    specials = any_of(frozenset(tokenizer.special_tokens))
+    return [
+        {**m, "content": specials.sub(lambda found: guard.stand_in(found.group()), m["content"])} for m in messages
+    ], guard
+
+
+def _render(
+    tokenizer: Tokenizer,
+    messages: list[dict[str, Any]],
+    add_generation_prompt: bool,
+    chat_template: str | None,
+    variables: Mapping[str, Any],
+) -> str:
+    model = tokenizer.native_model
+    source = chat_template or tokenizer.chat_template
+    if model and not chat_template and source:
+        try:
+            return model.render_chat([(str(m["role"]), m["content"]) for m in messages], add_generation_prompt)
+        except UnsupportedModelError:  # a template that the runtime does not know by heart
+            pass
+    if source:
+        return _jinja(source, tokenizer, messages, add_generation_prompt, variables)
+    if "<|eot_id|>" not in tokenizer.special_tokens:
+        raise UnsupportedModelError(
+            f"{tokenizer.model.name}: expected a chat template, the model has none; give one as chat_template="
+        )
+    turns = [f"{m['role'].capitalize()}: {m['content'].strip()}<|eot_id|>" for m in messages]
+    bos = tokenizer.model.decode([tokenizer.bos_id]) if tokenizer.bos_id >= 0 else ""
+    return bos + "".join(turns) + ("Assistant: " if add_generation_prompt else "")
+
+
+def _jinja(
+    source: str,
+    tokenizer: Tokenizer,
+    messages: list[dict[str, Any]],
+    add_generation_prompt: bool,
+    variables: Mapping[str, Any],
+) -> str:
+    def name_of(token: int) -> str:
+        return tokenizer.model.decode([token]) if token >= 0 else ""
+
+    template = _compiled(source)
+    import jinja2
+
+    names = {"bos_token": name_of(tokenizer.bos_id), "eos_token": name_of(tokenizer.eos_id)}
+    names["pad_token"] = name_of(tokenizer.pad_id)
+    try:
+        text: str = template.render(
+            **{"tools": None, "documents": None, **names, **variables},
+            messages=messages,
+            add_generation_prompt=add_generation_prompt,
+        )
+    except jinja2.TemplateError as error:
+        raise ConfigError(f"chat template: {error.message}") from error
+    except (TypeError, ValueError, KeyError) as error:  # of filters and operators on what the messages hold
+        raise ConfigError(f"chat template: {error}") from error
+    return text
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(source: str) -> Any:
+    """The template, in the environment that transformers gives it, where it reaches its variables only."""
+    try:
+        import jinja2
+        from jinja2 import nodes
+        from jinja2.ext import Extension
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+    except ImportError:
+        raise UnsupportedModelError(
+            "chat template: expected the package jinja2 to render it, got none; pip install jinja2"
+        ) from None
+
+    class Generation(Extension):
+        """{% generation %}: marks what an assistant says, for training; here its content alone counts."""
+
+        tags = {"generation"}  # noqa: RUF012 (as Jinja declares it)
+
+        def parse(self, parser: Any) -> list[nodes.Node]:
+            next(parser.stream)
+            body: list[nodes.Node] = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return body
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation]
+    )
+
+    def raise_exception(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    def tojson(
+        value: Any,
+        ensure_ascii: bool = False,
+        indent: int | None = None,
+        separators: tuple[str, str] | None = None,
+        sort_keys: bool = False,
+    ) -> str:
+        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+    environment.filters["tojson"] = tojson  # Jinja's own escapes for HTML
+    environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
+    try:
+        return environment.from_string(source)
+    except jinja2.TemplateSyntaxError as error:
+        raise ConfigError(f"chat template: line {error.lineno}: {error.message}") from error
+
+
+def _plain(messages: AnyDialog) -> list[dict[str, Any]]:
+    """Dictionaries with role and textual content, and whatever else the messages have."""
+    plain = []
+    for number, message in enumerate(messages):
+        role, content = part_of(message, "role"), part_of(message, "content")
+        if content is None:
+            content = ""
+        elif not isinstance(content, str):
+            content = _joined(content, f"message {number}: content")
+        more = message if isinstance(message, Mapping) else {}
+        plain.append({**more, "role": role, "content": content})
+    return plain
+
+
+def _joined(parts: Any, where: str) -> str:
+    if not isinstance(parts, Sequence):
+        raise ArgumentTypeError(f"{where}: expected text or a list of parts, got {type(parts).__name__}")
+    texts = []
+    for part in parts:
+        kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
+        if kind != "text" or not isinstance(part.get("text"), str):
+            raise ConfigError(f"{where}: expected parts of type 'text', got '{kind}'")
+        texts.append(part["text"])
+    return "".join(texts)
+
+
+def _tokenizer_of(model: BitNetModel | Tokenizer | ChatFormat) -> Tokenizer:
+    if isinstance(model, Tokenizer):
+        return model
+    if isinstance(model, ChatFormat):
+        return model.tokenizer
+    if model not in _tokenizers:
+        _tokenizers[model] = Tokenizer(model)
+    return _tokenizers[model]
