@@ -1,0 +1,67 @@
+"""What Python costs on a model of the 2B-4T shape: generate_stream() and benchmark_inference() against `bitnet bench`,
+in turns, so that a slow minute of the machine falls on all alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+import bitnet_py
+
+BIN = Path(os.environ["BITNET_BIN_DIR"])
+TOKENS, ROUNDS = 64, 9
+THREADS = min(2, os.cpu_count() or 1)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dummy")
+    checkpoint = folder / "dummy.gguf"
+    subprocess.run([BIN / "make-dummy-model", checkpoint, "--preset", "2b4t", "--encoding", "i2_s"], check=True)
+    subprocess.run([BIN / "bitnetc", checkpoint, "-o", folder / "dummy.bnx"], check=True)
+    checkpoint.unlink()
+    return folder / "dummy.bnx"
+
+
+def bench_speed(bundle: Path) -> float:
+    """Tokens per second of `bitnet bench`."""
+    command = [BIN / "bitnet", "bench", bundle, "-p", "0", "-n", str(TOKENS), "-t", str(THREADS), "-r", "1", "--json"]
+    result = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return float(result["results"][0]["tokens_per_second"]["median"])
+
+
+def test_python_costs_at_most_three_percent(bundle: Path) -> None:
+    model = bitnet_py.load_model(bundle)
+    tokenizer = bitnet_py.create_tokenizer(bundle)
+    inference = bitnet_py.SimpleInference(model, tokenizer, threads=THREADS)
+    gen_args = bitnet_py.GenArgs(gen_length=TOKENS)
+    bitnet_py.set_num_threads(THREADS)
+
+    def stream_speed() -> float:
+        stream = inference.generate_stream("a", max_tokens=TOKENS, temperature=0.0, ignore_eos=True)
+        next(stream)  # the prompt and the first token
+        start, before = time.perf_counter(), len(stream.tokens)
+        for _ in stream:
+            pass
+        return (len(stream.tokens) - before) / (time.perf_counter() - start)
+
+    def benchmark_speed() -> float:
+        """Its tokens are divided by all of the time, the prompt's included."""
+        result = bitnet_py.benchmark_inference(model, tokenizer, ["a"], gen_args, num_runs=1, warmup_runs=0)
+        return float(result["avg_tokens_per_second"])
+
+    stream_speed(), benchmark_speed(), bench_speed(bundle)  # pages in, threads awake
+    rounds = [(bench_speed(bundle), stream_speed(), benchmark_speed()) for _ in range(ROUNDS)]
+    streamed = statistics.median(stream / bench for bench, stream, _ in rounds)
+    benchmarked = statistics.median(result / bench for bench, _, result in rounds)
+    print(f"{THREADS} threads: bitnet bench {statistics.median(r[0] for r in rounds):.2f} tok/s;"
+          f" generate_stream {streamed:.3f}, benchmark_inference {benchmarked:.3f} of it; rounds {rounds}")
+    assert streamed >= 0.97
+    # Two tokens of prompt ("a" and BOS) in one step are among the time that it divides by.
+    assert 0.93 <= benchmarked <= 1.07
