@@ -179,7 +179,6 @@ Error compile(const Options &given) {
   Options options = given;
   if (!options.jobs)
     options.jobs = std::max(1u, std::thread::hardware_concurrency());
-  const bool progress = !options.json;
   Stages stages;
   const bool toStdout = options.emit != EmitKind::bnx && (options.output.empty() || options.output == "-");
   if (options.output.empty() && !toStdout)
@@ -225,12 +224,12 @@ Error compile(const Options &given) {
   if (options.emit != EmitKind::bnx)
     return emitKernels(*plan, options);
   KernelCounts counts;
-  Expected<std::vector<VariantImage>> images = compileImages(*plan, options, progress, counts);
+  Expected<std::vector<VariantImage>> images = compileImages(*plan, options, counts);
   if (!images)
     return images.takeError();
   stages.end("kernels");
 
-  Progress bar("packing weights", progress);
+  Progress bar("packing weights");
   BundleInput input;
   input.checkpoint = &checkpoint;
   input.plan = &*plan;

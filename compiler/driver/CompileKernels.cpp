@@ -34,7 +34,7 @@ std::vector<codegen::KernelSpec> kernelsFor(const Plan &plan, format::CpuVariant
 
 } // namespace
 
-Expected<std::vector<VariantImage>> compileImages(const Plan &plan, const Options &options, bool progress,
+Expected<std::vector<VariantImage>> compileImages(const Plan &plan, const Options &options,
                                                   KernelCounts &counts) {
   std::vector<codegen::KernelSpec> specs;
   for (format::CpuVariant v : options.targets)
@@ -45,7 +45,7 @@ Expected<std::vector<VariantImage>> compileImages(const Plan &plan, const Option
 
   std::mutex mutex; // counts and progress
   size_t done = 0, hits = 0;
-  Progress bar("compiling kernels", progress);
+  Progress bar("compiling kernels");
   auto compileOne = [&](size_t i) -> Error {
     bool hit = false;
     std::string error; // names the kernel

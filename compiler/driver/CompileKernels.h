@@ -12,7 +12,7 @@ struct KernelCounts {
 
 /// One image for each of options.targets.
 llvm::Expected<std::vector<VariantImage>> compileImages(const Plan &plan, const Options &options,
-                                                        bool progress, KernelCounts &counts);
+                                                        KernelCounts &counts);
 /// --emit=stmt|asm|obj: writes the text to options.output (or stdout), or objects into that folder.
 llvm::Error emitKernels(const Plan &plan, const Options &options);
 /// --emit=specs: a line for each kernel and variant.

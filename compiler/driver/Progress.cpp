@@ -6,8 +6,7 @@
 namespace bitnet::compiler {
 using Clock = std::chrono::steady_clock;
 
-Progress::Progress(std::string what, bool enabled)
-    : what_(std::move(what)), enabled_(enabled), terminal_(isatty(2)), last_(Clock::now()) {}
+Progress::Progress(std::string what) : what_(std::move(what)), terminal_(isatty(2)), last_(Clock::now()) {}
 
 Progress::~Progress() {
   if (drawn_ && terminal_)
@@ -17,7 +16,7 @@ Progress::~Progress() {
 void Progress::update(uint64_t done, uint64_t total) {
   const auto period = terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(10000);
   const auto now = Clock::now();
-  if (!enabled_ || !total || now - last_ < period)
+  if (!total || now - last_ < period)
     return;
   last_ = now;
   drawn_ = true;

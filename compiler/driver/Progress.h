@@ -1,5 +1,4 @@
-// Progress on stderr: a bar that is redrawn on a terminal, a plain line every ten seconds otherwise, nothing
-// when quiet.
+// Progress on stderr: a bar that is redrawn on a terminal, a plain line every ten seconds otherwise.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -10,14 +9,14 @@ namespace bitnet::compiler {
 class Progress {
 public:
   /// `what` names the stage, e.g. "packing weights".
-  Progress(std::string what, bool enabled);
+  explicit Progress(std::string what);
   ~Progress();
   Progress(const Progress &) = delete;
   void update(uint64_t done, uint64_t total);
 
 private:
   std::string what_;
-  bool enabled_, terminal_, drawn_ = false;
+  bool terminal_, drawn_ = false;
   std::chrono::steady_clock::time_point last_;
 };
 
