@@ -115,8 +115,8 @@ def _obtain(
         if suffix == ".bnx":
             say(f"compiling {path.name} for {cpu or target}, once")
         start = time.monotonic()
-        quiet = ["--json"] if suffix == ".bnx" else []  # its last line would name the unfinished file
-        _run([str(compiler), str(path.absolute()), *command, *quiet, "-o", str(unfinished)], verbose)
+        # Without --json its last line would name the unfinished file.
+        _run([str(compiler), str(path.absolute()), *command, "--json", "-o", str(unfinished)], verbose)
         if not unfinished.exists():
             raise ModelFormatError(f"{compiler}: expected it to write a file, got none")
         if suffix == ".bnx":

@@ -189,7 +189,7 @@ def test_the_content_of_a_tokenizer_flag_counts(
 def test_a_tokenizer_is_kept_too(compiler: Path, small: Path, folder: Path) -> None:
     first = tokenizer_for(small, cache_dir=folder)
     assert tokenizer_for(small, cache_dir=folder) == first
-    assert first.read_text().startswith(f"{small} --emit=tokenizer -o ")
+    assert first.read_text().startswith(f"{small} --emit=tokenizer --json -o ")
     assert calls(compiler) == 1
     assert [entry.path for entry in cache.list(folder)] == [first]
 
@@ -407,12 +407,11 @@ def test_says_what_it_does_unless_told_not_to(
     assert capfd.readouterr() == ("", "")
 
 
-def test_on_a_terminal_the_compiler_has_one(compiler: Path, small: Path, folder: Path) -> None:
-    write_compiler(compiler, '[ -t 2 ] && echo "a bar" >&2; for last; do :; done; echo > "$last"')
+def said_on_a_terminal(checkpoint: Path, folder: Path) -> str:
+    """What another process says that asks for a bundle, if its standard error is a terminal."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", Process.CODE, small, folder], stdout=subprocess.DEVNULL, stderr=theirs
-    )
+    command = [sys.executable, "-c", Process.CODE, checkpoint, folder]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
     said = b""
     try:
@@ -422,7 +421,21 @@ def test_on_a_terminal_the_compiler_has_one(compiler: Path, small: Path, folder:
         pass  # closed
     os.close(ours)
     assert process.wait() == 0
-    assert b"a bar" in said
+    return said.decode()
+
+
+def test_on_a_terminal_the_compiler_has_one(compiler: Path, small: Path, folder: Path) -> None:
+    write_compiler(compiler, '[ -t 2 ] && echo "a bar" >&2; for last; do :; done; echo > "$last"')
+    assert "a bar" in said_on_a_terminal(small, folder)
+
+
+def test_on_a_terminal_there_is_a_bar(
+    model: bitnet_py.BitNetModel, checkpoint: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "no kernels"))  # compiling them takes seconds
+    said = said_on_a_terminal(checkpoint, folder)
+    assert "\rcompiling kernels [###" in said
+    assert "%\r\x1b[Kbitnet_py: compiled in " in said
 
 
 @pytest.mark.parametrize("named", ["nothing", "."])

@@ -111,8 +111,10 @@ def test_threads_and_tasks_with_cancels_neither_leak_nor_mix(inference: bitnet_p
     for one in threads:
         one.join()
     gc.collect()
-    print(f"{n_texts[0]} texts, {n_cancelled[0]} cancelled; private memory after warm-up {memory[0] >> 10} KiB,"
-          f" growth {(max(memory) - memory[0]) >> 10} KiB")
+    print(
+        f"{n_texts[0]} texts, {n_cancelled[0]} cancelled; private memory after warm-up {memory[0] >> 10} KiB,"
+        f" growth {(max(memory) - memory[0]) >> 10} KiB"
+    )
     assert not wrong, wrong[:3]
     assert n_cancelled[0] > 100
     assert n_texts[0] > 3 * n_cancelled[0] // 2
