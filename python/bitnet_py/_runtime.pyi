@@ -40,6 +40,7 @@ class Timings(TypedDict):
     generated_tokens: int
     prompt_seconds: float
     generation_seconds: float
+    cached_tokens: int
 
 class Tokenizer(metaclass=_pybind11_type):
     def __init__(self, path: str) -> None: ...
@@ -106,6 +107,7 @@ class Engine(metaclass=_pybind11_type):
         stop: Sequence[str] = [],
         stop_tokens: Sequence[int] | None = None,
         ignore_eos: bool = False,
+        reuse_prefix: bool = False,
     ) -> Generation: ...
 
 class Generation(metaclass=_pybind11_type):

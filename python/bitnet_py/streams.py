@@ -42,7 +42,8 @@ class Sampling:
     min_p 0, repetition_penalty 1, presence_penalty 0, frequency_penalty 0: off. repetition_window: tokens that the
     penalties look back, < 0 all. seed None: a new one each time. stop: texts that end the generation and are no part of
     it. stop_tokens: None takes the tokenizer's. logit_bias: added to the logits of these ids. logprobs: None, or the
-    number of likeliest tokens to report with each token (0: only the drawn one).
+    number of likeliest tokens to report with each token (0: only the drawn one). reuse_prefix: what earlier ones with
+    it have read of the same beginning is not read again, as suits a conversation; the text is the same.
     """
 
     max_tokens: int = 128
@@ -60,6 +61,7 @@ class Sampling:
     ignore_eos: bool = False
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     logprobs: int | None = None
+    reuse_prefix: bool = False
 
 
 @dataclass
@@ -77,8 +79,8 @@ class Completion:
 
     tokens: all drawn, with the stop token if one ended the text. text: without special tokens and stop texts.
     finish_reason: "stop", "length" or "cancelled". logprobs: one for each of tokens, if asked for. timings:
-    prompt_tokens, generated_tokens, prompt_seconds, generation_seconds; the first token comes from the prompt's logits,
-    so generation_seconds covers generated_tokens - 1 steps.
+    prompt_tokens, generated_tokens, prompt_seconds, generation_seconds, cached_tokens (of the prompt, not read again);
+    the first token comes from the prompt's logits, so generation_seconds covers generated_tokens - 1 steps.
     """
 
     prompt_tokens: list[int]
@@ -124,6 +126,7 @@ class _Request:
             stop=sampling.stop if tokenizer is None else (),
             stop_tokens=sampling.stop_tokens if tokenizer is None else _stop_tokens(sampling, tokenizer),
             ignore_eos=sampling.ignore_eos,
+            reuse_prefix=sampling.reuse_prefix,
         )
         self.detokenizer = None if tokenizer is None else Detokenizer(tokenizer, sampling.stop)
         self._last_timings = self.generation.timings()

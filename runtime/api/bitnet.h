@@ -223,6 +223,9 @@ typedef struct bitnet_generation_options {
   const int32_t *stop_tokens;    /* [n_stop_tokens] instead of the tokenizer's; NULL = the tokenizer's */
   size_t n_stop_tokens;
   int32_t prompt_rows;           /* tokens of the prompt in one step; 0 = the model's max_rows */
+  int32_t reuse_prefix;          /* 1: start from what an earlier generation with this option left of the same beginning, and
+                                    leave one's own tokens to later ones; no result depends on it. For conversations: the
+                                    engine keeps a few such sequences, the memory of each as long as its text */
 } bitnet_generation_options;
 BITNET_API void bitnet_generation_default(bitnet_generation_options *options);
 
@@ -237,6 +240,7 @@ typedef struct bitnet_token_event {
 typedef struct bitnet_timings {
   int32_t prompt_tokens, generated_tokens;
   double prompt_seconds, generation_seconds;
+  int32_t cached_tokens; /* of prompt_tokens: were there already (reuse_prefix), so that prompt_seconds is for the others */
 } bitnet_timings;
 
 /* Prepares a generation with a sequence of its own; the prompt is read by the first calls of _next. The engine must outlive

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <utility>
 
 namespace bitnet::runtime {
 namespace {
@@ -15,6 +16,10 @@ constexpr int32_t kSequencesOfASlab = 16;
 /// within microseconds, unless they have ended; without this wait the first to ask would run alone, and steps
 /// of one row would alternate with steps of all others.
 constexpr double kWorthWaiting = 0.15;
+
+/// Sequences that are kept at most for texts that go on from them: a conversation or a few. Each may hold a
+/// whole context of memory.
+constexpr size_t kMostLeft = 4;
 
 } // namespace
 
@@ -43,7 +48,7 @@ Result<Engine::Slab *> Engine::add_slab() {
     if (session.ok()) {
       auto slab = std::make_unique<Slab>();
       slab->session = *std::move(session);
-      slab->returned.reserve(size_t(sequences)); // so that giving a sequence back cannot fail
+      slab->left.resize(size_t(sequences));
       for (int32_t s = sequences; s-- > 0;)
         slab->free.push_back(s);
       slabs_.push_back(std::move(slab));
@@ -54,56 +59,127 @@ Result<Engine::Slab *> Engine::add_slab() {
   }
 }
 
-Result<std::unique_ptr<Engine::Sequence>> Engine::open() {
-  std::unique_lock<std::mutex> lock(mutex_);
-  Slab *found = nullptr;
-  const auto find_free = [&] {
-    if (!stepping_)
-      settle();
-    bool comes = false; // a sequence that the step's end makes free: cheaper than a session more
-    for (const auto &slab : slabs_) {
-      if (!found && !slab->free.empty())
-        found = slab.get();
-      comes |= !slab->returned.empty();
-    }
-    return found || !comes;
-  };
-  changed_.wait(lock, find_free);
-  if (!found) {
-    auto added = add_slab();
-    if (!added.ok())
-      return std::move(added).status();
-    found = *added;
+/// Calls see(place, what is left there) for every free sequence.
+template <typename See> void Engine::see_free(See see) {
+  for (const auto &slab : slabs_)
+    for (const int32_t number : slab->free)
+      see(Place{slab.get(), number}, slab->left[size_t(number)]);
+}
+
+/// A free sequence that has nothing left, of a further session if there is none.
+Result<Engine::Place> Engine::empty_place() {
+  for (;;) {
+    Place found;
+    size_t n_left = 0;
+    see_free([&](Place place, const Slab::Left &left) {
+      if (!left.tokens.empty())
+        ++n_left;
+      else if (!found.slab || found.slab == place.slab)
+        found = place; // of the first session that has one, that which was given back last
+    });
+    if (found.slab)
+      return found;
+    if (n_left == 0)
+      break;
+    drop_oldest_left(n_left - 1); // rather than a further session
   }
-  std::unique_ptr<Sequence> sequence(new Sequence(*this, *found, found->free.back()));
-  found->free.pop_back();
+  auto added = add_slab();
+  if (!added.ok())
+    return std::move(added).status();
+  return Place{*added, (*added)->free.back()};
+}
+
+Result<std::unique_ptr<Engine::Sequence>> Engine::take(Place place, size_t start, bool is_kept) {
+  Slab &slab = *place.slab;
+  std::vector<int32_t> &tokens = slab.left[size_t(place.number)].tokens;
+  if (is_kept)
+    tokens.reserve(size_t(context_)); // steps must not fail half-way
+  std::unique_ptr<Sequence> sequence(new Sequence(*this, slab, place.number, int32_t(start), is_kept));
+  tokens.resize(start);
+  slab.free.erase(std::find(slab.free.begin(), slab.free.end(), place.number));
   return sequence;
 }
 
-Engine::Sequence::Sequence(Engine &engine, Slab &slab, int32_t number)
-    : engine_(engine), slab_(slab), number_(number), logits_(size_t(engine.model_.bundle().model.vocab)) {}
-
-Engine::Sequence::~Sequence() { engine_.close(slab_, number_); }
-
-void Engine::close(Slab &slab, int32_t number) {
+Result<std::unique_ptr<Engine::Sequence>> Engine::open() {
   std::lock_guard<std::mutex> lock(mutex_);
-  slab.returned.push_back(number);
+  auto place = empty_place();
+  if (!place.ok())
+    return std::move(place).status();
+  return take(*place, 0, false);
+}
+
+Result<std::unique_ptr<Engine::Sequence>> Engine::open_for(const int32_t *tokens, size_t n) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  Place best;
+  size_t common = 0, n_left = 0, size = 0;
+  see_free([&](Place place, const Slab::Left &left) {
+    n_left += !left.tokens.empty();
+    const size_t most = std::min(left.tokens.size(), n > 0 ? n - 1 : 0); // the last one is run for its logits
+    const size_t same = size_t(std::mismatch(tokens, tokens + most, left.tokens.begin()).first - tokens);
+    if (same > common) {
+      best = place;
+      common = same;
+      size = left.tokens.size();
+    }
+  });
+  // Texts that merely begin alike do not take what the other one left, as long as both have room.
+  if (common > 0 && (common * 2 >= size || n_left >= kMostLeft))
+    return take(best, common, true);
+  auto place = empty_place();
+  if (!place.ok())
+    return std::move(place).status();
+  return take(*place, 0, true);
+}
+
+Engine::Sequence::Sequence(Engine &engine, Slab &slab, int32_t number, int32_t start, bool is_kept)
+    : engine_(engine), slab_(slab), number_(number), start_(start), is_kept_(is_kept),
+      logits_(size_t(engine.model_.bundle().model.vocab)) {}
+
+Engine::Sequence::~Sequence() { engine_.close(slab_, number_, is_kept_); }
+
+void Engine::close(Slab &slab, int32_t number, bool is_kept) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  Slab::Left &left = slab.left[size_t(number)];
+  if (!is_kept)
+    left.tokens.clear();
+  left.when = ++n_given_back_;
+  slab.free.push_back(number); // has room: it was there before
+  drop_oldest_left(kMostLeft);
   if (!stepping_)
     settle();
 }
 
-/// Empties the sequences that were given back, and lets go of sessions that hold none any more but the first.
-/// Only while no step runs.
+/// Forgets what the oldest free sequences have left, until at most so many have something.
+void Engine::drop_oldest_left(size_t most) {
+  for (;;) {
+    size_t n_left = 0;
+    Slab::Left *oldest = nullptr;
+    see_free([&](Place place, const Slab::Left &) {
+      Slab::Left &left = place.slab->left[size_t(place.number)];
+      if (left.tokens.empty())
+        return;
+      ++n_left;
+      if (!oldest || left.when < oldest->when)
+        oldest = &left;
+    });
+    if (n_left <= most)
+      return;
+    oldest->tokens.clear();
+  }
+}
+
+/// Cuts free sequences to what is left there, and lets go of sessions none of whose sequences is in use any
+/// more, but the first. Only while no step runs.
 void Engine::settle() {
   for (size_t i = slabs_.size(); i-- > 0;) {
     Slab &slab = *slabs_[i];
-    for (const int32_t number : slab.returned) {
-      (void)slab.session->truncate(number, 0); // of an existing sequence: cannot fail
-      slab.free.push_back(number);
-    }
-    slab.returned.clear();
-    if (i > 0 && slab.free.size() == size_t(slab.session->sequences()))
+    if (i > 0 && slab.free.size() == size_t(slab.session->sequences())) {
       slabs_.erase(slabs_.begin() + ptrdiff_t(i));
+      continue;
+    }
+    for (const int32_t number : slab.free)
+      if (const auto n = int32_t(slab.left[size_t(number)].tokens.size()); n < slab.session->length(number))
+        (void)slab.session->truncate(number, n); // of an existing sequence, to less: cannot fail
   }
 }
 
@@ -154,10 +230,12 @@ void Engine::gather() {
   for (const bool single : {true, false})
     for (Ticket *ticket : queue_) {
       const Request &request = *ticket->request;
-      const Sequence &sequence = *request.sequence;
+      Sequence &sequence = *request.sequence;
       const size_t left = request.n_tokens - ticket->n_done, n = std::min(left, max_rows - rows_.size());
       if (&sequence.slab_ != slab_ || (left == 1) != single || n == 0)
         continue;
+      if (!std::exchange(sequence.is_cut_, true)) // of an existing sequence, to less: cannot fail
+        (void)slab_->session->truncate(sequence.number_, sequence.start_);
       const int32_t position = slab_->session->length(sequence.number_);
       const bool wants = request.wants_logits && n == left;
       for (size_t i = 0; i < n; ++i)
@@ -191,11 +269,17 @@ void Engine::finish_parts(const Status &status) {
   for (const Part &part : parts_) {
     Ticket &ticket = *part.ticket;
     Request &request = *ticket.request;
+    const Sequence &sequence = *request.sequence;
+    std::vector<int32_t> &left = sequence.slab_.left[size_t(sequence.number_)].tokens;
     if (status.ok()) {
+      if (sequence.is_kept_) // has room for the context
+        left.insert(left.end(), request.tokens + ticket.n_done, request.tokens + ticket.n_done + part.n);
       ticket.n_done += part.n;
     } else { // the step took nothing; earlier parts of the same request are taken back
-      const int32_t number = request.sequence->number_;
+      const int32_t number = sequence.number_;
       (void)slab_->session->truncate(number, slab_->session->length(number) - int32_t(ticket.n_done));
+      if (sequence.is_kept_)
+        left.resize(left.size() - ticket.n_done);
       request.status = status;
     }
     ticket.finished = !status.ok() || ticket.n_done == request.n_tokens;

@@ -21,7 +21,7 @@ class Engine {
   struct Slab;
 
 public:
-  /// A sequence, empty at first. Given back by the destructor. Used by one thread at a time.
+  /// A sequence. Given back by the destructor. Used by one thread at a time.
   class Sequence {
   public:
     ~Sequence();
@@ -29,21 +29,30 @@ public:
     Sequence &operator=(const Sequence &) = delete;
     /// f32 [vocab] of the last token that was appended with wants_logits; nullptr before. A copy of its own.
     float *logits() { return has_logits_ ? logits_.data() : nullptr; }
+    /// Positions that it held when it was opened.
+    int32_t start() const { return start_; }
 
   private:
     friend class Engine;
-    Sequence(Engine &engine, Slab &slab, int32_t number);
+    Sequence(Engine &engine, Slab &slab, int32_t number, int32_t start, bool is_kept);
     Engine &engine_;
     Slab &slab_;
-    const int32_t number_;      ///< in the slab's session
-    std::vector<float> logits_; ///< [vocab]
+    const int32_t number_, start_; ///< number_: in the slab's session
+    const bool is_kept_;           ///< leaves its tokens for later ones
+    bool is_cut_ = false;          ///< the session's sequence was cut to start_
+    std::vector<float> logits_;    ///< [vocab]
     bool has_logits_ = false;
   };
 
   static Result<std::unique_ptr<Engine>> create(const Model &model, const EngineOptions &options);
   ~Engine();
 
+  /// An empty sequence.
   Result<std::unique_ptr<Sequence>> open();
+  /// A sequence for this text. It holds as much of its beginning as one that was opened like this and given
+  /// back has left, but never all of it; and what it holds at its end is left for later ones. A few are left
+  /// at most.
+  Result<std::unique_ptr<Sequence>> open_for(const int32_t *tokens, size_t n);
 
   /// Tokens to append to a sequence. On an error the sequence has not grown.
   struct Request {
@@ -71,11 +80,24 @@ private:
   /// A session and which of its sequences are free.
   struct Slab {
     std::unique_ptr<Session> session;
-    std::vector<int32_t> free, returned; ///< returned: to be emptied before they are free
+    std::vector<int32_t> free;
+    struct Left {
+      std::vector<int32_t> tokens; ///< of a sequence that is kept: what the session holds; else none
+      uint64_t when = 0;           ///< the higher the later
+    };
+    std::vector<Left> left; ///< [sequences]
+  };
+  struct Place {
+    Slab *slab = nullptr;
+    int32_t number = 0;
   };
   Engine(const Model &model, const EngineOptions &options);
   Result<Slab *> add_slab();
-  void close(Slab &slab, int32_t number);
+  Result<std::unique_ptr<Sequence>> take(Place place, size_t start, bool is_kept);
+  Result<Place> empty_place();
+  void close(Slab &slab, int32_t number, bool is_kept);
+  void drop_oldest_left(size_t most);
+  template <typename See> void see_free(See see);
   void wait_for_companions(std::unique_lock<std::mutex> &lock);
   void step(std::unique_lock<std::mutex> &lock);
   void gather();
@@ -91,6 +113,7 @@ private:
   bool stepping_ = false;           ///< a thread is gathering or running a step; only it touches the sessions
   std::vector<Ticket *> queue_;     ///< unfinished, those first that have waited longest
   std::vector<std::unique_ptr<Slab>> slabs_;
+  uint64_t n_given_back_ = 0;
 
   // Of the step that is running. Written under the lock, read without it by the stepping thread alone; both
   // have room for max_rows entries from the start.

@@ -90,6 +90,11 @@ Generation::Tokens Generation::next_tokens() const {
   return {prompt_.data() + n_run_, n, n_run_ + n == prompt_.size()};
 }
 
+void Generation::start_at(int32_t n) {
+  n_run_ = size_t(n);
+  timings_.prompt_tokens = timings_.cached_tokens = n;
+}
+
 void Generation::ran(double seconds) {
   const Tokens tokens = next_tokens();
   const bool was_prompt = !prompt_done();

@@ -35,6 +35,8 @@ public:
     bool wants_logits; ///< of the last one
   };
   Tokens next_tokens() const;
+  /// The sequence holds the first n tokens of the prompt already. Before the first step; n < prompt tokens.
+  void start_at(int32_t n);
   /// They were appended, which took so long.
   void ran(double seconds);
   /// bitnet_generation_draw. logits: f32 [vocab] of the last row that wanted them; not read while the prompt

@@ -118,9 +118,10 @@ bitnet_status bitnet_generation_create(bitnet_engine *engine, const int32_t *pro
                                       runs.model().tokenizer(), prompt, n_prompt, chosen);
     if (!created.ok())
       return std::move(created).status();
-    auto sequence = runs.open();
+    auto sequence = chosen.reuse_prefix ? runs.open_for(prompt, n_prompt) : runs.open();
     if (!sequence.ok())
       return std::move(sequence).status().in("generation");
+    (*created)->start_at((*sequence)->start());
     *generation = new bitnet_generation{&runs, *std::move(sequence), *std::move(created)};
     return {};
   });

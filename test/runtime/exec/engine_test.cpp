@@ -32,6 +32,12 @@ protected:
     return std::move(*opened);
   }
 
+  std::unique_ptr<Engine::Sequence> sequence_for(const std::vector<int32_t> &tokens) {
+    auto opened = engine_->open_for(tokens.data(), tokens.size());
+    EXPECT_TRUE(opened.ok()) << opened.status().message();
+    return std::move(*opened);
+  }
+
   std::unique_ptr<const Model> model_;
   std::unique_ptr<Engine> engine_;
 };
@@ -39,12 +45,23 @@ protected:
 /// A text of one sequence: tokens that depend on `who`, and what their logits must be.
 class Text {
 public:
-  Text(std::unique_ptr<Engine::Sequence> sequence, int32_t who) : sequence_(std::move(sequence)), who_(who) {}
+  Text(std::unique_ptr<Engine::Sequence> sequence, int32_t who) : sequence_(std::move(sequence)), who_(who) {
+    for (; length_ < sequence_->start(); ++length_)
+      sum_ += token(length_, who_);
+  }
+  static int32_t token(int32_t i, int32_t who) { return (i * 7 + who * 31 + 3) % 97; }
+  /// The first n tokens.
+  static std::vector<int32_t> beginning(int32_t n, int32_t who) {
+    std::vector<int32_t> tokens;
+    for (int32_t i = 0; i < n; ++i)
+      tokens.push_back(token(i, who));
+    return tokens;
+  }
   /// The request for the next n tokens.
   Engine::Request next(int32_t n) {
     tokens_.clear();
     for (int32_t i = 0; i < n; ++i) {
-      tokens_.push_back((length_ * 7 + who_ * 31 + 3) % 97);
+      tokens_.push_back(token(length_, who_));
       sum_ += tokens_.back();
       ++length_;
     }
@@ -105,6 +122,96 @@ TEST_F(Engines, ASequenceThatIsGivenBackIsEmptyForTheNext) {
   }
 }
 
+TEST_F(Engines, ATextThatGoesOnStartsWhereTheLastOneEnded) {
+  open();
+  const auto run = [&](int32_t n, int32_t start, int32_t who) {
+    Text text(sequence_for(Text::beginning(n, who)), who);
+    EXPECT_EQ(text.length(), start);
+    Engine::Request request = text.next(n - start);
+    engine_->run(&request, 1);
+    EXPECT_TRUE(request.status.ok()) << request.status.message();
+    EXPECT_TRUE(text.is_right());
+  };
+  run(20, 0, 1);
+  run(27, 20, 1);
+  run(27, 26, 1); // the last token is run again, for its logits
+  run(15, 0, 2);
+  run(30, 27, 1); // both are there
+  run(16, 15, 2);
+}
+
+TEST_F(Engines, ATextKeepsOnlyWhatItHasInCommon) {
+  open();
+  std::vector<int32_t> tokens = Text::beginning(20, 1);
+  {
+    const auto first = sequence_for(tokens);
+    Engine::Request request{first.get(), tokens.data(), tokens.size(), false, {}};
+    engine_->run(&request, 1);
+  }
+  tokens[12] = 96;
+  const auto second = sequence_for(tokens);
+  EXPECT_EQ(second->start(), 12);
+  Engine::Request request{second.get(), tokens.data() + 12, 8, true, {}};
+  engine_->run(&request, 1);
+  int32_t sum = 0;
+  for (const int32_t token : tokens)
+    sum += token;
+  EXPECT_EQ(second->logits()[0], test::tiny_logit(tokens.back(), sum, 0));
+}
+
+TEST_F(Engines, SequencesOfTheirOwnNeitherTakeNorLeaveATextOfOthers) {
+  open();
+  const auto run = [&](std::unique_ptr<Engine::Sequence> sequence, int32_t start) {
+    Text text(std::move(sequence), 1);
+    EXPECT_EQ(text.length(), start);
+    Engine::Request request = text.next(20 - start);
+    engine_->run(&request, 1);
+    EXPECT_TRUE(text.is_right());
+  };
+  run(sequence(), 0);
+  run(sequence_for(Text::beginning(20, 1)), 0);
+  for (int i = 0; i < 40; ++i)
+    run(sequence(), 0);
+  run(sequence_for(Text::beginning(20, 1)), 19);
+}
+
+TEST_F(Engines, AFewTextsAreLeftAndTheOldestGoesFirst) {
+  open();
+  for (int32_t who = 0; who < 6; ++who) {
+    Text text(sequence_for(Text::beginning(20, who)), who);
+    Engine::Request request = text.next(20);
+    engine_->run(&request, 1);
+  }
+  for (int32_t who : {5, 4, 3, 2}) {
+    const std::vector<int32_t> tokens = Text::beginning(20, who);
+    EXPECT_EQ(sequence_for(tokens)->start(), 19) << who;
+  }
+  EXPECT_EQ(sequence_for(Text::beginning(20, 1))->start(), 0);
+  std::vector<Text> all; // 16 in one session: those that are left are given up before there is a second one
+  for (int32_t who = 10; who < 26; ++who)
+    all.emplace_back(sequence(), who);
+  EXPECT_EQ(sequence_for(Text::beginning(20, 2))->start(), 0);
+}
+
+TEST_F(Engines, AFailedStepLeavesWhatCameBefore) {
+  open(TinyBundle(), {20, 1});
+  const std::vector<int32_t> tokens = Text::beginning(12, 1);
+  {
+    Text text(sequence_for(tokens), 1);
+    Engine::Request request = text.next(12);
+    engine_->run(&request, 1);
+    std::vector<int32_t> many(30, 5);
+    Engine::Request long_request{request.sequence, many.data(), many.size(), true, {}};
+    engine_->run(&long_request, 1);
+    EXPECT_EQ(long_request.status.code(), StatusCode::context_full);
+  }
+  Text text(sequence_for(Text::beginning(13, 1)), 1);
+  EXPECT_EQ(text.length(), 12);
+  Engine::Request request = text.next(1);
+  engine_->run(&request, 1);
+  EXPECT_TRUE(text.is_right());
+}
+
 TEST_F(Engines, NothingIsDoneForNoTokens) {
   open();
   const auto one = sequence();
@@ -136,7 +243,8 @@ TEST_F(Engines, ThreadsRunSequencesOfTheirOwnAndLeaveWhenTheyLike) {
   const auto work = [&](unsigned seed) {
     std::mt19937 random(seed);
     for (int t = 0; t < 20; ++t) {
-      Text text(sequence(), int32_t(random() % 90));
+      const auto who = int32_t(random() % (t % 2 ? 90 : 6));
+      Text text(t % 2 ? sequence() : sequence_for(Text::beginning(30, who)), who);
       const auto steps = int(random() % 12);
       for (int i = 0; i < steps && text.length() < 150; ++i) {
         Engine::Request request = text.next(i == 0 ? 1 + int32_t(random() % 30) : 1);
