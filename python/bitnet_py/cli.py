@@ -193,9 +193,10 @@ def timings_of(text: StreamingGenerator) -> dict[str, Any]:
     """Tokens, seconds and speeds; the first token comes from the prompt's own step, the others took one each."""
     timings = text.timings
     steps = timings["generated_tokens"] - 1
+    read = timings["prompt_tokens"] - timings["cached_tokens"]
     return {
         **timings,
-        "prompt_tokens_per_second": _per_second(timings["prompt_tokens"], timings["prompt_seconds"]),
+        "prompt_tokens_per_second": _per_second(read, timings["prompt_seconds"]),
         "generation_tokens_per_second": _per_second(steps, timings["generation_seconds"]),
     }
 
@@ -206,8 +207,9 @@ def _per_second(count: float, seconds: float) -> float:
 
 def summary_of(timings: Mapping[str, Any], finish_reason: str | None) -> str:
     """One line about a generation."""
+    cached = f" ({timings['cached_tokens']} cached)" if timings["cached_tokens"] else ""
     return (
-        f"prompt: {timings['prompt_tokens']} tokens, {timings['prompt_tokens_per_second']:.1f} tok/s; "
+        f"prompt: {timings['prompt_tokens']} tokens{cached}, {timings['prompt_tokens_per_second']:.1f} tok/s; "
         f"first token after {timings['prompt_seconds']:.2f} s; "
         f"generation: {timings['generated_tokens']} tokens, {timings['generation_tokens_per_second']:.1f} tok/s; "
         f"{finish_reason}"

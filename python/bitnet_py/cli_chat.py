@@ -54,7 +54,7 @@ class _Conversation:
         self._model, self._args = model, args
         self._system: str | None = args.system
         self._messages: list[dict[str, str]] = []
-        self._sampling = sampling_of(args)
+        self._sampling = replace(sampling_of(args), reuse_prefix=True)
         self._fixed_seed = args.seed is not None
         self._last: dict[str, Any] | None = None  # about the last answer
         self._context: int = args.context or model._native.info()["context"]

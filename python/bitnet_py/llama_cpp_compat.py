@@ -15,6 +15,7 @@
 | `create_chat_completion` | same; the model's own template; `logprobs`, `top_logprobs`, `stream` |
 | `logit_bias`, `logits_processor`, `stopping_criteria`, `stop`, `echo`, `seed` | the same; a seed gives the same text on every machine, at any load |
 | `presence_penalty`, `frequency_penalty` | count what was generated (the OpenAI definition), not the prompt |
+| prompts that go on from earlier ones | what was read is not read again, as in the original |
 | `top_p`, `min_p` | cut after the temperature is applied (llama.cpp: before) |
 | `typical_p`, `tfs_z`, `mirostat_mode`, `grammar`, `suffix`, `tools`, `functions`, `response_format` of JSON | refused by name, unless they are off |
 | `tokenize`, `detokenize`, `token_bos/eos/nl`, `n_ctx`, `n_embd`, `n_vocab`, `metadata` | the same |
@@ -652,6 +653,7 @@ class Llama:
             stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
             logit_bias={int(token): float(bias) for token, bias in (logit_bias or {}).items()},
             logprobs=logprobs,
+            reuse_prefix=True,
         )
 
     def _bytes_of(self, token: int, special: bool = False) -> bytes:

@@ -387,3 +387,16 @@ def test_from_pretrained_finds_the_hubs_cache(
     (snapshot / "b.bnx").symlink_to(model.path)
     with pytest.raises(bitnet_py.ConfigError, match=r"expected one file, got b\.bnx, kjv-tq1\.bnx"):
         Llama.from_pretrained("some/kjv", "*.bnx")
+
+
+def test_a_prompt_that_goes_on_is_not_read_again(model: bitnet_py.BitNetModel) -> None:
+    # An engine of its own, by its number of positions, so that no other test has left anything.
+    llama = Llama(model_path=model.path, n_ctx=300)
+    first = llama(PROMPT, max_tokens=12, temperature=0)
+    assert first["timings"]["cached_tokens"] == 0
+    longer = PROMPT + text_of(first)
+    second = llama(longer, max_tokens=12, temperature=0)
+    assert second["timings"]["cached_tokens"] == second["usage"]["prompt_tokens"] - 1
+    fresh = Llama(model_path=model.path, n_ctx=301)(longer, max_tokens=12, temperature=0)
+    assert fresh["timings"]["cached_tokens"] == 0
+    assert text_of(fresh) == text_of(second)
