@@ -66,6 +66,11 @@ def convert(safetensors_file: str, output: str = "./checkpoints/model_state.pt",
     return target
 
 
+def convert_back(safetensors_path: str, output_file: str, model_name: str | None = None) -> None:
+    """convert(), as the original calls it and its arguments."""
+    convert(safetensors_path, output_file, model_name)
+
+
 def _layer(file: Writer, tensors: dict[str, Any], layer: int, shape: Shape, source: Path) -> None:
     numpy = numpy_for("convert_safetensors")
 
