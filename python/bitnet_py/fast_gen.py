@@ -112,10 +112,12 @@ class FastGen:
         """Loads a checkpoint and its tokenizer.
 
         ckpt_dir: the original's folder (model_state_int2.pt or model_state_fp16.pt, either is enough), one with a .gguf
-        or .bnx file, a Hugging Face folder, or such a file itself. The tokenizer: tokenizer_path, or the first there is
-        of ./tokenizer.model, tokenizer.model and tokenizer.json in ckpt_dir, and what the model brings along; None with
-        a warning if there is none. num_layers and use_full_vocab do nothing, as in the original. model_args: for .pt
-        checkpoints of other dimensions than 2B. options: load_model's.
+        or .bnx file, a Hugging Face folder, or such a file itself. model_args: for .pt checkpoints of other dimensions
+        than 2B. num_layers and use_full_vocab do nothing, as in the original. options: load_model's.
+
+        The tokenizer: tokenizer_path, or the first there is of ./tokenizer.model, tokenizer.model and tokenizer.json in
+        ckpt_dir (with a warning, none that has more tokens than the model), and what the model brings along; None with
+        a warning if there is none.
 
         FileNotFoundError if something is missing, RuntimeError (ModelFormatError) for wrong tensors.
         """
@@ -124,11 +126,14 @@ class FastGen:
         path = Path(ckpt_dir)
         if not path.exists():
             raise ModelNotFoundError(f"{path}: does not exist")
-        found = _tokenizer_file(path, tokenizer_path)
-        if found is not None and _needs_tokenizer(path) and (tokenizer_path or found.parent != path):
-            options["compiler_flags"] = [*options.get("compiler_flags", ()), f"--tokenizer={found}"]
+        if tokenizer_path is not None and not Path(tokenizer_path).exists():
+            raise TokenizerNotFoundError(str(tokenizer_path))
+        files = _files(path) if tokenizer_path is None else [Path(tokenizer_path)]
+        if flags := _flags(path, files):
+            options["compiler_flags"] = [*options.get("compiler_flags", ()), *flags]
         model = BitNetModel(path, device, model_args=model_args, **options)
-        made = cls(gen_args or GenArgs(), model.config, model, model, _tokenizer(found, model))
+        tokenizer = _tokenizer(files, model, options.get("cache_dir"))
+        made = cls(gen_args or GenArgs(), model.config, model, model, tokenizer)
         _log.info("loaded model in %.2f seconds", time.perf_counter() - began)
         return made
 
@@ -318,35 +323,30 @@ def _drawing(args: GenArgs) -> dict[str, Any]:
 # -- finding the tokenizer
 
 
-def _needs_tokenizer(path: Path) -> bool:
-    """Whether this is a .pt checkpoint, which has none in it."""
-    return path.suffix == ".pt" or any(path.glob("model_state*.pt"))
-
-
-def _tokenizer_file(checkpoint: Path, named: str | os.PathLike[str] | None) -> Path | None:
-    if named is not None:
-        path = Path(named)
-        if not path.exists():
-            raise TokenizerNotFoundError(str(path))
-        return path
+def _files(checkpoint: Path) -> list[Path]:
+    """Those there are of a tokenizer, the best first."""
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
-    for candidate in (Path("tokenizer.model"), folder / "tokenizer.model", folder / "tokenizer.json"):
-        if candidate.is_file():
-            return candidate
-    return None
+    candidates = (Path("tokenizer.model"), folder / "tokenizer.model", folder / "tokenizer.json")
+    return [path for path in candidates if path.is_file()]
 
 
-def _tokenizer(found: Path | None, model: BitNetModel) -> Any:
-    """A Tokenizer, or None."""
-    tokenizer = None
-    if found is not None:
-        tokenizer = Tokenizer(found)
-    elif model.describe()["tokenizer"]:
-        tokenizer = Tokenizer(model)
-    if tokenizer is None:
-        _log.warning("%s: no tokenizer found: give token ids, or assign the engine's tokenizer", model.path)
-    elif tokenizer.n_words > model.info()["vocab"]:
+def _flags(checkpoint: Path, files: Sequence[Path]) -> list[str]:
+    """bitnetc's flag for a tokenizer that it does not find in the folder by itself: a .pt checkpoint has none in it."""
+    torch = checkpoint.suffix == ".pt" or any(checkpoint.glob("model_state*.pt"))
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    return [f"--tokenizer={files[0]}"] if torch and files and files[0].parent != folder else []
+
+
+def _tokenizer(files: Sequence[Path], model: BitNetModel, cache_dir: str | os.PathLike[str] | None) -> Tokenizer | None:
+    """The first that is for the model, or the model's own, or None."""
+    for path in files:
+        tokenizer = Tokenizer(path, cache_dir=cache_dir)
+        if tokenizer.n_words <= model.info()["vocab"]:
+            return tokenizer
         _log.warning(
-            "%s: has %d tokens, but the model only %d", found or model.path, tokenizer.n_words, model.info()["vocab"]
+            "%s: has %d tokens, the model only %d: it is left out", path, tokenizer.n_words, model.info()["vocab"]
         )
-    return tokenizer
+    if model.describe()["tokenizer"]:
+        return Tokenizer(model)
+    _log.warning("%s: no tokenizer found: give token ids, or assign the engine's tokenizer", model.path)
+    return None

@@ -60,8 +60,10 @@ def test_python_costs_at_most_three_percent(bundle: Path) -> None:
     rounds = [(bench_speed(bundle), stream_speed(), benchmark_speed()) for _ in range(ROUNDS)]
     streamed = statistics.median(stream / bench for bench, stream, _ in rounds)
     benchmarked = statistics.median(result / bench for bench, _, result in rounds)
-    print(f"{THREADS} threads: bitnet bench {statistics.median(r[0] for r in rounds):.2f} tok/s;"
-          f" generate_stream {streamed:.3f}, benchmark_inference {benchmarked:.3f} of it; rounds {rounds}")
+    print(
+        f"{THREADS} threads: bitnet bench {statistics.median(r[0] for r in rounds):.2f} tok/s;"
+        f" generate_stream {streamed:.3f}, benchmark_inference {benchmarked:.3f} of it; rounds {rounds}"
+    )
     assert streamed >= 0.97
     # Two tokens of prompt ("a" and BOS) in one step are among the time that it divides by.
     assert 0.93 <= benchmarked <= 1.07
