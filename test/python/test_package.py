@@ -1,6 +1,7 @@
 """The package as others see it: what importing it brings in, and its types and style."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,18 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(os.environ["BITNET_SOURCE_DIR"])
-# The whole of Python in the repository.
-RUFF = ["--no-cache", "python", "test", "tools"]
+RUFF = ["--no-cache", "python", "test", "tools"]  # all of Python in the repository
+STUBTEST = ["--ignore-unused-allowlist", "--allowlist=test/python/stubtest-allowlist.txt"]
 
 
 def run_python(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], cwd=SOURCE, capture_output=True, text=True)
+
+
+def test_every_promised_behaviour_has_a_test() -> None:
+    tests = "".join(path.read_text() for path in (SOURCE / "test" / "python").rglob("test_*.py"))
+    numbers = {int(number) for marked in re.findall(r"mark\.case\((.*?)\)", tests) for number in marked.split(",")}
+    assert numbers == set(range(1, 51))
 
 
 def test_import_brings_in_nothing_heavy() -> None:
@@ -40,7 +47,7 @@ def test_import_takes_less_than_100_ms(tmp_path: Path) -> None:
     "command",
     [
         ["mypy", "--cache-dir=/dev/null", "--strict", "python/bitnet_py", "python/examples"],
-        ["mypy.stubtest", "--mypy-config-file=pyproject.toml", "bitnet_py"],
+        ["mypy.stubtest", "--mypy-config-file=pyproject.toml", *STUBTEST, "bitnet_py"],
         ["ruff", "check", *RUFF],
         ["ruff", "format", "--check", *RUFF],
     ],
