@@ -145,7 +145,7 @@ class AsyncInference(SimpleInference):
     """SimpleInference whose methods are coroutines; generate_stream() is as there."""
 
     async def generate(self, prompt: str, *args: Any, **options: Any) -> str:  # type: ignore[override]
-        """See SimpleInference.generate."""
+        """The continuation of a prompt; see SimpleInference.generate."""
         return await self.generate_stream(prompt, *args, **options)
 
     async def batch_generate(self, prompts: Sequence[str], **options: Any) -> list[str]:  # type: ignore[override]

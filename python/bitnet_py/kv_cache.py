@@ -119,7 +119,7 @@ class AttnBias:
 
     @classmethod
     def from_seqlens(cls, q_seqlen: Sequence[int], kv_padding: int, kv_seqlen: Sequence[int]) -> AttnBias:
-        """xformers' constructor."""
+        """A mask from lengths, by the name and arguments of xformers' constructor."""
         return cls(q_seqlen, kv_seqlen, kv_padding)
 
     @classmethod

@@ -406,7 +406,7 @@ class Llama:
 
     @property
     def eval_tokens(self) -> deque[int]:
-        """Those tokens."""
+        """The tokens that were evaluated, the latest last, at most n_ctx."""
         return deque(self._tokens, maxlen=self._n_ctx)
 
     @property

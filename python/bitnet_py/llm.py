@@ -100,7 +100,7 @@ class SamplingParams:
         self._require("allowed_token_ids", self.allowed_token_ids is None or len(self.allowed_token_ids) > 0, "some")
 
     def clone(self) -> SamplingParams:
-        """A copy."""
+        """A copy, which may be changed without changing this one."""
         return replace(self)
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
@@ -171,7 +171,7 @@ class EmbeddingOutput:
 
     @property
     def hidden_size(self) -> int:
-        """Its length."""
+        """How many numbers the embedding has."""
         return len(self.embedding)
 
 

@@ -99,7 +99,7 @@ class BitNetModel:
 
     @property
     def path(self) -> Path:
-        """The bundle."""
+        """The bundle that is mapped; of a checkpoint, the one in the cache that it was compiled to."""
         return self._opened()[0]
 
     @property
@@ -123,7 +123,7 @@ class BitNetModel:
 
     @property
     def config(self) -> ModelArgs:
-        """The dimensions."""
+        """The dimensions of the model, as the original names them."""
         if self._args is None:
             info, told = self.info(), self.describe()["model"]
             self._args = ModelArgs(
@@ -162,7 +162,7 @@ class BitNetModel:
 
     @property
     def parameter_count(self) -> int:
-        """num_parameters()."""
+        """What num_parameters() counts, as a property."""
         return self.num_parameters()
 
     @property
@@ -184,7 +184,7 @@ class BitNetModel:
 
     @property
     def supports_streaming(self) -> bool:
-        """True."""
+        """True: every model can answer piece by piece."""
         return True
 
     # -- torch's manners

@@ -22,7 +22,7 @@ class Progress:
         self._plain = enabled and self._tqdm is None and sys.stderr.isatty()
 
     def advance(self, count: int = 1) -> None:
-        """Counts."""
+        """Counts so many steps as done and shows it."""
         self._done += count
         if self._tqdm is not None:
             self._tqdm.update(count)
