@@ -129,8 +129,6 @@ class FastGen:
         if tokenizer_path is not None and not Path(tokenizer_path).exists():
             raise TokenizerNotFoundError(str(tokenizer_path))
         files = _files(path) if tokenizer_path is None else [Path(tokenizer_path)]
-        if flags := _flags(path, files):
-            options["compiler_flags"] = [*options.get("compiler_flags", ()), *flags]
         model = BitNetModel(path, device, model_args=model_args, **options)
         tokenizer = _tokenizer(files, model, options.get("cache_dir"))
         made = cls(gen_args or GenArgs(), model.config, model, model, tokenizer)
@@ -245,7 +243,7 @@ class FastGen:
     def compile_prefill(self) -> Callable[..., Any]:
         """replay(tokens, seq_lens=None): reads gen_bsz prompts, each padded to prompt_length, one after another in
         tokens, and returns the logits after each token, f32 [gen_bsz * prompt_length, vocab]. seq_lens: their real
-        lengths, where compile_generate's replay goes on. There is one cache: both replays of an engine share it."""
+        lengths, on which nothing depends: padding comes after them. Both replays of an engine share one cache."""
         count, length = self.gen_args.gen_bsz, self.gen_args.prompt_length
         self._session = self.decode_model.session(context=self.max_seq_length, sequences=count)
 
@@ -255,11 +253,10 @@ class FastGen:
             if len(ids) != count * length or len(lengths) != count:
                 raise ConfigError(f"tokens: expected {count} x {length}, got {len(ids)} and {len(lengths)} lengths")
             rows = []
-            for sequence, kept in enumerate(lengths):
+            for sequence in range(count):
                 self._session.truncate(0, sequence)
                 begin = sequence * length
                 rows.append(self._session.forward(ids[begin : begin + length], logits="all", sequence=sequence))
-                self._session.truncate(kept, sequence)
             return joined(rows, tokens)
 
         return replay
@@ -328,13 +325,6 @@ def _files(checkpoint: Path) -> list[Path]:
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
     candidates = (Path("tokenizer.model"), folder / "tokenizer.model", folder / "tokenizer.json")
     return [path for path in candidates if path.is_file()]
-
-
-def _flags(checkpoint: Path, files: Sequence[Path]) -> list[str]:
-    """bitnetc's flag for a tokenizer that it does not find in the folder by itself: a .pt checkpoint has none in it."""
-    torch = checkpoint.suffix == ".pt" or any(checkpoint.glob("model_state*.pt"))
-    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
-    return [f"--tokenizer={files[0]}"] if torch and files and files[0].parent != folder else []
 
 
 def _tokenizer(files: Sequence[Path], model: BitNetModel, cache_dir: str | os.PathLike[str] | None) -> Tokenizer | None:
