@@ -277,10 +277,16 @@ def _fastgen_subject(engine: Any, tokenizer: Any, gen_args: GenerationArguments 
         begin = time.perf_counter()
         stats, answers = engine.generate_all(encoded, use_cuda_graphs=True, use_sampling=sampling)
         seconds = time.perf_counter() - begin
-        texts = [inner_tokenizer(tokenizer).decode(_without_stop(tokenizer, answer)) for answer in answers]
+        texts = [_text(tokenizer, _without_stop(tokenizer, answer)) for answer in answers]
         return _Answers(texts, sum(len(answer) for answer in answers), seconds, [stats])
 
     return run
+
+
+def _text(tokenizer: Any, tokens: Sequence[int]) -> str:
+    """Without special tokens, where the tokenizer is this package's."""
+    native = native_tokenizer(tokenizer)
+    return native.decode(tokens, False) if native else str(inner_tokenizer(tokenizer).decode(tokens))
 
 
 def _text_subject(generate: Callable[[str], str], tokenizer: Any) -> _Subject:

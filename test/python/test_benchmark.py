@@ -145,7 +145,7 @@ class FastGen:
         self, prompts: Sequence[Sequence[int]], use_cuda_graphs: bool, use_sampling: bool
     ) -> tuple[bitnet_py.Stats, list[list[int]]]:
         assert not use_sampling
-        texts = [self.inference.tokenizer.decode(list(prompt)) for prompt in prompts]
+        texts = [self.inference.tokenizer.decode(list(prompt), keep_special=False) for prompt in prompts]
         return bitnet_py.Stats(), [self.inference.complete(text, 32, 0.0).tokens for text in texts]
 
 
