@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import _runtime
+from .chat_template import chat_tokens
 from .errors import BitNetError, ConfigError
 from .model import BitNetModel, load_model
 from .streams import Sampling, StreamingGenerator, stream
@@ -406,12 +407,6 @@ def _bench(args: argparse.Namespace) -> int:
     from .cli_bench import bench
 
     return bench(args)
-
-
-def chat_tokens(model: BitNetModel, messages: Sequence[Mapping[str, str]]) -> list[int]:
-    """A conversation as the model's chat template writes it, open for the assistant's answer."""
-    text = model._native.render_chat([(m["role"], m["content"]) for m in messages], True)
-    return tokenizer_of(model).encode(text, False, True)
 
 
 _Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]

@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .chat_template import chat_tokens
 from .cli import (
     INTERRUPTED,
-    chat_tokens,
     open_model,
     print_json,
     sampling_of,

@@ -39,6 +39,7 @@ from types import TracebackType
 from typing import Any
 
 from . import _runtime, hub, openai_shapes, scoring
+from .chat_template import chat_tokens
 from .errors import ArgumentTypeError, ConfigError
 from .llama_completion import (
     LogitsProcessor,
@@ -276,7 +277,7 @@ class Llama:
         _refuse(where, "tool_choice", tool_choice if tool_choice not in ("none", "auto") else None, None)
         _refuse(where, "response_format", (response_format or {}).get("type", "text"), "text")
         _refuse_samplers(where, typical_p, tfs_z, mirostat_mode, grammar)
-        tokens = self._chat_tokens(messages)
+        tokens = chat_tokens(self._loaded, messages)
         run = self._run(
             tokens,
             self._sampling(
@@ -677,10 +678,6 @@ class Llama:
             logits_processor=logits_processor,
             stopping_criteria=stopping_criteria,
         )
-
-    def _chat_tokens(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
-        text = self._native.render_chat([(m["role"], m["content"]) for m in messages], True)
-        return self._tokenizer.encode(text, False, True)
 
 
 def _refuse(where: str, name: str, value: object, neutral: object) -> None:

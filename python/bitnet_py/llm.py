@@ -28,6 +28,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from . import _runtime, hub, scoring
+from .chat_template import chat_tokens
 from .errors import ArgumentTypeError, ConfigError
 from .model import load_model
 from .progress import Progress
@@ -283,7 +284,12 @@ class LLM:
         several = bool(messages) and not isinstance(messages[0], Mapping)
         dialogs: Sequence[Any] = messages if several else [messages]
         prompts = [
-            {"prompt_token_ids": self._chat_tokens(dialog, add_generation_prompt, chat_template)} for dialog in dialogs
+            {
+                "prompt_token_ids": chat_tokens(
+                    self.model, dialog, add_generation_prompt=add_generation_prompt, chat_template=chat_template
+                )
+            }
+            for dialog in dialogs
         ]
         return self.generate(prompts, sampling_params, use_tqdm)
 
@@ -495,10 +501,6 @@ class LLM:
             return None
         entries = scoring.token_logprobs(self.model, tokens, self._top(count), threads=self._threads)
         return [None if entry is None else self._described(entry) for entry in entries]
-
-    def _chat_tokens(self, dialog: Any, open_answer: bool, template: str | None) -> list[int]:
-        text = self.model._native.render_chat([(m["role"], m["content"]) for m in dialog], open_answer)
-        return self._tokenizer.encode(text, False, True)
 
 
 def _metrics(runs: Sequence[Completion]) -> RequestMetrics:
