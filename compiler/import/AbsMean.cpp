@@ -7,10 +7,14 @@
 //
 // The order of the sum is part of the rule. bf16 weights of exactly half the mean are common (about one in
 // 400 of a trained matrix whose mean is a bf16 number), and the last bit of the f32 mean decides whether all
-// of them become 0 or
-// +-1. An exact sum gets two of 42 matrices of a real model wrong; the order of the reference, torch's
-// reduction on a CPU with 256-bit vectors, gets all of them right, so that is the order here. Tools that
-// compute all of it in bf16 differ near |w*s| = 0.5 anyhow.
+// of them become 0 or +-1. An exact sum gets two of 42 matrices of a real model wrong; the order of the
+// reference, torch's reduction on a CPU with 256-bit vectors, gets all of them right, so that is the order
+// here.
+//
+// microsoft/BitNet's convert_checkpoint.py works in the stored type instead: the sum, the mean, s, w * s and
+// 1/s are each rounded to it. In bf16 that makes other trits of about one weight in a thousand. So it is with
+// torch 1, which wrote the files that this is checked against, and in bitnet_py's converter; torch 2 does not
+// round the sum.
 #include "compiler/import/Codec.h"
 #include <algorithm>
 #include <array>
@@ -87,7 +91,9 @@ private:
 
 } // namespace
 
-Decoded decodeAbsMean(FloatType type, const uint8_t *bytes, size_t nBytes, TernaryMatrix &out) {
+Decoded decodeAbsMean(FloatType type, AbsMean arithmetic, const uint8_t *bytes, size_t nBytes,
+                      TernaryMatrix &out) {
+  auto rounded = [&](float x) { return arithmetic == AbsMean::stored ? roundTo(type, x) : x; };
   size_t n = size_t(out.rows) * size_t(out.cols), cols = size_t(out.cols), width = floatBytes(type);
   if (nBytes != n * width)
     return Fault{0, "expected " + std::to_string(n * width) + " bytes, got " + std::to_string(nBytes)};
@@ -101,16 +107,16 @@ Decoded decodeAbsMean(FloatType type, const uint8_t *bytes, size_t nBytes, Terna
       sum.add(std::fabs(row[c]));
     }
   }
-  float mean = sum.total() / float(n);
+  float mean = rounded(rounded(sum.total()) / float(n));
   if (!std::isfinite(mean))
     return Fault{0, "expected weights whose sum is finite, got " + std::to_string(mean)};
-  float s = 1.0f / std::max(mean, 1e-5f);
+  float s = rounded(1.0f / std::max(mean, rounded(1e-5f)));
   out.trits.resize(n);
   for (size_t r = 0; r < size_t(out.rows); ++r) {
     widenRow(type, bytes + r * cols * width, cols, row.data());
     for (size_t c = 0; c < cols; ++c) {
       // Rounding half to even and clamping to [-1, 1]: |x| <= 0.5 gives 0.
-      float x = row[c] * s;
+      float x = rounded(row[c] * s);
       out.trits[r * cols + c] = int8_t((x > 0.5f) - (x < -0.5f));
     }
   }

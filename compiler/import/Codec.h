@@ -65,8 +65,14 @@ void narrowRow(FloatType type, const float *values, size_t n, uint8_t *out);
 /// Weights that are ternary already: every |w| is 0 or one value s, exactly. False (and no claim about `out`)
 /// for others.
 bool decodeAlreadyTernary(FloatType type, const uint8_t *bytes, size_t nBytes, TernaryMatrix &out);
+/// Which program's arithmetic makes latent weights ternary (AbsMean.cpp).
+enum class AbsMean {
+  wide,   ///< f32 throughout: transformers
+  stored, ///< each step rounded to the stored type: the converter of microsoft/BitNet's gpu folder
+};
 /// Latent weights, made ternary by the rule of AbsMean.cpp.
-Decoded decodeAbsMean(FloatType type, const uint8_t *bytes, size_t nBytes, TernaryMatrix &out);
+Decoded decodeAbsMean(FloatType type, AbsMean arithmetic, const uint8_t *bytes, size_t nBytes,
+                      TernaryMatrix &out);
 
 /// Makes the one scale positive by flipping the trits, and the trits zero where the scale is. For encodings
 /// that keep a sign.

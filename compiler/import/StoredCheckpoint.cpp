@@ -62,13 +62,13 @@ std::string notTernary(FloatType type, const std::vector<uint8_t> &bytes) {
   return "expected finite weights";
 }
 
-Decoded decodeFloats(FloatType type, Ternarize ternarize, const std::vector<uint8_t> &bytes,
-                     TernaryMatrix &out) {
+Decoded decodeFloats(FloatType type, Ternarize ternarize, AbsMean arithmetic,
+                     const std::vector<uint8_t> &bytes, TernaryMatrix &out) {
   if (ternarize != Ternarize::always && decodeAlreadyTernary(type, bytes.data(), bytes.size(), out))
     return std::nullopt;
   if (ternarize == Ternarize::refuse)
     return Fault{0, notTernary(type, bytes)};
-  return decodeAbsMean(type, bytes.data(), bytes.size(), out);
+  return decodeAbsMean(type, arithmetic, bytes.data(), bytes.size(), out);
 }
 
 Decoded decode(const CheckpointParts &parts, const StoredTensor &tensor, const std::vector<uint8_t> &bytes,
@@ -91,7 +91,7 @@ Decoded decode(const CheckpointParts &parts, const StoredTensor &tensor, const s
   default:
     // A scale beside float weights means they are trits already, whatever the checkpoint says of the others.
     return decodeFloats(*floatType(tensor.encoding), tensor.scale ? Ternarize::refuse : parts.ternarize,
-                        bytes, out);
+                        parts.absMean, bytes, out);
   }
 }
 

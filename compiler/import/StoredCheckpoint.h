@@ -49,6 +49,7 @@ struct CheckpointParts {
   std::map<std::string, StoredTensor> tensors; ///< by canonical name (Checkpoint.h)
   I2SLayout i2sLayout = I2SLayout::blocks128;
   Ternarize ternarize = Ternarize::fallback;
+  AbsMean absMean = AbsMean::wide;
 };
 
 class StoredCheckpoint final : public Checkpoint {

@@ -41,6 +41,7 @@ public:
 
   Expected<CheckpointParts> run(const std::string &path) {
     parts_.where = path;
+    parts_.absMean = AbsMean::stored;
     folder_ = folderOf(path);
     Expected<std::shared_ptr<ByteSource>> source = openFile(path);
     if (!source)

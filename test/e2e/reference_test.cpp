@@ -172,7 +172,8 @@ TEST_P(GpuFolder, GivesTheLogitsAndTokensOfTheOriginal) {
   std::printf("%s: largest difference of a logit %.4f\n", GetParam(), worst);
 }
 
-INSTANTIATE_TEST_SUITE_P(Forms, GpuFolder, testing::Values("model_state_int2", "model_state_fp16"),
+INSTANTIATE_TEST_SUITE_P(Forms, GpuFolder,
+                         testing::Values("model_state_int2", "model_state_fp16", "model_state"),
                          [](const auto &info) { return std::string(info.param); });
 
 double perplexity(const std::string &path, const Json &windows) {

@@ -208,7 +208,7 @@ TEST_F(Vectors, AbsMeanIsWeightQuant) {
     std::vector<uint8_t> bytes(input.size() * floatBytes(type));
     narrowRow(type, input.data(), input.size(), bytes.data());
     TernaryMatrix out = v.shape;
-    Decoded fault = decodeAbsMean(type, bytes.data(), bytes.size(), out);
+    Decoded fault = decodeAbsMean(type, AbsMean::wide, bytes.data(), bytes.size(), out);
     ASSERT_FALSE(fault) << fault->what;
     EXPECT_EQ(out.trits, v.trits) << file;
     EXPECT_EQ(values(out), v.decoded()) << file;
@@ -219,8 +219,8 @@ TEST_F(Vectors, AbsMeanRoundsTiesToEven) {
   LOAD(v, "absmean_ties");
   std::vector<float> input = floatsFromHex(v.data["input_f32_hex"]);
   TernaryMatrix out = v.shape;
-  Decoded fault =
-      decodeAbsMean(FloatType::f32, reinterpret_cast<uint8_t *>(input.data()), input.size() * 4, out);
+  Decoded fault = decodeAbsMean(FloatType::f32, AbsMean::wide, reinterpret_cast<uint8_t *>(input.data()),
+                                input.size() * 4, out);
   ASSERT_FALSE(fault) << fault->what;
   EXPECT_EQ(out.trits, v.trits);
 }
@@ -339,8 +339,9 @@ TEST(AbsMean, RefusesNaN) {
   std::vector<float> weights(32, 0.5f);
   weights[20] = INFINITY;
   TernaryMatrix out = matrix(2, 16);
-  expectFault(decodeAbsMean(FloatType::f32, reinterpret_cast<uint8_t *>(weights.data()), 128, out), 80,
-              "expected finite weights, got inf");
+  expectFault(
+      decodeAbsMean(FloatType::f32, AbsMean::wide, reinterpret_cast<uint8_t *>(weights.data()), 128, out), 80,
+      "expected finite weights, got inf");
 }
 
 TEST(Floats, EveryHalfSurvivesTheRoundTrip) {
