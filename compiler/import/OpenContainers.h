@@ -2,6 +2,8 @@
 #pragma once
 #include "compiler/import/Gguf.h"
 #include "compiler/import/Settings.h"
+#include "compiler/import/TorchConfig.h"
+#include "compiler/import/TorchFile.h"
 
 namespace bitnet::import {
 
@@ -19,6 +21,12 @@ llvm::Expected<CheckpointParts> partsOfHuggingFace(const std::string &path, cons
 /// `path`: a model_state*.pt file of microsoft/BitNet's gpu folder; params.json, config.json and a tokenizer
 /// may lie beside it.
 llvm::Expected<CheckpointParts> partsOfTorch(const std::string &path, const ModelSettings &settings,
+                                             const ImportOptions &options);
+
+/// A file that was read and what is said beside it as a model; `path` is that of the file. The tokenizer is
+/// that of its folder.
+llvm::Expected<CheckpointParts> partsOfTorch(const TorchFile &file, const TorchConfig &config,
+                                             const std::string &path, const ModelSettings &settings,
                                              const ImportOptions &options);
 
 /// Everything after the container: settings, checks of sizes and tensors, what float weights turned out to

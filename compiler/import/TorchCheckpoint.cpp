@@ -5,8 +5,6 @@
 // user.
 #include "compiler/import/ImportError.h"
 #include "compiler/import/OpenContainers.h"
-#include "compiler/import/TorchConfig.h"
-#include "compiler/import/TorchFile.h"
 #include <set>
 
 using namespace llvm;
@@ -39,23 +37,10 @@ public:
   TorchModel(const ModelSettings &settings, const ImportOptions &options)
       : settings_(settings), options_(options) {}
 
-  Expected<CheckpointParts> run(const std::string &path) {
+  Expected<CheckpointParts> run(const TorchFile &file, const TorchConfig &config, const std::string &path) {
     parts_.where = path;
     parts_.absMean = AbsMean::stored;
     folder_ = folderOf(path);
-    Expected<std::shared_ptr<ByteSource>> source = openFile(path);
-    if (!source)
-      return source.takeError();
-    Expected<TorchFile> file = TorchFile::read(*source);
-    if (!file)
-      return file.takeError();
-    Expected<TorchConfig> config = readTorchConfig(folder_, options_.warn);
-    if (!config)
-      return config.takeError();
-    return map(*file, *config);
-  }
-
-  Expected<CheckpointParts> map(const TorchFile &file, const TorchConfig &config) {
     file_ = &file;
     if (Error error = readSizes(config))
       return error;
@@ -423,9 +408,24 @@ private:
 
 } // namespace
 
+Expected<CheckpointParts> partsOfTorch(const TorchFile &file, const TorchConfig &config,
+                                       const std::string &path, const ModelSettings &settings,
+                                       const ImportOptions &options) {
+  return TorchModel(settings, options).run(file, config, path);
+}
+
 Expected<CheckpointParts> partsOfTorch(const std::string &path, const ModelSettings &settings,
                                        const ImportOptions &options) {
-  return TorchModel(settings, options).run(path);
+  Expected<std::shared_ptr<ByteSource>> source = openFile(path);
+  if (!source)
+    return source.takeError();
+  Expected<TorchFile> file = TorchFile::read(*source);
+  if (!file)
+    return file.takeError();
+  Expected<TorchConfig> config = readTorchConfig(folderOf(path), options.warn);
+  if (!config)
+    return config.takeError();
+  return partsOfTorch(*file, *config, path, settings, options);
 }
 
 } // namespace bitnet::import
