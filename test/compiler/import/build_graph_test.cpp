@@ -63,6 +63,19 @@ TEST(BuildGraph, SubNormsAreOptions) {
   EXPECT_EQ(none.count<RmsNormOp>(), 2 * 2 + 1);
 }
 
+TEST(BuildGraph, SubNormsMayHaveAnotherEpsilon) {
+  for (float other : {0.0f, 0.25f}) {
+    import::ModelConfig c = config();
+    c.subNormEps = other;
+    Graph g(c);
+    g.module->walk([&](RmsNormOp op) {
+      auto gain = op.getGain().getDefiningOp<WeightOp>();
+      const bool sub = mlir::cast<mlir::StringAttr>(gain.getNames()[0]).getValue().contains("_sub_norm");
+      EXPECT_EQ(op.getEps().convertToFloat(), sub && other > 0 ? other : c.normEps);
+    });
+  }
+}
+
 TEST(BuildGraph, UntiedHeadHasItsOwnTensor) {
   import::ModelConfig c = config();
   EXPECT_FALSE(Graph(c).names("output.weight"));
