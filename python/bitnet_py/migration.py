@@ -128,6 +128,8 @@ class MigrationHelper:
             if own:
                 raise MigrationError(own)
             new = _migrated(source, found, self)
+            if not target.parent.is_dir():
+                raise MigrationError(f"{target}: expected an existing folder, got {target.parent}; make it first")
             if target.exists() and not overwrite and (target.is_dir() or target.read_bytes() != new):
                 raise MigrationError(f"{target}: exists already; name a new file (or --force)")
             _write(target, new, like=source_path)

@@ -398,6 +398,8 @@ class _Search:
                     "(BITNET_PY_COMPAT_SAMPLING=1 gives that)",
                 )
             )
+        if ast.unparse(call.func) in ("sys.path.append", "sys.path.insert"):
+            self.found.notes.append((call.lineno, "sys.path: an installed bitnet_py is found without this"))
         if name == "cuda" and isinstance(call.func, ast.Attribute):
             self.found.issues.append(
                 (call.lineno, ".cuda(): bitnet_py takes and gives lists and CPU arrays: take it out")

@@ -4,6 +4,7 @@ import ast
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -159,7 +160,7 @@ def test_unreadable_files_say_where_and_why(tmp_path: Path, content: bytes | Non
 def test_analysis_has_the_agreed_keys_and_lines(tmp_path: Path) -> None:
     analysis = analysis_of(
         tmp_path,
-        "import model as fast\nfrom generate import FastGen, GenArgs\n\n"
+        "import model as fast\nfrom generate import FastGen, GenArgs\nsys.path.append('gpu')\n"
         'g = FastGen.build("c", GenArgs(temperature=0.5), "cuda:0")\ng.generate_all([[1]], True)\nfast.make_cache()\n',
     )
     assert analysis.keys() == {"compatible", "issues", "suggestions", "imports", "classes_used", "functions_used"}
@@ -167,7 +168,11 @@ def test_analysis_has_the_agreed_keys_and_lines(tmp_path: Path) -> None:
     assert analysis["imports"] == [(1, "import model as fast"), (2, "from generate import FastGen, GenArgs")]
     assert analysis["classes_used"] == [("FastGen", 2), ("GenArgs", 2), ("FastGen", 4), ("GenArgs", 4)]
     assert analysis["functions_used"] == [("generate_all", 5), ("make_cache", 6)]
-    assert [text.split(": ")[0].rpartition("/")[2] for text in analysis["suggestions"]] == ["script.py:4"] * 2
+    assert [text.split(": ")[0].rpartition("/")[2] for text in analysis["suggestions"]] == [
+        "script.py:3",
+        "script.py:4",
+        "script.py:4",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -247,6 +252,8 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert new.read_text() == "precious\n"
     assert f"[ERROR] {new}: exists already; name a new file (or --force)" in capsys.readouterr().out
     assert main(["migrate", str(script), str(script)]) == 2
+    assert main(["migrate", str(script), str(tmp_path / "no" / "new.py")]) == 2
+    assert f"no/new.py: expected an existing folder, got {tmp_path / 'no'}; make it first" in capsys.readouterr().out
     assert main(["migrate", str(script), str(new), "--force"]) == 0
     assert new.read_text() == "import bitnet_py as fast\n"
     assert main(["migrate", str(script), str(new)]) == 0  # it is already what would be written
@@ -440,6 +447,36 @@ def test_a_migrated_script_runs(
     assert lines[0] == tokens.tokenizer.decode(expected).replace("\n", " ")
     assert lines[2].startswith("[prefill] generated tokens: 0 ")
     assert lines[3].startswith("[decode] generated tokens: 14 ")
+
+
+TOKENS_SCRIPT = """\
+import sys
+from generate import FastGen, GenArgs
+
+g = FastGen.build(sys.argv[1], GenArgs(gen_length=12), "cuda:0")
+_, answers = g.generate_all([[1, 2, 3, 4, 5], [42]], use_cuda_graphs=True, use_sampling=False)
+print(answers)
+"""
+
+
+def test_a_migrated_script_runs_on_the_originals_checkpoint(tmp_path: Path, shared_data: Path) -> None:
+    """Its int2 file as it is, with the reference's tokens; only the number of heads is not in it (2B's are known)."""
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    shutil.copy(shared_data / "ms_gpu" / "tiny-ckpt" / "model_state_int2.pt", checkpoint)
+    (checkpoint / "params.json").write_text('{"n_heads": 4, "n_kv_heads": 2}')
+    migrated(tmp_path, TOKENS_SCRIPT)
+    ran = subprocess.run(
+        [sys.executable, "new.py", checkpoint.name],
+        cwd=tmp_path,
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    golden = json.loads((shared_data / "ms_gpu" / "tiny-ckpt" / "forward-golden.json").read_text())
+    expected = {tuple(run["prompt"]): run["greedy12_int2_float64"] for run in golden["runs"]}
+    assert json.loads(ran.stdout) == [expected[1, 2, 3, 4, 5], expected[(42,)]]
 
 
 @pytest.fixture
