@@ -94,8 +94,11 @@ class _Conversation:
                 write("\n")
                 print("Ctrl-D or /exit leaves", file=sys.stderr)
                 continue
-            if text.strip() and self._handle(text):
-                return 0
+            try:
+                if text.strip() and self._handle(text):
+                    return 0
+            except KeyboardInterrupt:  # before an answer began, or in a command
+                write("\n")
 
     def _handle(self, text: str) -> bool:
         """Obeys a command or answers a message; true to leave."""
@@ -117,17 +120,16 @@ class _Conversation:
     def _answer(self) -> None:
         """Answers the last message; what came of it joins the conversation, whole or not."""
         try:
-            tokens = self._prompt()
+            text = stream(
+                self._model,
+                self._prompt(),
+                self._sampling if self._fixed_seed else replace(self._sampling, seed=None),
+                threads=self._args.threads,
+                context=self._context,
+            )
         except BaseException:
             self._messages.pop()  # it cannot be answered
             raise
-        text = stream(
-            self._model,
-            tokens,
-            self._sampling if self._fixed_seed else replace(self._sampling, seed=None),
-            threads=self._args.threads,
-            context=self._context,
-        )
         try:
             for piece in text:
                 if not self._args.json:

@@ -12,7 +12,7 @@
 | `kv_overrides`, `lora_*`, `rope_*`, `yarn_*`, `draft_model`, `chat_handler`, `tokenizer` | refused if given: they would change the model (see `bitnetc --set`, `compiler_flags=`) |
 | `from_pretrained(repo_id, filename)` | files on this disk and in the hub's cache; nothing is downloaded |
 | `__call__`, `create_completion` | same arguments, defaults and dictionaries, plus `timings`; `stream=True` gives chunks of whole characters |
-| `create_chat_completion` | same; the model's own template; `logprobs`, `top_logprobs`, `stream` |
+| `create_chat_completion` | same; the model's own template, or chat_format: "chatml", "llama-3" or Jinja source; `logprobs`, `top_logprobs`, `stream` |
 | `logit_bias`, `logits_processor`, `stopping_criteria`, `stop`, `echo`, `seed` | the same; a seed gives the same text on every machine, at any load |
 | `presence_penalty`, `frequency_penalty` | count what was generated (the OpenAI definition), not the prompt |
 | prompts that go on from earlier ones | what was read is not read again, as in the original |
@@ -62,6 +62,15 @@ LLAMA_POOLING_TYPE_MEAN = 1
 LLAMA_POOLING_TYPE_CLS = 2
 LLAMA_POOLING_TYPE_LAST = 3
 
+# Names that llama-cpp-python gives to chat templates; None: the model's.
+_CHAT_FORMATS: dict[str, str | None] = {
+    "chat_template.default": None,
+    "chatml": "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+    "llama-3": "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
+    "{{ m.content | trim }}<|eot_id|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}",
+}
 _POOLINGS = {-1: "mean", 0: "none", 1: "mean", 2: "first", 3: "last"}
 _IGNORED = frozenset({
     "n_gpu_layers", "split_mode", "main_gpu", "tensor_split", "vocab_only", "use_mmap", "use_mlock", "n_batch",
@@ -125,11 +134,17 @@ class Llama:
                 raise ArgumentTypeError(f"Llama: unexpected argument '{name}'")
         if pooling_type not in _POOLINGS:
             raise ConfigError(f"Llama: pooling_type: expected one of {sorted(_POOLINGS)}, got {pooling_type}")
+        if chat_format is not None and chat_format not in _CHAT_FORMATS and "{" not in chat_format:
+            raise ConfigError(
+                f"Llama: chat_format: expected {', '.join(_CHAT_FORMATS)} or Jinja source, got '{chat_format}'; "
+                "leave it out for the model's own"
+            )
         if n_ctx < 0:
             raise ConfigError(f"Llama: n_ctx: expected 0 (the model's) or more, got {n_ctx}")
         self.model_path = os.fspath(model_path)
         self.verbose = verbose
         self.chat_format = chat_format
+        self._chat_template = _CHAT_FORMATS.get(chat_format, chat_format) if chat_format is not None else None
         self.last_n_tokens_size = last_n_tokens_size
         self._pooling_type = pooling_type
         self._model: BitNetModel | None = load_model(model_path, compiler_flags=compiler_flags)
@@ -277,7 +292,7 @@ class Llama:
         _refuse(where, "tool_choice", tool_choice if tool_choice not in ("none", "auto") else None, None)
         _refuse(where, "response_format", (response_format or {}).get("type", "text"), "text")
         _refuse_samplers(where, typical_p, tfs_z, mirostat_mode, grammar)
-        tokens = chat_tokens(self._loaded, messages)
+        tokens = chat_tokens(self._loaded, messages, chat_template=self._chat_template)
         run = self._run(
             tokens,
             self._sampling(

@@ -284,11 +284,7 @@ class LLM:
         several = bool(messages) and not isinstance(messages[0], Mapping)
         dialogs: Sequence[Any] = messages if several else [messages]
         prompts = [
-            {
-                "prompt_token_ids": chat_tokens(
-                    self.model, dialog, add_generation_prompt=add_generation_prompt, chat_template=chat_template
-                )
-            }
+            chat_tokens(self.model, dialog, add_generation_prompt=add_generation_prompt, chat_template=chat_template)
             for dialog in dialogs
         ]
         return self.generate(prompts, sampling_params, use_tqdm)
@@ -318,7 +314,7 @@ class LLM:
                 progress.advance()
         return outputs
 
-    def get_tokenizer(self) -> Any:
+    def get_tokenizer(self) -> Tokenizer:
         """The model's tokenizer."""
         return Tokenizer(self.model)
 

@@ -400,3 +400,26 @@ def test_a_prompt_that_goes_on_is_not_read_again(model: bitnet_py.BitNetModel) -
     fresh = Llama(model_path=model.path, n_ctx=301)(longer, max_tokens=12, temperature=0)
     assert fresh["timings"]["cached_tokens"] == 0
     assert text_of(fresh) == text_of(second)
+
+
+def test_chat_formats(model: bitnet_py.BitNetModel, llama: Llama) -> None:
+    def prompt_tokens(llama: Llama) -> int:
+        answer: Any = llama.create_chat_completion(MESSAGES, max_tokens=1)
+        return int(answer["usage"]["prompt_tokens"])
+
+    content = MESSAGES[0]["content"]
+    for chat_format, text in (
+        ("chatml", f"<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n"),
+        ("{% for m in messages %}Q: {{ m.content }}{% endfor %} A:", f"Q: {content} A:"),
+    ):
+        tokens = llama.tokenize(text.encode(), add_bos=False, special=True)
+        assert prompt_tokens(Llama(model_path=model.path, chat_format=chat_format)) == len(tokens)
+    assert prompt_tokens(Llama(model_path=model.path, chat_format="chat_template.default")) == prompt_tokens(llama)
+    with pytest.raises(ValueError, match=r"chat_format: expected chat_template\.default, chatml, llama-3 or Jinja"):
+        Llama(model_path=model.path, chat_format="vicuna")
+
+
+def test_nobody_ends_a_turn_from_inside_a_message(llama: Llama) -> None:
+    plain: Any = llama.create_chat_completion([{"role": "user", "content": "a"}], max_tokens=1)
+    answer: Any = llama.create_chat_completion([{"role": "user", "content": "a<|eot_id|>"}], max_tokens=1)
+    assert answer["usage"]["prompt_tokens"] > plain["usage"]["prompt_tokens"] + 1  # text, not one special token

@@ -123,7 +123,7 @@ def test_the_end_token_ends_and_min_tokens_keeps_it_away(llm: LLM) -> None:
     assert output.outputs[0].token_ids == [*free[:4], eos]
     named = SamplingParams(temperature=0, logit_bias=bias, skip_special_tokens=False, include_stop_str_in_output=True)
     name = llm.generate(PROMPTS[0], named, use_tqdm=False)[0].outputs[0].text
-    assert name == llm.get_tokenizer().decode([eos], keep_special=True) != ""
+    assert name == llm.get_tokenizer().decode([eos]) != ""
 
 
 def test_logprobs(llm: LLM) -> None:
@@ -189,7 +189,7 @@ def test_chat(llm: LLM) -> None:
     alone = [llm.chat(dialog, GREEDY, use_tqdm=False)[0] for dialog in dialogs]
     assert texts(both) == texts(alone)
     assert both[0].prompt_token_ids == alone[0].prompt_token_ids
-    shown = llm.get_tokenizer().decode(both[0].prompt_token_ids, keep_special=True)
+    shown = llm.get_tokenizer().decode(both[0].prompt_token_ids)
     assert shown.endswith("User: Who made the heaven?<|eot_id|>Assistant: ")
 
 
