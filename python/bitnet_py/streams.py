@@ -1,9 +1,9 @@
-"""Generations: one as a stream of text pieces, many as a batch. The only place that drives _runtime.Generation.
+"""Generations: one as a stream of text pieces, many as a batch. The only place that steps generations.
 
 stream() gives a StreamingGenerator, which is at once an iterator, an asynchronous iterator, an awaitable and a context
-manager; complete() runs many prompts together. Logging ("bitnet_py.stream"), metrics and what happens on errors are
-here, so that every front door (SimpleInference, FastGen, Llama, LLM, the command line) has them alike. Prompts are
-token ids: encoding text and the meaning of configurations belong to the front doors.
+manager; complete() runs many prompts together. What happens on errors is here, logs and metrics are in generation.py,
+so every front door (SimpleInference, FastGen, Llama, LLM, the command line) has them alike. Prompts are token ids:
+encoding text and the meaning of configurations belong to the front doors.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import sys
 import threading
-import time
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from . import _runtime, metrics
-from .detokenizer import Detokenizer
 from .errors import ConfigError, InferenceError
+from .generation import Completion, Request, Sampling, TokenLogprob
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -28,176 +25,12 @@ if TYPE_CHECKING:
 
     from .model import BitNetModel
 
+__all__ = ["Completion", "LogitsProcessor", "Sampling", "StreamingGenerator", "TokenLogprob", "complete", "stream"]
+
 _log = logging.getLogger("bitnet_py.stream")
 _T = TypeVar("_T")
 
 LogitsProcessor = Callable[[memoryview], None]  # changes the f32 [vocab] logits in place before a token is drawn
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are drawn and when a generation ends.
-
-    max_tokens: new tokens, <= 0 until the context is full. temperature 0: always the likeliest token. top_k 0, top_p 1,
-    min_p 0, repetition_penalty 1, presence_penalty 0, frequency_penalty 0: off. repetition_window: tokens that the
-    penalties look back, < 0 all. seed None: a new one each time. stop: texts that end the generation and are no part of
-    it. stop_tokens: None takes the tokenizer's. logit_bias: added to the logits of these ids. logprobs: None, or the
-    number of likeliest tokens to report with each token (0: only the drawn one). reuse_prefix: what earlier ones with
-    it have read of the same beginning is not read again, as suits a conversation; the text is the same.
-    """
-
-    max_tokens: int = 128
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    repetition_window: int = 64
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-    stop_tokens: tuple[int, ...] | None = None
-    ignore_eos: bool = False
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
-    logprobs: int | None = None
-    reuse_prefix: bool = False
-
-
-@dataclass
-class TokenLogprob:
-    """Log-probabilities (natural, of the model's unchanged logits) of the token drawn and of the likeliest ones."""
-
-    token: int
-    logprob: float
-    top: list[tuple[int, float]]
-
-
-@dataclass
-class Completion:
-    """A generation that is over.
-
-    tokens: all drawn, with the stop token if one ended the text. text: without special tokens and stop texts.
-    finish_reason: "stop", "length" or "cancelled". logprobs: one for each of tokens, if asked for. timings:
-    prompt_tokens, generated_tokens, prompt_seconds, generation_seconds, cached_tokens (of the prompt, not read again);
-    the first token comes from the prompt's logits, so generation_seconds covers generated_tokens - 1 steps.
-    """
-
-    prompt_tokens: list[int]
-    tokens: list[int]
-    text: str
-    finish_reason: str
-    logprobs: list[TokenLogprob] | None
-    timings: _runtime.Timings
-
-
-class _Request:
-    """A generation and what came of it. Whoever steps it does so on one thread at a time; end() may come from any."""
-
-    _numbers = itertools.count(1)
-
-    def __init__(
-        self,
-        engine: _runtime.Engine,
-        prompt: Sequence[int],
-        sampling: Sampling,
-        tokenizer: _runtime.Tokenizer | None,
-    ) -> None:
-        self.prompt = list(prompt)
-        self.sampling = sampling
-        self.tokens: list[int] = []
-        self.pieces: list[str] = []
-        self.logprobs: list[TokenLogprob] | None = None if sampling.logprobs is None else []
-        self.finish: str | None = None
-        seed = int.from_bytes(os.urandom(8), "little") if sampling.seed is None else sampling.seed % 2**64
-        self.generation: _runtime.Generation | None = engine.generate(
-            self.prompt,
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            top_k=sampling.top_k,
-            top_p=sampling.top_p,
-            min_p=sampling.min_p,
-            repetition_penalty=sampling.repetition_penalty,
-            repetition_window=sampling.repetition_window,
-            presence_penalty=sampling.presence_penalty,
-            frequency_penalty=sampling.frequency_penalty,
-            seed=seed,
-            logit_bias=sampling.logit_bias or None,
-            stop=sampling.stop if tokenizer is None else (),
-            stop_tokens=sampling.stop_tokens if tokenizer is None else _stop_tokens(sampling, tokenizer),
-            ignore_eos=sampling.ignore_eos,
-            reuse_prefix=sampling.reuse_prefix,
-        )
-        self.detokenizer = None if tokenizer is None else Detokenizer(tokenizer, sampling.stop)
-        self._last_timings = self.generation.timings()
-        self.number = next(self._numbers)
-        self.born = time.perf_counter()
-        self.first_token = self.last_token = self.born  # seconds, until there are tokens
-        self.ended: float | None = None
-        _log.debug("stream %d: begins: %d prompt tokens, %s", self.number, len(self.prompt), sampling)
-        metrics.started(len(self.prompt))
-
-    def take(self, token: int, text: str, finish: str | None) -> str:
-        """Records an event of the generation; its text."""
-        if token >= 0:
-            self.tokens.append(token)
-            self.last_token = time.perf_counter()
-            if len(self.tokens) == 1:
-                self.first_token = self.last_token
-                metrics.first_token(self.first_token - self.born)
-            if self.logprobs is not None and self.generation is not None:
-                logprob, top = self.generation.logprobs(self.sampling.logprobs or 0)
-                self.logprobs.append(TokenLogprob(token, logprob, top))
-        if self.detokenizer is not None:
-            text, finish = self.detokenizer.event(token, finish)
-        if text:
-            self.pieces.append(text)
-        if finish is not None:
-            self.end(finish)
-        return text
-
-    def end(self, finish: str) -> None:
-        """Frees the generation's state and counts it; the first call decides the reason."""
-        generation, self.generation = self.generation, None
-        if generation is None:
-            return
-        self._last_timings = generation.timings()
-        del generation
-        self.ended = time.perf_counter()
-        self.finish = finish
-        metrics.ended(finish, self._last_timings, self.seconds)
-        _log.info("stream %d: ends: %s, %d tokens in %.3f s", self.number, finish, len(self.tokens), self.seconds)
-
-    @property
-    def seconds(self) -> float:
-        return (self.ended or time.perf_counter()) - self.born
-
-    @property
-    def tokens_per_second(self) -> float:
-        """As the tokens came: without the first, whose time is the prompt's."""
-        seconds = self.last_token - self.first_token
-        return (len(self.tokens) - 1) / seconds if seconds > 0 else 0.0
-
-    @property
-    def timings(self) -> _runtime.Timings:
-        """The runtime's; while it steps, they are waited for."""
-        generation = self.generation
-        return self._last_timings if generation is None else generation.timings()
-
-    @property
-    def completion(self) -> Completion:
-        return Completion(
-            prompt_tokens=self.prompt,
-            tokens=self.tokens,
-            text="".join(self.pieces),
-            finish_reason=self.finish or "cancelled",
-            logprobs=self.logprobs,
-            timings=self.timings,
-        )
-
-
-def _stop_tokens(sampling: Sampling, tokenizer: _runtime.Tokenizer) -> Sequence[int]:
-    return tokenizer.stop_tokens() if sampling.stop_tokens is None else sampling.stop_tokens
 
 
 def _own_or(model: BitNetModel, tokenizer: _runtime.Tokenizer | None) -> _runtime.Tokenizer | None:
@@ -205,7 +38,7 @@ def _own_or(model: BitNetModel, tokenizer: _runtime.Tokenizer | None) -> _runtim
     return tokenizer if tokenizer is not None and model._native.tokenizer() is None else None
 
 
-def _give_up(error: BaseException, requests: Sequence[_Request]) -> None:
+def _give_up(error: BaseException, requests: Sequence[Request]) -> None:
     """Ends requests that an exception stops. What is no Exception (Ctrl-C) cancels them; others are counted."""
     cancelled = not isinstance(error, Exception)
     if not cancelled:
@@ -223,7 +56,7 @@ class StreamingGenerator:
     frees its state at once; Ctrl-C and a cancelled task cancel the generation within one token.
     """
 
-    def __init__(self, request: _Request, prompt_text: str, logits_processor: LogitsProcessor | None) -> None:
+    def __init__(self, request: Request, prompt_text: str, logits_processor: LogitsProcessor | None) -> None:
         self._request = request
         self._prompt_text = prompt_text
         self._processor = logits_processor
@@ -271,7 +104,7 @@ class StreamingGenerator:
             if self._cancelled:
                 self._end_if_idle()
 
-    def _locked_step(self, request: _Request) -> str | None:
+    def _locked_step(self, request: Request) -> str | None:
         try:
             while (generation := request.generation) is not None and not self._cancelled:
                 event = generation.next(self._processor)
@@ -329,11 +162,6 @@ class StreamingGenerator:
     ) -> None:
         self.cancel()
 
-    def __del__(self) -> None:
-        request: _Request | None = getattr(self, "_request", None)
-        if request is not None and not sys.is_finalizing():
-            request.end("cancelled")
-
     # -- what is known
 
     def is_active(self) -> bool:
@@ -353,7 +181,7 @@ class StreamingGenerator:
     @property
     def finish_reason(self) -> str | None:
         """ "stop" (a stop token or text), "length", "cancelled", "error"; None while active."""
-        return self._request.finish
+        return self._request.finish or ("cancelled" if self._cancelled else None)
 
     @property
     def logprobs(self) -> list[TokenLogprob] | None:
@@ -391,7 +219,7 @@ class StreamingGenerator:
             "tokens_generated": len(request.tokens),
             "elapsed_seconds": request.seconds,
             "tokens_per_second": request.tokens_per_second,
-            "finish_reason": request.finish,
+            "finish_reason": self.finish_reason,
         }
 
     def __repr__(self) -> str:
@@ -416,7 +244,7 @@ def stream(
     numbers or an empty prompt, ContextFullError if the prompt does not fit.
     """
     try:
-        request = _Request(model.engine(threads, context), prompt, sampling, _own_or(model, tokenizer))
+        request = Request(model.engine(threads, context), prompt, sampling, _own_or(model, tokenizer))
     except Exception as error:
         _give_up(error, [])
         raise
@@ -446,14 +274,14 @@ def complete(
         raise ConfigError(f"sampling: expected one for each of {len(prompts)} prompts, got {len(samplings)}")
     if batch < 1:
         raise ConfigError(f"batch: expected 1 or more, got {batch}")
-    requests: list[_Request] = []
+    requests: list[Request] = []
     try:
         engine, tokenizer = model.engine(threads, context), _own_or(model, tokenizer)
         waiting = iter(zip(prompts, samplings, strict=True))
-        running: list[tuple[int, _Request]] = []
+        running: list[tuple[int, Request]] = []
         while True:
             for prompt, its in itertools.islice(waiting, batch - len(running)):
-                requests.append(_Request(engine, prompt, its, tokenizer))
+                requests.append(Request(engine, prompt, its, tokenizer))
                 running.append((len(requests) - 1, requests[-1]))
             if not running:
                 return [request.completion for request in requests]
@@ -464,7 +292,7 @@ def complete(
         raise
 
 
-def _advance(running: Sequence[tuple[int, _Request]], on_token: Callable[[int, int], object] | None) -> None:
+def _advance(running: Sequence[tuple[int, Request]], on_token: Callable[[int, int], object] | None) -> None:
     """One step of all."""
     events = _runtime.advance([cast(_runtime.Generation, request.generation) for _, request in running])
     for (i, request), event in zip(running, events, strict=True):

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,7 @@ MEASURED = {
 }
 
 
-class Arguments:
-    """As GenArgs."""
-
-    gen_length = 20
-    gen_bsz = 1
-    use_sampling = False
-    temperature = 0.8
-    top_p = 0.9
+ARGUMENTS = bitnet_py.GenArgs(gen_length=20)
 
 
 @pytest.mark.case(50)
@@ -41,7 +34,7 @@ def test_measurement_has_the_promised_keys_and_real_numbers(
     model: bitnet_py.BitNetModel, tokenizer: bitnet_py.Tokenizer
 ) -> None:
     begin = time.perf_counter()
-    result = bitnet_py.benchmark_inference(model, tokenizer, PROMPTS, Arguments(), num_runs=3, warmup_runs=2)
+    result = bitnet_py.benchmark_inference(model, tokenizer, PROMPTS, ARGUMENTS, num_runs=3, warmup_runs=2)
     elapsed = time.perf_counter() - begin
     assert set(result) == MEASURED
     assert (result["num_runs"], result["num_prompts"]) == (3, 2)
@@ -72,12 +65,9 @@ def test_default_is_128_greedy_tokens_after_bos(model: bitnet_py.BitNetModel, to
 def test_batched_measurement_makes_the_same_tokens(
     model: bitnet_py.BitNetModel, tokenizer: bitnet_py.Tokenizer
 ) -> None:
-    class Batched(Arguments):
-        gen_bsz = 2
-
-    one_by_one = bitnet_py.benchmark_inference(model, tokenizer, PROMPTS, Arguments())
+    one_by_one = bitnet_py.benchmark_inference(model, tokenizer, PROMPTS, ARGUMENTS)
     assert (
-        bitnet_py.benchmark_inference(model, tokenizer, PROMPTS, Batched())["total_tokens"]
+        bitnet_py.benchmark_inference(model, tokenizer, PROMPTS, replace(ARGUMENTS, gen_bsz=2))["total_tokens"]
         == (one_by_one["total_tokens"])
     )
 
@@ -91,13 +81,11 @@ def test_measurement_agrees_with_the_benchmark_of_the_command_line(
     monkeypatch.setattr(system, "_threads", 1)
     told, measured = [], []
 
-    class Long(Arguments):
-        gen_length = 64
-
+    arguments = bitnet_py.GenArgs(gen_length=64)
     for _ in range(10):
         ran = json.loads(subprocess.run([*command, "--json"], check=True, capture_output=True).stdout)
         told.append(ran["results"][0]["tokens_per_second"]["max"])
-        stats = bitnet_py.benchmark_inference(model, tokenizer, PROMPTS, Long(), num_runs=20)["detailed_stats"]
+        stats = bitnet_py.benchmark_inference(model, tokenizer, PROMPTS, arguments, num_runs=20)["detailed_stats"]
         measured.append(max(one.phases[1].tokens / one.phases[1].time for one in stats))
         if max(measured) == pytest.approx(max(told), rel=0.2):
             return
@@ -107,7 +95,7 @@ def test_measurement_agrees_with_the_benchmark_of_the_command_line(
 @pytest.mark.case(50)
 def test_model_compared_with_itself_is_as_fast(model: bitnet_py.BitNetModel, tokenizer: bitnet_py.Tokenizer) -> None:
     for _ in range(10):  # near 1 on a quiet machine, which this one may not be
-        result = bitnet_py.compare_performance(model, model, tokenizer, PROMPTS, num_runs=5, gen_args=Arguments())
+        result = bitnet_py.compare_performance(model, model, tokenizer, PROMPTS, num_runs=5, gen_args=ARGUMENTS)
         if 0.8 < result["speedup"] < 1.25:
             break
     assert 0.8 < result["speedup"] < 1.25
@@ -129,24 +117,10 @@ def test_slower_model_is_seen_to_be_slower(model: bitnet_py.BitNetModel, tokeniz
         time.sleep(0.25)
         return "and it was so"
 
-    result = bitnet_py.compare_performance(model, sluggish, tokenizer, PROMPTS, num_runs=1, gen_args=Arguments())
+    result = bitnet_py.compare_performance(model, sluggish, tokenizer, PROMPTS, num_runs=1, gen_args=ARGUMENTS)
     assert result["python_results"]["total_time"] >= 0.5
     assert result["python_results"]["total_tokens"] == 2 * len(tokenizer.encode("and it was so", bos=False))
     assert result["speedup"] > 1
-
-
-class FastGen:
-    """The original's interface."""
-
-    def __init__(self, inference: bitnet_py.SimpleInference) -> None:
-        self.inference = inference
-
-    def generate_all(
-        self, prompts: Sequence[Sequence[int]], use_cuda_graphs: bool, use_sampling: bool
-    ) -> tuple[bitnet_py.Stats, list[list[int]]]:
-        assert not use_sampling
-        texts = [self.inference.tokenizer.decode(list(prompt), keep_special=False) for prompt in prompts]
-        return bitnet_py.Stats(), [self.inference.complete(text, 32, 0.0).tokens for text in texts]
 
 
 class Other:
@@ -187,7 +161,7 @@ def test_every_kind_of_model_can_be_compared(
     inference = bitnet_py.SimpleInference(model, tokenizer)  # which would sample by itself
     other: Any = {
         "inference": inference,
-        "fastgen": FastGen(inference),
+        "fastgen": bitnet_py.FastGen(model, tokenizer),
         "object": Other(inference),
         "function": Other(inference).generate,
     }[kind]

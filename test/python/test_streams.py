@@ -260,7 +260,7 @@ def test_cancelled_task_cancels_its_generation(slow: bitnet_py.SimpleInference) 
         for use in (read, lambda stream: stream):
             stream = await timed(use)
             deadline = time.perf_counter() + 5  # the thread ends its step first
-            while stream.finish_reason is None and time.perf_counter() < deadline:
+            while stream._request.finish is None and time.perf_counter() < deadline:
                 await asyncio.sleep(0.01)
             assert stream.finish_reason == "cancelled"
 
@@ -486,6 +486,15 @@ def test_complete_keeps_the_order_and_refills(greedy: bitnet_py.SimpleInference)
     assert [completion.text for completion in together] == [completion.text for completion in alone]
     assert [completion.prompt_tokens for completion in together] == prompts
     assert streams.complete(greedy.model, [], Sampling()) == []
+
+
+def test_complete_begins_the_next_when_one_ends(greedy: bitnet_py.SimpleInference) -> None:
+    prompts = [greedy.tokenizer.encode(PROMPT, bos=True)] * 3
+    samplings = [Sampling(max_tokens=n, ignore_eos=True) for n in (2, 30, 2)]
+    order: list[int] = []
+    streams.complete(greedy.model, prompts, samplings, batch=2, on_token=lambda i, token: order.append(i))
+    assert order.index(2) < len(order) - 1 - order[::-1].index(1)  # the third began before the second's end
+    assert 2 not in order[: order.index(0) + 2]
 
 
 def test_complete_with_a_seed_is_what_each_prompt_draws_alone(greedy: bitnet_py.SimpleInference) -> None:
