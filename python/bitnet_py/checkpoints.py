@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from . import _runtime, cache
+from . import _runtime
 from .errors import CompilerNotFoundError, ModelFormatError, ModelNotFoundError, UnsupportedModelError
 from .programs import INSTALL, environment, is_console_script, is_program, lacks_halide, packaged
 
@@ -54,6 +54,8 @@ def open_bundle(
     verbose: bool = True,
 ) -> tuple[Path, T]:
     """bundle_for, and what load makes of the bundle. A cached bundle that is damaged is compiled again, once."""
+    from . import cache  # not above: what the package imports cannot be run as python -m bitnet_py.cache
+
     bundle, made = _obtain(path, ".bnx", target, flags, cache_dir, verbose)
     try:
         return bundle, load(bundle)
@@ -98,6 +100,8 @@ def _obtain(
     path: Path, suffix: str, target: str | None, flags: Sequence[str], cache_dir: Path | None, verbose: bool
 ) -> tuple[Path, bool]:
     """The entry of the cache, and whether it was made by this call."""
+    from . import cache
+
     say = _speaker(verbose)
     folder = cache_dir or cache.folder()
     files = _files(path)

@@ -122,6 +122,7 @@ def test_commands_of_the_first_page_run(workplace: Path) -> None:
             [sys.executable, "-m", *arguments], cwd=workplace, env=environment, input="", capture_output=True, text=True
         )
         assert ran.returncode == 0, f"{command}:\n{ran.stdout}{ran.stderr}"
+        assert "Warning" not in ran.stderr, f"{command}:\n{ran.stderr}"
 
 
 # Reference
