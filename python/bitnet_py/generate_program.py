@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from .arguments import UsageError, parse
-from .errors import BitNetError
+from .errors import BitNetError, TokenizerNotFoundError
 from .fast_gen import FastGen, GenArgs
 
 
@@ -37,6 +37,8 @@ def main(
     phases total.
     """
     engine = FastGen.build(ckpt_dir, GenArgs())
+    if engine.tokenizer is None:
+        raise TokenizerNotFoundError(f"tokenizer.model: expected it here or in {ckpt_dir}, got no such file")
     if chat_format:
         from .tokenizer import ChatFormat
 

@@ -209,8 +209,8 @@ class BitNetModel:
         """Takes the weights of one of the original's checkpoints: a dictionary of torch tensors or numpy arrays, in any
         of its three forms. It is compiled, once for the same weights. options: load_model's.
 
-        strict: True; missing, superfluous and misshapen tensors are a ModelFormatError, a RuntimeError too. Before the
-        first forward or generation only: what runs keeps the weights that it began with. Needs numpy.
+        strict: True; missing, superfluous and misshapen tensors are a ModelFormatError, a RuntimeError too.
+        Generations and caches that have begun keep the weights that they began with. Needs numpy.
         """
         if not strict:
             raise ConfigError("load_state_dict: strict: expected True, got False; leave other tensors out")
@@ -222,6 +222,7 @@ class BitNetModel:
             path = Path(folder) / "state_dict" / "state_dict.pt"
             torch_file.write(path, {name: torch_file.stored(tensor) for name, tensor in state_dict.items()})
             self._loaded = _load(path, model_args=self._args, **options)
+        self._engines.clear()
 
     # -- running it
 

@@ -360,6 +360,35 @@ def test_missing_files_are_file_not_found_errors(tiny_folder: Path) -> None:
         b.FastGen.build(tiny_folder, b.GenArgs(), "cpu")
 
 
+def test_without_a_tokenizer_ids_still_go(tiny_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tiny_folder.parent / "tokenizer.model").unlink()
+    engine = b.FastGen.build(tiny_folder, b.GenArgs(gen_length=4))
+    assert engine.tokenizer is None
+    assert "no tokenizer found" in caplog.text
+    assert engine.generate_all([[1, 2, 3, 4, 5]])[1] == [[319, 148, 43, 117]]
+    with pytest.raises(b.TokenizerNotFoundError):
+        engine.generate("Hello")
+    status, _, err = run(["-m", "bitnet_py.generate", "checkpoints"], tiny_folder.parent)
+    assert (status, err.splitlines()[-1]) == (
+        1,
+        "error: tokenizer.model: expected it here or in checkpoints, got no such file",
+    )
+
+
+def test_a_tokenizer_of_another_model_is_left_out(
+    checkpoint: Path,
+    shared_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "tokenizer.model").symlink_to(shared_data / "tokenizer" / "llama3.tokenizer.model")
+    monkeypatch.chdir(tmp_path)
+    engine = b.FastGen.build(checkpoint, cache_dir=tmp_path / "cache")
+    assert engine.tokenizer.n_words == 4096
+    assert "has 128256 tokens, the model only 4096" in caplog.text
+
+
 def test_build_takes_every_form(checkpoint: Path, model: b.BitNetModel, tmp_path: Path, shared_data: Path) -> None:
     (tmp_path / "gguf").mkdir()
     (tmp_path / "gguf" / "model.gguf").symlink_to(checkpoint)

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
+import textwrap
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -243,6 +246,32 @@ def test_forward_refuses_what_a_cache_cannot_hold(model: b.BitNetModel) -> None:
         model.forward([1, 1], [1], [0], cache, 8)
     with pytest.raises(TypeError, match="make_cache"):
         model.forward([1], [1], [0], [], 8)  # type: ignore[arg-type]
+
+
+def test_without_numpy(model: b.BitNetModel) -> None:
+    """Logits are an object with the buffer protocol, ids work; what needs numpy says so."""
+    program = f"""
+        import sys
+        sys.modules["numpy"] = None
+        import bitnet_py as b
+        model = b.load_model({model.model_path!r})
+        logits = model.get_logits([4080, 1136])
+        assert memoryview(logits).shape == (2, 4096) == logits.shape
+        print(max(range(4096), key=logits.tolist()[1].__getitem__))
+        print(b.FastGen(b.GenArgs(gen_length=2), model).generate_all([[4080, 1136]])[1])
+        for call in (lambda: b.make_cache(model.config, 4), lambda: b.top_p([[1.0]], 0.5)):
+            try:
+                call()
+            except b.ConfigError as error:
+                print(error)
+    """
+    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
+    likeliest = int(model.get_logits([4080, 1136])[1].argmax())
+    lines = ran.stdout.splitlines()
+    assert lines[0] == str(likeliest)
+    assert lines[1].startswith(f"[[{likeliest}, ")
+    assert [line.partition(":")[0] for line in lines[2:]] == ["make_cache", "top_p"]
+    assert all(line.endswith("pip install numpy") for line in lines[2:])
 
 
 # -- caches
