@@ -29,14 +29,14 @@ class SimpleInference:
     """Continues prompts with a model.
 
     tokenizer: a Tokenizer, or a ChatFormat, whose tokenizer is used; it encodes prompts, and makes the text of a model
-    that has no tokenizer of its own. config: an InferenceConfig (the default) or a
-    GenerationConfig; may be replaced at any time. threads None: what set_num_threads says. context None: the model's.
+    that has no tokenizer of its own. config: an InferenceConfig (the default) or a GenerationConfig; may be replaced at
+    any time. threads None: what set_num_threads says. context None: the model's.
 
     Every method that generates takes these keywords, which go before the configuration: max_new_tokens (or max_tokens),
     max_length, temperature, top_p, top_k, min_p, repetition_penalty (repeat_penalty), repetition_window
     (repeat_last_n), presence_penalty, frequency_penalty, seed, do_sample, stop (a text or several), stop_tokens
-    (stop_token_ids), eos_token_id, ignore_eos, logit_bias, logprobs; see Sampling. None is as if not given. An unknown
-    one is an ArgumentTypeError, an illegal value a ConfigError.
+    (stop_token_ids), eos_token_id, ignore_eos, logit_bias, logprobs, reuse_prefix; see Sampling. None is as if not
+    given. An unknown one is an ArgumentTypeError, an illegal value a ConfigError.
     """
 
     def __init__(
@@ -147,6 +147,12 @@ class AsyncInference(SimpleInference):
     async def generate(self, prompt: str, *args: Any, **options: Any) -> str:  # type: ignore[override]
         """The continuation of a prompt; see SimpleInference.generate."""
         return await self.generate_stream(prompt, *args, **options)
+
+    async def complete(self, prompt: str, *args: Any, **options: Any) -> Completion:  # type: ignore[override]
+        """See SimpleInference.complete."""
+        stream = self.generate_stream(prompt, *args, **options)
+        await stream
+        return stream.completion()
 
     async def batch_generate(self, prompts: Sequence[str], **options: Any) -> list[str]:  # type: ignore[override]
         """All prompts at once; see SimpleInference.batch_generate."""

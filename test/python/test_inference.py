@@ -241,11 +241,9 @@ def test_model_without_a_tokenizer_speaks_by_the_given_one(
 
 
 def test_chat_format_is_taken_for_its_tokenizer(greedy: bitnet_py.SimpleInference) -> None:
-    class Chat:
-        tokenizer = greedy.tokenizer
-
-    chat = bitnet_py.SimpleInference(greedy.model, Chat(), GREEDY)
+    chat = bitnet_py.SimpleInference(greedy.model, bitnet_py.ChatFormat(greedy.tokenizer), GREEDY)
     assert chat.generate(PROMPT) == greedy.generate(PROMPT)
+    assert chat.batch_generate([PROMPT]) == [greedy.generate(PROMPT)]
 
 
 def test_batch_gives_what_each_prompt_gives_alone(greedy: bitnet_py.SimpleInference) -> None:
@@ -278,6 +276,7 @@ def test_asynchronous_functions_give_the_same(greedy: bitnet_py.SimpleInference)
         expected = greedy.generate(PROMPT)
         assert await inference.generate(PROMPT) == expected
         assert await inference.generate_async(PROMPT) == await greedy.generate_async(PROMPT) == expected
+        assert (await inference.complete(PROMPT)).tokens == greedy.complete(PROMPT).tokens
         assert await inference.batch_generate([PROMPT] * 3) == [expected] * 3
         with pytest.raises(FileNotFoundError):
             await bitnet_py.load_model_async("/nope.gguf")

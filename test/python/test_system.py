@@ -4,6 +4,7 @@ import ctypes
 import logging
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -88,31 +89,26 @@ def test_object_that_names_a_device_is_taken() -> None:
     assert system.parse_device(Device()) == "cpu"
 
 
-def test_cuda_is_what_the_driver_says() -> None:
+def test_cuda_is_what_the_driver_says(tmp_path: Path) -> None:
     """In a process of its own, since the answer is kept; a driver made here stands for one with two devices."""
-    source = "int cuInit(unsigned f) { return 0; } int cuDeviceGetCount(int *n) { *n = 2; return 0; }"
     try:
         ctypes.CDLL("libcuda.so.1")
         pytest.skip("this machine has a CUDA driver of its own")
     except OSError:
         assert bitnet_py.get_cuda_device_count() == 0
         assert not bitnet_py.is_cuda_available()
-    from shutil import which
-    from tempfile import TemporaryDirectory
-
-    if not (compiler := which("cc") or which("clang")):
+    if not (compiler := shutil.which("cc") or shutil.which("clang")):
         pytest.skip("no C compiler")
-    with TemporaryDirectory() as folder:
-        driver = Path(folder) / "libcuda.so.1"
-        subprocess.run([compiler, "-shared", "-fPIC", "-x", "c", "-", "-o", driver], input=source.encode(), check=True)
-        path = f"{folder}:{os.environ.get('LD_LIBRARY_PATH', '')}"
-        ran = subprocess.run(
-            [sys.executable, "-c", "import bitnet_py as b; print(b.is_cuda_available(), b.get_cuda_device_count())"],
-            env={**os.environ, "LD_LIBRARY_PATH": path},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+    source = b"int cuInit(unsigned f) { return 0; } int cuDeviceGetCount(int *n) { *n = 2; return 0; }"
+    command = [compiler, "-shared", "-fPIC", "-x", "c", "-", "-o", tmp_path / "libcuda.so.1"]
+    subprocess.run(command, input=source, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", "import bitnet_py as b; print(b.is_cuda_available(), b.get_cuda_device_count())"],
+        env={**os.environ, "LD_LIBRARY_PATH": f"{tmp_path}:{os.environ.get('LD_LIBRARY_PATH', '')}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert ran.stdout == "True 2\n"
 
 
