@@ -86,6 +86,15 @@ def analysis_of(tmp_path: Path, text: str) -> dict[str, Any]:
         ("s = 'ä\u2028'; import model as fast\n", "s = 'ä\u2028'; import bitnet_py as fast\n"),
         ("x = 1\x0c\nimport model as fast\n", "x = 1\x0c\nimport bitnet_py as fast\n"),
         ("import model as fast", "import bitnet_py as fast"),
+        # a name that is also a variable or an argument says nothing about the module
+        (
+            "import model\nmodel = f(model)\nmodel.eval()\n",
+            "import bitnet_py as model\nmodel = f(model)\nmodel.eval()\n",
+        ),
+        (
+            "import model\ndef f(model):\n    model.eval()\n",
+            "import bitnet_py as model\ndef f(model):\n    model.eval()\n",
+        ),
     ],
 )
 def test_names_of_modules_change_and_nothing_else(tmp_path: Path, old: str, new: str) -> None:
@@ -367,9 +376,9 @@ def test_configurations_become_arguments(capsys: pytest.CaptureFixture[str]) -> 
 # As a program
 
 
-def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bitnet_py.migration", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    return subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True)
 
 
 def test_the_program_helps_and_refuses() -> None:
@@ -394,6 +403,33 @@ def test_the_program_reports_as_text_and_as_json(tmp_path: Path) -> None:
     assert f"[INFO] {script}:1: import model as fast  ->  import bitnet_py as fast" in json.loads(ran.stdout)["log"]
 
 
+def test_the_program_migrates_projects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project, output = make_project(tmp_path), tmp_path / "new"
+    arguments = ["migrate", str(project), str(output), "--no-backup", "--test-prompts", "And God said"]
+    assert main(arguments) == 1  # a file is not Python 3
+    assert capsys.readouterr().out.endswith(f"see {output / 'MIGRATION_REPORT.md'}\n")
+    assert main(arguments) == 2
+    assert f"[ERROR] {output}: exists already" in capsys.readouterr().out
+    shutil.rmtree(output)
+    (project / "old.py").unlink()
+    assert main(arguments) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "project"]
+    assert main(["analyze", str(output / "main.py")]) == 0
+    assert capsys.readouterr().out.endswith("main.py: uses nothing of the original\n")
+
+
+def test_what_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = make_project(tmp_path)
+
+    def full(source: object, target: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copymode", full)
+    assert not migrate_project(project, tmp_path / "new", create_backup=False)
+    assert not MigrationHelper(verbose=False).migrate_script(project / "main.py", tmp_path / "new.py")
+    assert [path.name for path in tmp_path.iterdir()] == ["project"]
+
+
 def test_check_finds_the_original(tmp_path: Path) -> None:
     assert run("check", cwd=tmp_path).returncode == 1
     (tmp_path / "gpu").mkdir()
@@ -402,6 +438,9 @@ def test_check_finds_the_original(tmp_path: Path) -> None:
     ran = run("check", cwd=tmp_path)
     assert (ran.returncode, ran.stdout) == (0, f"[INFO] the original is in {tmp_path / 'gpu'}\n")
     assert run("check", cwd=tmp_path / "gpu").returncode == 0
+    (tmp_path / "gpu").rename(tmp_path / "elsewhere")
+    assert run("check", cwd=tmp_path).returncode == 1
+    assert run("check", cwd=tmp_path, PYTHONPATH=f"{os.environ['PYTHONPATH']}:{tmp_path / 'elsewhere'}").returncode == 0
 
 
 # What is written runs
