@@ -243,8 +243,6 @@ def _generate(args: argparse.Namespace) -> int:
     model = open_model(args)
     tokenizer = tokenizer_of(model)
     if args.chat:
-        from .chat_template import chat_tokens
-
         system = [{"role": "system", "content": args.system}] if args.system is not None else []
         tokens = chat_tokens(model, [*system, {"role": "user", "content": prompt}])
     else:
