@@ -260,4 +260,3 @@ def _editor(history: Path | None) -> Iterator[None]:
                 history.parent.mkdir(parents=True, exist_ok=True)
                 readline.set_history_length(_HISTORY_LINES)
                 readline.write_history_file(history)
-                history.chmod(0o600)

@@ -591,7 +591,7 @@ class Llama:
             del self._tokens[length:]
             self._logits = None
 
-    def _last_row(self) -> memoryview[float]:
+    def _last_row(self) -> Any:
         if self._logits is None:
             raise ConfigError("sample: expected tokens that were evaluated, got none; call eval first")
         return scoring.rows(self._logits)[-1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from . import _runtime
 from .errors import ConfigError
@@ -66,7 +67,7 @@ def embed(
     return pooled  # type: ignore[return-value]
 
 
-def rows(floats: _runtime.Floats) -> list[memoryview[float]]:
+def rows(floats: _runtime.Floats) -> list[Any]:
     """The rows of a matrix, as views of f32 [columns]."""
     n, columns = floats.shape
     if n == 0:

@@ -211,6 +211,10 @@ def test_chat_leaves_out_what_no_longer_fits(model: bitnet_py.BitNetModel, home:
     done = cli("chat", model.path, "--temp", 0, "-n", 4, stdin=lines)
     assert "messages no longer fit the context]" in done.stderr
     assert "error" not in done.stderr
+    saved = home / "saved.json"  # a message that never fits is told, and is no part of the conversation
+    done = cli("chat", model.path, "-n", 4, stdin=f"{'word ' * 900}\nWho made the heaven?\n/save {saved}\n")
+    assert "error: message: expected fewer than 512 tokens (the context), got " in done.stderr
+    assert [message["role"] for message in json.loads(saved.read_text())] == ["user", "assistant"]
 
 
 class Terminal:

@@ -150,6 +150,14 @@ def test_logit_bias_bans_and_forces(llama: Llama) -> None:
     assert text_of(answer) == llama.detokenize([forced] * 3).decode()
 
 
+def test_the_end_token_is_no_part_of_the_answer(llama: Llama) -> None:
+    answer = llama(PROMPT, temperature=0, logit_bias={llama.token_eos(): 1000.0}, logprobs=1)
+    assert text_of(answer) == ""
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert answer["choices"][0]["logprobs"]["tokens"] == []
+    assert answer["usage"]["completion_tokens"] == 0
+
+
 def test_penalties_follow_their_formula(llama: Llama) -> None:
     """Greedy with penalties equals greedy over logits that the test penalises itself."""
 
