@@ -27,9 +27,10 @@ public:
 
   const bitnet_tokenizer_info &info() const { return info_; }
 
-  Tokens encode(const std::string &text, bool add_special, bool parse_special) const {
-    const int flags =
-        (add_special ? BITNET_ENCODE_ADD_SPECIAL : 0) | (parse_special ? BITNET_ENCODE_PARSE_SPECIAL : 0);
+  Tokens encode(const std::string &text, bool add_special, bool parse_special, bool continues) const {
+    const int flags = (add_special ? BITNET_ENCODE_ADD_SPECIAL : 0) |
+                      (parse_special ? BITNET_ENCODE_PARSE_SPECIAL : 0) |
+                      (continues ? BITNET_ENCODE_CONTINUES : 0);
     return filled<Tokens>(
         text.size() + 8, [&](int32_t *tokens, size_t room, size_t *count, bitnet_error *error) {
           py::gil_scoped_release release;
@@ -93,7 +94,7 @@ void bindTokenizer(py::module_ &module) {
       .def_property_readonly("bos", [](const Tokenizer &t) { return t.info().bos; })
       .def_property_readonly("eos", [](const Tokenizer &t) { return t.info().eos; })
       .def_property_readonly("pad", [](const Tokenizer &t) { return t.info().pad; })
-      .def("encode", &Tokenizer::encode, "text"_a, "add_special"_a, "parse_special"_a)
+      .def("encode", &Tokenizer::encode, "text"_a, "add_special"_a, "parse_special"_a, "continues"_a = false)
       .def("decode", &Tokenizer::decode, "tokens"_a, "keep_special"_a)
       .def("token_bytes", &Tokenizer::tokenBytes, "token"_a)
       .def("stop_tokens", &Tokenizer::stopTokens)

@@ -38,9 +38,9 @@ def render_chat(
     messages: dictionaries or objects with role and content (text, or a list of {"type": "text", "text": ...}); other
     keys reach the template. add_generation_prompt: the opening of the assistant's answer comes last. chat_template:
     Jinja source instead of the model's. variables: more names for the template, e.g. tools.
-    A tokenizer without template, but with <|eot_id|>, gives BitNet's form. Templates that the runtime knows need no
-    Jinja; others need the package jinja2 (UnsupportedModelError says so). A template that refuses the dialog gives a
-    ConfigError with its reason.
+    Where there is none, a model with <|eot_id|> and a tiktoken rank file get BitNet's form. Templates that the runtime
+    knows need no Jinja; others need the package jinja2 (UnsupportedModelError says so). A template that refuses the
+    dialog gives a ConfigError with its reason.
     """
     tokenizer = _tokenizer_of(model)
     return _render(tokenizer, _plain(messages), add_generation_prompt, chat_template, variables)
@@ -66,10 +66,10 @@ def chat_tokens(
     tokens: list[int] = []
     at = 0
     for found in any_of(frozenset(tokenizer.special_tokens)).finditer(text):
-        tokens += tokenizer.model.encode_ordinary(guard.restored(text[at : found.start()]))
+        tokens += tokenizer.model.encode_ordinary(guard.restored(text[at : found.start()]), continues=at > 0)
         tokens.append(tokenizer.special_tokens[found.group()])
         at = found.end()
-    return tokens + tokenizer.model.encode_ordinary(guard.restored(text[at:]))
+    return tokens + tokenizer.model.encode_ordinary(guard.restored(text[at:]), continues=at > 0)
 
 
 class _Guard:
@@ -112,7 +112,7 @@ def _render(
     chat_template: str | None,
     variables: Mapping[str, Any],
 ) -> str:
-    model = tokenizer.native_model
+    model = tokenizer.native_model()
     source = chat_template or tokenizer.chat_template
     if model and not chat_template and source:
         try:
@@ -121,9 +121,10 @@ def _render(
             pass
     if source:
         return _jinja(source, tokenizer, messages, add_generation_prompt, variables)
-    if "<|eot_id|>" not in tokenizer.special_tokens:
+    if not tokenizer.has_bitnet_chat:
         raise UnsupportedModelError(
-            f"{tokenizer.model.name}: expected a chat template, the model has none; give one as chat_template="
+            f"{tokenizer.model.name}: expected a chat template, got a {'model' if model else 'tokenizer'} without one; "
+            "give it as chat_template="
         )
     turns = [f"{m['role'].capitalize()}: {m['content'].strip()}<|eot_id|>" for m in messages]
     bos = tokenizer.model.decode([tokenizer.bos_id]) if tokenizer.bos_id >= 0 else ""

@@ -59,13 +59,15 @@ class Encoding:
         *,
         allowed_special: Specials = frozenset(),
         disallowed_special: Collection[str] | Literal["all"] | None = "all",
+        continues: bool = False,
     ) -> list[int]:
         """The ids of a text.
 
         allowed_special: names of special tokens that become their ids where the text holds them, or "all"; other names
         have no effect, and all other special tokens are ordinary text. TypeError if it is no set.
         disallowed_special: texts that must not occur (ValueError), or "all": every special token that is not allowed.
-        Unpaired surrogates become U+FFFD.
+        Unpaired surrogates become U+FFFD. continues: this is not the start of the text, which some vocabularies begin
+        with a space.
         """
         allowed = self.special_tokens.keys() if allowed_special == "all" else allowed_special
         if not isinstance(allowed, AbstractSet) or not all(isinstance(name, str) for name in allowed):
@@ -79,20 +81,20 @@ class Encoding:
                 )
         here = self.special_tokens.keys() & allowed
         if not here:
-            return self.encode_ordinary(text)
+            return self.encode_ordinary(text, continues=continues)
         if len(here) == len(self.special_tokens):
-            return self._encode(text, parse_special=True)
+            return self._encode(text, True, continues)
         tokens: list[int] = []
         at = 0
         for found in any_of(frozenset(here)).finditer(text):
-            tokens += self.encode_ordinary(text[at : found.start()])
+            tokens += self.encode_ordinary(text[at : found.start()], continues=continues or at > 0)
             tokens.append(self.special_tokens[found.group()])
             at = found.end()
-        return tokens + self.encode_ordinary(text[at:])
+        return tokens + self.encode_ordinary(text[at:], continues=continues or at > 0)
 
-    def encode_ordinary(self, text: str) -> list[int]:
-        """The ids of a text; names of special tokens in it are text."""
-        return self._encode(text, parse_special=False)
+    def encode_ordinary(self, text: str, *, continues: bool = False) -> list[int]:
+        """The ids of a text; names of special tokens in it are text. continues: see encode."""
+        return self._encode(text, False, continues)
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
         """The id of a token by its bytes, or of a special one by its name. KeyError if there is none."""
@@ -141,15 +143,15 @@ class Encoding:
     def __repr__(self) -> str:
         return f"<Encoding {self.name!r}>"
 
-    def _encode(self, text: str, parse_special: bool) -> list[int]:
+    def _encode(self, text: str, parse_special: bool, continues: bool) -> list[int]:
         try:
-            return self._native.encode(text, False, parse_special)
+            return self._native.encode(text, False, parse_special, continues)
         except TypeError:
             if not isinstance(text, str):
                 raise ArgumentTypeError(f"text: expected a str, got {_shown(text)}") from None
             # Pairs of surrogates are one character, single ones none.
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            return self._native.encode(text, False, parse_special)
+            return self._native.encode(text, False, parse_special, continues)
 
     def _checked(self, ids: list[Any]) -> list[int]:
         """The ids as plain integers, all of the vocabulary."""

@@ -95,21 +95,23 @@ class Tokenizer:
         *,
         cache_dir: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.native_model: _runtime.Model | None = None
+        self._model: _runtime.Model | None = None
+        self._path: Path | None = None
         source: object = model_path
         if isinstance(model_path, str | os.PathLike):
-            native = _open(Path(model_path), Path(cache_dir) if cache_dir else None)
+            native, self._path = _open(Path(model_path), Path(cache_dir) if cache_dir else None)
             rows = 0
         else:
-            self.native_model = model_path if isinstance(model_path, _runtime.Model) else model_path._native
-            owned = self.native_model.tokenizer()
-            source = self.native_model.info()["name"]
+            self._model = model_path if isinstance(model_path, _runtime.Model) else model_path._native
+            owned = self._model.tokenizer()
+            source = self._model.info()["name"]
             if owned is None:
                 raise UnsupportedModelError(
                     f"{source}: expected a tokenizer in the bundle; compile with --tokenizer=FILE"
                 )
             native = owned
-            rows = self.native_model.info()["vocab"]
+            rows = self._model.info()["vocab"]
+        self._is_alone = False
         self._native = native
         self.model = Encoding(native, Path(str(source)).name, rows)
         self.special_tokens = self.model.special_tokens
@@ -125,8 +127,28 @@ class Tokenizer:
 
     @property
     def chat_template(self) -> str | None:
-        """The Jinja source of the model's chat template; None if there is none or no model."""
-        return self.native_model.chat_template() if self.native_model else None
+        """The Jinja source of the model's chat template; None if there is none, or none is known."""
+        model = self.native_model()
+        return model.chat_template() if model else None
+
+    @property
+    def has_bitnet_chat(self) -> bool:
+        """Whether ChatFormat is how one talks to its model as far as anybody knows: it has <|eot_id|>, and no template
+        that says otherwise."""
+        known = self._model or self._path
+        return known is not None and "<|eot_id|>" in self.special_tokens and self.chat_template is None
+
+    def native_model(self) -> _runtime.Model | None:
+        """The runtime's model that it is the tokenizer of: the one given, or that of a bundle, opened when first asked
+        for; None for other files."""
+        if self._model is None and self._path and not self._is_alone:
+            try:
+                self._model = _runtime.Model(str(self._path))
+            except UnsupportedModelError:
+                raise
+            except ModelFormatError:  # ranks
+                self._is_alone = True
+        return self._model
 
     def encode(
         self,
@@ -146,11 +168,16 @@ class Tokenizer:
         if type(s) is not str:
             raise TokenizerTypeError(f"encode: expected a str, got {type(s).__name__}")
         tokens = [self.bos_id] if bos and self.bos_id >= 0 else []
+        continues = False
         for at in range(0, len(s), _MAX_ENCODE_CHARS):
             for part in _parts(s[at : at + _MAX_ENCODE_CHARS]):
                 tokens += self.model.encode(
-                    part, allowed_special=allowed_special, disallowed_special=disallowed_special
+                    part,
+                    allowed_special=allowed_special,
+                    disallowed_special=disallowed_special,
+                    continues=continues,
                 )
+                continues = True
         if eos and self.eos_id >= 0:
             tokens.append(self.eos_id)
         return tokens
@@ -260,7 +287,8 @@ def create_tokenizer(
     return ChatFormat(tokenizer) if chat_format else tokenizer
 
 
-def _open(path: Path, cache_dir: Path | None) -> _runtime.Tokenizer:
+def _open(path: Path, cache_dir: Path | None) -> tuple[_runtime.Tokenizer, Path | None]:
+    """The tokenizer, and the bundle or ranks that it was read from; None if it was converted."""
     if path.is_dir():
         ranks = path / "tokenizer.model"
         described = any((path / name).exists() for name in ("tokenizer.json", "tokenizer_config.json"))
@@ -270,7 +298,7 @@ def _open(path: Path, cache_dir: Path | None) -> _runtime.Tokenizer:
         missing.args, missing.filename = (str(path),), str(path)  # as the original's assertion has it
         raise missing
     try:
-        return _runtime.Tokenizer(str(path))
+        return _runtime.Tokenizer(str(path)), path
     except UnsupportedModelError:
         if path.suffix == ".bnx":
             raise
@@ -279,10 +307,10 @@ def _open(path: Path, cache_dir: Path | None) -> _runtime.Tokenizer:
         raise TokenizerFormatError(error.message) from None
 
 
-def _convert(path: Path, cache_dir: Path | None) -> _runtime.Tokenizer:
+def _convert(path: Path, cache_dir: Path | None) -> tuple[_runtime.Tokenizer, None]:
     from .checkpoints import tokenizer_for
 
-    return _runtime.Tokenizer(str(tokenizer_for(path, cache_dir=cache_dir, verbose=False)))
+    return _runtime.Tokenizer(str(tokenizer_for(path, cache_dir=cache_dir, verbose=False))), None
 
 
 def _parts(s: str) -> Iterator[str]:

@@ -96,7 +96,8 @@ BITNET_API void bitnet_tokenizer_get_info(const bitnet_tokenizer *tokenizer, bit
 
 typedef enum bitnet_encode_flags {
   BITNET_ENCODE_ADD_SPECIAL = 1,   /* put BOS (and EOS) where the tokenizer says so */
-  BITNET_ENCODE_PARSE_SPECIAL = 2  /* special tokens written in the text become their ids */
+  BITNET_ENCODE_PARSE_SPECIAL = 2, /* special tokens written in the text become their ids */
+  BITNET_ENCODE_CONTINUES = 4      /* other text came before: no space that a tokenizer puts at the start of one */
 } bitnet_encode_flags;
 
 /* Writes up to `capacity` ids and the full count to *count; call with capacity 0 to learn the count. */

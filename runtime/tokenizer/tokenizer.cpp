@@ -20,13 +20,14 @@ struct Tokenizer::Scratch {
   bool at_start = true; ///< nothing of the text has been encoded yet
 };
 
-Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool add_special,
-                                               bool parse_special) const {
+Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool add_special, bool parse_special,
+                                               bool continues) const {
   if (text.size() >= static_cast<size_t>(INT32_MAX))
     return invalid_argument("text: expected fewer than 2147483647 bytes, got " + std::to_string(text.size()) +
                             "; encode it in parts");
   std::vector<int32_t> ids;
   Scratch scratch;
+  scratch.at_start = !continues;
   if (add_special && add_bos_)
     ids.push_back(bos_);
   size_t at = 0;

@@ -29,8 +29,10 @@ public:
 
   /// add_special: BOS first and EOS last where the tokenizer says so. parse_special: special tokens written
   /// in the text become their ids; without it they are ordinary text. Added tokens that are not special
-  /// always match.
-  Result<std::vector<int32_t>> encode(std::string_view text, bool add_special, bool parse_special) const;
+  /// always match. continues: the text is not the start of the user's, so it gets no space in front where
+  /// SentencePiece would put one.
+  Result<std::vector<int32_t>> encode(std::string_view text, bool add_special, bool parse_special,
+                                      bool continues = false) const;
 
   /// Number of ids, holes included. A model may have more rows than that.
   int32_t size() const { return vocabulary_.size(); }

@@ -68,7 +68,7 @@ bitnet_status bitnet_encode(const bitnet_tokenizer *tokenizer, const char *text,
     if ((!text && text_bytes > 0) || (!tokens && capacity > 0))
       return invalid_argument("bitnet_encode: expected text and a buffer, got NULL");
     auto ids = (*impl)->encode({text ? text : "", text_bytes}, flags & BITNET_ENCODE_ADD_SPECIAL,
-                               flags & BITNET_ENCODE_PARSE_SPECIAL);
+                               flags & BITNET_ENCODE_PARSE_SPECIAL, flags & BITNET_ENCODE_CONTINUES);
     if (!ids.ok())
       return std::move(ids).status();
     give(ids->data(), ids->size(), tokens, capacity, count);

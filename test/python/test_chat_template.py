@@ -2,6 +2,7 @@
 
 import datetime
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,9 +62,21 @@ def test_a_tokenizer_without_template(shared_data: Any) -> None:
     assert llama.chat_template is None
     assert render_chat(llama, HELLO) == "<|begin_of_text|>User: Hello!<|eot_id|>Assistant: "
     assert chat_tokens(llama, HELLO) == [128000, 1502, 25, 22691, 0, 128009, 72803, 25, 220]
-    del llama.special_tokens["<|eot_id|>"]
-    with pytest.raises(bitnet_py.UnsupportedModelError, match="expected a chat template, the model has none; give one"):
+    del llama.special_tokens["<|eot_id|>"]  # any other vocabulary
+    with pytest.raises(bitnet_py.UnsupportedModelError, match="got a tokenizer without one; give it"):
         render_chat(llama, HELLO)
+
+
+def test_a_bundles_tokenizer_knows_its_template(model: bitnet_py.BitNetModel, tokens_of: Tokenizer) -> None:
+    alone = Tokenizer(model.path)
+    assert alone.chat_template == tokens_of.chat_template is not None
+    assert chat_tokens(alone, HELLO) == chat_tokens(model, HELLO)
+
+
+def test_a_converted_tokenizer_has_no_chat(checkpoint: Path, tmp_path: Path) -> None:
+    """It has <|eot_id|>, but of the template that its file may have nothing is known."""
+    with pytest.raises(bitnet_py.UnsupportedModelError, match="got a tokenizer without one; give it as chat_template="):
+        chat_tokens(Tokenizer(checkpoint, cache_dir=tmp_path), HELLO)
 
 
 def test_templates_are_rendered_as_transformers_does(model: bitnet_py.BitNetModel) -> None:

@@ -88,6 +88,9 @@ TEST_F(SentencePieceImport, OnlyTheBeginningOfTheTextGetsAPrefix) {
   ASSERT_NE(line, ids.end());
   EXPECT_EQ(std::vector<int32_t>(ids.begin(), line), std::vector<int32_t>(first.begin(), first.end()));
   EXPECT_NE(tokenizer->token_bytes(*(line + 1)).front(), ' ');
+  const auto rest = tokenizer->encode("light", false, false, /*continues=*/true);
+  ASSERT_TRUE(rest.ok());
+  EXPECT_EQ(*rest, std::vector<int32_t>(line + 1, ids.end()));
 }
 
 TEST_F(SentencePieceImport, ControlPiecesAreTextUnlessAskedFor) {
