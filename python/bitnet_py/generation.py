@@ -163,6 +163,7 @@ class Request:
 
     @property
     def seconds(self) -> float:
+        """Since it began, until now or until its end."""
         return (self.ended or time.perf_counter()) - self.born
 
     @property
@@ -179,6 +180,7 @@ class Request:
 
     @property
     def completion(self) -> Completion:
+        """What came of it so far."""
         return Completion(
             prompt_tokens=self.prompt,
             tokens=self.tokens,

@@ -149,7 +149,7 @@ class AsyncInference(SimpleInference):
         return await self.generate_stream(prompt, *args, **options)
 
     async def complete(self, prompt: str, *args: Any, **options: Any) -> Completion:  # type: ignore[override]
-        """See SimpleInference.complete."""
+        """The continuation and what else came of it; see SimpleInference.complete."""
         stream = self.generate_stream(prompt, *args, **options)
         await stream
         return stream.completion()
