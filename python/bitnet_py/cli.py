@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import _runtime
+from .chat_template import chat_tokens
 from .errors import BitNetError, ConfigError
 from .model import BitNetModel, load_model
 from .streams import Sampling, StreamingGenerator, stream
