@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -83,6 +84,15 @@ def test_holds_module_programs_types_and_libraries(wheel: Path) -> None:
     others = {name for name in names - sources - expected if not re.match(r"bitnet_py/_runtime\.|bitnet_py-", name)}
     added = r"bitnet_py/licenses/[\w-]+\.txt|bitnet_py\.libs/libsentencepiece-\w+\.so"
     assert all(re.match(added, name) for name in others), others
+
+
+def test_the_source_archive_holds_sources_only(wheel: Path) -> None:
+    (archive,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    tracked = subprocess.run(["git", "ls-files"], cwd=SOURCE, check=True, capture_output=True, text=True).stdout
+    assert names - {"PKG-INFO"} <= set(tracked.splitlines())
+    assert not [name for name in names if name.startswith("test/")]
 
 
 def test_brings_one_package_along(runtime_only: Environment) -> None:
