@@ -35,6 +35,18 @@ def test_links_lead_somewhere(name: str) -> None:
         assert not anchor or anchor in anchors(path.read_text()), f"{target}#{anchor}"
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_names_exist(name: str) -> None:
+    """What a page writes as bitnet_py.x.y is there, and somebody reads the environment variables that it names."""
+    for dotted in set(re.findall(r"\bbitnet_py((?:\.[A-Za-z]\w*)+)", page(name))) - {"._runtime"}:
+        thing: object = bitnet_py
+        for part in dotted[1:].split("."):
+            thing = getattr(thing, part, None) or importlib.import_module(f"{thing.__name__}.{part}")
+    sources = "".join(path.read_text() for path in (SOURCE / "python" / "bitnet_py").glob("*.py"))
+    for variable in set(re.findall(r"\bBITNET\w*", page(name))):
+        assert f'"{variable}"' in sources, variable
+
+
 # Quoted errors
 
 
