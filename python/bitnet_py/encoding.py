@@ -69,6 +69,8 @@ class Encoding:
         Unpaired surrogates become U+FFFD. continues: this is not the start of the text, which some vocabularies begin
         with a space.
         """
+        if not disallowed_special and not allowed_special and isinstance(allowed_special, AbstractSet):
+            return self._encode(text, False, continues)  # what most calls are
         allowed = self.special_tokens.keys() if allowed_special == "all" else allowed_special
         if not isinstance(allowed, AbstractSet) or not all(isinstance(name, str) for name in allowed):
             raise ArgumentTypeError(f'allowed_special: expected a set of str or "all", got {_shown(allowed_special)}')

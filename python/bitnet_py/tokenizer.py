@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Role = Literal["system", "user", "assistant"]
+"""Who speaks in a turn of a chat."""
 
 _MAX_ENCODE_CHARS = 400_000
 _MAX_RUN_CHARS = 25_000
