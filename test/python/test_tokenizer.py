@@ -317,6 +317,14 @@ def test_a_checkpoints(checkpoint: Path, model: bitnet_py.BitNetModel, tmp_path:
     assert [file.suffix for file in tmp_path.iterdir() if file.name.startswith("kjv")] == [".tokenizer"]
 
 
+def test_tokenizer_json(shared_data: Path, model: bitnet_py.BitNetModel, tmp_path: Path) -> None:
+    folder = shared_data / "kjv" / "hf-bf16"
+    for source in (folder, folder / "tokenizer.json"):
+        tokenizer = Tokenizer(source, cache_dir=tmp_path)
+        assert tokenizer.encode("In the beginning") == Tokenizer(model).encode("In the beginning")
+        assert tokenizer.stop_tokens == Tokenizer(model).stop_tokens
+
+
 def test_a_folders(ranks: Path, llama: Tokenizer, tmp_path: Path) -> None:
     """The original's folder: ranks beside .pt files, read without a compiler."""
     (tmp_path / "tokenizer.model").symlink_to(ranks)
