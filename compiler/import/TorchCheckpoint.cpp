@@ -118,9 +118,7 @@ private:
     c.layers = countLayers();
     q_ = q;
     kv_ = (qkv - q) / 2;
-    parts_.config.name = StringRef(folder_).rsplit('/').second.str();
-    if (parts_.config.name.empty())
-      parts_.config.name = folder_;
+    c.name = folder_.substr(folder_.rfind('/') + 1);
     c.family = "bitnet-b1.58";
     const std::tuple<const char *, std::optional<int32_t>, int32_t> stated[] = {
         {"width", config.width, c.width},

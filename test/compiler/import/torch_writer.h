@@ -21,6 +21,7 @@ struct ZipWriter {
   bool wide = false; ///< sizes of 64 bits, as for files of 4 GiB
   std::string comment;
 
+  /// `bytes` of at most 8, little-endian.
   static std::string number(uint64_t value, size_t bytes) {
     return std::string(reinterpret_cast<const char *>(&value), bytes);
   }
@@ -38,8 +39,8 @@ struct ZipWriter {
       const std::string common = number(e.flags, 2) + number(e.method, 2) + number(0, 8) + sizes;
       out += "PK\3\4" + number(20, 2) + common + number(local.size(), 2) + number(0, 2) + local + e.data;
       directory += "PK\1\2" + number(20, 2) + number(20, 2) + common + number(e.name.size(), 2) +
-                   number(extra.size(), 2) + number(0, 10) + (wide ? std::string(4, '\xff') : number(at, 4)) +
-                   e.name + extra;
+                   number(extra.size(), 2) + std::string(10, '\0') +
+                   (wide ? std::string(4, '\xff') : number(at, 4)) + e.name + extra;
     }
     const uint64_t start = out.size(), count = entries.size();
     out += directory;
