@@ -6,6 +6,7 @@ BITNET_WHEEL names a wheel that is tried instead of building one.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -17,16 +18,17 @@ import pytest
 import bitnet_py
 
 SOURCE = Path(os.environ["BITNET_SOURCE_DIR"])
+OTHERS = [minor for minor in (10, 11, 12, 13) if minor != sys.version_info.minor]
 EXAMPLES = sorted((SOURCE / "python" / "examples").glob("*.py"))
 
 
 class Environment:
     """A virtual environment whose programs are the only ones on the PATH."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, python: str = sys.executable) -> None:
         self.folder = folder
         self.bin = folder / "venv" / "bin"
-        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+        subprocess.run([python, "-m", "venv", folder / "venv"], check=True)
 
     def run(self, *command: object) -> subprocess.CompletedProcess[str]:
         variables = {"PATH": str(self.bin), "HOME": str(self.folder), "LANG": "C.UTF-8"}
@@ -142,3 +144,25 @@ def test_with_halide_it_compiles(with_compiler: Environment, checkpoint: Path) -
     assert ran.returncode == 0, ran.stderr
     ran = with_compiler.run("python", EXAMPLES[0], with_compiler.folder / "made.bnx")
     assert ran.returncode == 0, ran.stderr
+
+
+def runs(python: str) -> bool:
+    return subprocess.run([python, "-c", ""], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("minor", [OTHERS[0], OTHERS[-1]], ids=lambda minor: f"3.{minor}")
+def test_pip_installs_the_runtime_from_a_checkout(minor: int, model: bitnet_py.BitNetModel, tmp_path: Path) -> None:
+    """With the oldest and the newest Python, where the machine has them; without the compiler, as it takes long."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    candidates = [f"python3.{minor}", *map(str, pyenv.glob(f"3.{minor}.*/bin/python"))]
+    found = [name for name in candidates if shutil.which(name) and runs(name)]
+    if not found:
+        pytest.skip(f"there is no Python 3.{minor}")
+    environment = Environment(tmp_path, found[0])
+    environment.install("--config-settings=cmake.define.BITNET_COMPILER=OFF", SOURCE)
+    for example in EXAMPLES:
+        ran = environment.run("python", example, model.path)
+        assert ran.returncode == 0, ran.stderr
+    assert environment.run("bitnetc").stderr.startswith(
+        "error: bitnetc: this build of bitnet_py is without the compiler"
+    )
