@@ -7,6 +7,7 @@
 """
 
 import logging as _logging
+import typing as _typing
 
 from . import metrics
 from ._runtime import version as __version__
@@ -76,6 +77,20 @@ from .tokenizer import ChatFormat, Dialog, Message, Role, Tokenizer, create_toke
 
 __author__ = "The bitnet project"
 __description__ = "Runs ternary (BitNet b1.58) language models that bitnetc has compiled"
+
+if _typing.TYPE_CHECKING:
+    from . import cache as cache
+    from . import migration as migration
+else:
+
+    def __getattr__(name: str) -> object:
+        """Modules that are programs, too, are imported when they are used, so that they run as python -m."""
+        if name in ("cache", "migration"):
+            import importlib
+
+            return importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())  # what is logged is shown only if a program asks
 

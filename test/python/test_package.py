@@ -29,6 +29,15 @@ def test_import_brings_in_nothing_heavy() -> None:
     assert ran.stdout == "set()\n", ran.stderr
 
 
+def test_modules_that_are_programs_are_attributes() -> None:
+    code = "import bitnet_py as b; print(b.cache.folder, b.migration.main); b.nothing"
+    ran = run_python("-W", "error", "-c", code)
+    assert "function folder" in ran.stdout, ran.stderr
+    assert ran.stderr.endswith("AttributeError: module 'bitnet_py' has no attribute 'nothing'\n")
+    ran = run_python("-W", "error", "-m", "bitnet_py.cache", "path")
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
 def test_import_takes_less_than_100_ms(tmp_path: Path) -> None:
     """With compiled files, as pip leaves them. The least processor time: what else runs here does not count."""
     code = "import time; t = time.process_time(); import bitnet_py; print(time.process_time() - t)"
