@@ -54,18 +54,7 @@ def open_bundle(
     verbose: bool = True,
 ) -> tuple[Path, T]:
     """bundle_for, and what load makes of the bundle. A cached bundle that is damaged is compiled again, once."""
-    from . import cache  # not above: what the package imports cannot be run as python -m bitnet_py.cache
-
-    bundle, made = _obtain(path, ".bnx", target, flags, cache_dir, verbose)
-    try:
-        return bundle, load(bundle)
-    except ModelFormatError as error:
-        if made or isinstance(error, UnsupportedModelError):
-            raise
-        _speaker(verbose)(f"compiling again: {error}")
-        cache.discard(bundle)
-    bundle, _ = _obtain(path, ".bnx", target, flags, cache_dir, verbose)
-    return bundle, load(bundle)
+    return _opened(load, _speaker(verbose), lambda: _obtain(path, ".bnx", target, flags, cache_dir, verbose))
 
 
 def tokenizer_for(
@@ -76,6 +65,34 @@ def tokenizer_for(
     Made by `bitnetc --emit=tokenizer` and kept like a bundle. Raises what bundle_for does.
     """
     return _obtain(path, ".tokenizer", None, ["--emit=tokenizer", *flags], cache_dir, verbose)[0]
+
+
+def open_tokenizer(path: Path, *, cache_dir: Path | None = None, verbose: bool = True) -> _runtime.Tokenizer:
+    """tokenizer_for, opened. A cached one that is damaged is made again, once."""
+    flags = ["--emit=tokenizer"]
+    return _opened(
+        lambda made: _runtime.Tokenizer(str(made)),
+        _speaker(verbose),
+        lambda: _obtain(path, ".tokenizer", None, flags, cache_dir, verbose),
+    )[1]
+
+
+def _opened(
+    load: Callable[[Path], T], say: Callable[[str], None], obtain: Callable[[], tuple[Path, bool]]
+) -> tuple[Path, T]:
+    """The entry of the cache, and what load makes of it; if it is an old one and damaged, of a new one."""
+    from . import cache  # not above: what the package imports cannot be run as python -m bitnet_py.cache
+
+    entry, made = obtain()
+    try:
+        return entry, load(entry)
+    except ModelFormatError as error:
+        if made or isinstance(error, UnsupportedModelError):
+            raise
+        say(f"compiling again: {error}")
+        cache.discard(entry)
+    entry, _ = obtain()
+    return entry, load(entry)
 
 
 def find_compiler() -> Path:

@@ -309,9 +309,9 @@ def _open(path: Path, cache_dir: Path | None) -> tuple[_runtime.Tokenizer, Path 
 
 
 def _convert(path: Path, cache_dir: Path | None) -> tuple[_runtime.Tokenizer, None]:
-    from .checkpoints import tokenizer_for
+    from .checkpoints import open_tokenizer
 
-    return _runtime.Tokenizer(str(tokenizer_for(path, cache_dir=cache_dir, verbose=False))), None
+    return open_tokenizer(path, cache_dir=cache_dir, verbose=False), None
 
 
 def _parts(s: str) -> Iterator[str]:

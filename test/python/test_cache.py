@@ -12,7 +12,7 @@ import pytest
 
 import bitnet_py
 from bitnet_py import CompilerNotFoundError, ConfigError, ModelFormatError, ModelNotFoundError, cache
-from bitnet_py.checkpoints import bundle_for, find_compiler, open_bundle, tokenizer_for
+from bitnet_py.checkpoints import bundle_for, find_compiler, open_bundle, open_tokenizer, tokenizer_for
 
 
 def write_compiler(path: Path, body: str) -> None:
@@ -192,6 +192,15 @@ def test_a_tokenizer_is_kept_too(compiler: Path, small: Path, folder: Path) -> N
     assert first.read_text().startswith(f"{small} --emit=tokenizer --json -o ")
     assert calls(compiler) == 1
     assert [entry.path for entry in cache.list(folder)] == [first]
+
+
+def test_a_damaged_tokenizer_is_made_again(model: bitnet_py.BitNetModel, checkpoint: Path, folder: Path) -> None:
+    first = open_tokenizer(checkpoint, cache_dir=folder)
+    (entry,) = cache.list(folder)
+    whole = entry.path.read_bytes()
+    entry.path.write_bytes(whole[:1000])
+    assert open_tokenizer(checkpoint, cache_dir=folder).size == first.size == 4096
+    assert entry.path.read_bytes() == whole
 
 
 def test_two_processes_compile_once(compiler: Path, small: Path, folder: Path) -> None:
