@@ -12,16 +12,18 @@ SOURCE = Path(os.environ["BITNET_SOURCE_DIR"])
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--requires-integration", action="store_true", help="run the tests that take minutes, too")
+    parser.addoption("--measures-speed", action="store_true", help="run those that compare speeds, on a quiet machine")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What lies in integration/ is marked so, and skipped unless it was asked for."""
-    skip = pytest.mark.skip(reason="takes minutes; run with --requires-integration")
+    """What lies in integration/ is marked so. It and what compares speeds is skipped unless it was asked for."""
+    options = {"integration": "--requires-integration", "speed": "--measures-speed"}
     for item in items:
         if "integration" in item.path.parent.parts:
             item.add_marker("integration")
-            if not config.getoption("--requires-integration"):
-                item.add_marker(skip)
+        for marker, option in options.items():
+            if item.get_closest_marker(marker) and not config.getoption(option):
+                item.add_marker(pytest.mark.skip(reason=f"{marker}; run with {option}"))
 
 
 @pytest.fixture(scope="session")

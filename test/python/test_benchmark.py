@@ -1,8 +1,5 @@
 """Measuring and comparing: the promised keys, real numbers, every kind of model to compare with."""
 
-import json
-import os
-import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +8,6 @@ from typing import Any
 import pytest
 
 import bitnet_py
-from bitnet_py import system
 
 PROMPTS = ["And God said", "In the beginning"]
 MEASURED = {
@@ -70,26 +66,6 @@ def test_batched_measurement_makes_the_same_tokens(
         bitnet_py.benchmark_inference(model, tokenizer, PROMPTS, replace(ARGUMENTS, gen_bsz=2))["total_tokens"]
         == (one_by_one["total_tokens"])
     )
-
-
-def test_measurement_agrees_with_the_benchmark_of_the_command_line(
-    model: bitnet_py.BitNetModel, tokenizer: bitnet_py.Tokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The best of both sides, which take turns until they agree: other programs of the machine only slow down."""
-    program = Path(os.environ["BITNET_BIN_DIR"]) / "bitnet"
-    command = [program, "bench", model.path, "-t", "1", "-p", "0", "-n", "64", "-r", "20"]
-    monkeypatch.setattr(system, "_threads", 1)
-    told, measured = [], []
-
-    arguments = bitnet_py.GenArgs(gen_length=64)
-    for _ in range(10):
-        ran = json.loads(subprocess.run([*command, "--json"], check=True, capture_output=True).stdout)
-        told.append(ran["results"][0]["tokens_per_second"]["max"])
-        stats = bitnet_py.benchmark_inference(model, tokenizer, PROMPTS, arguments, num_runs=20)["detailed_stats"]
-        measured.append(max(one.phases[1].tokens / one.phases[1].time for one in stats))
-        if max(measured) == pytest.approx(max(told), rel=0.2):
-            return
-    pytest.fail(f"bitnet bench: {told} tokens/s, benchmark_inference: {measured}")
 
 
 @pytest.mark.case(50)
