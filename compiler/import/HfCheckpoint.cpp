@@ -189,13 +189,6 @@ private:
     return Error::success();
   }
 
-  static std::string shapeText(const std::vector<uint64_t> &shape) {
-    std::string text = "[";
-    for (uint64_t dim : shape)
-      text += (text.size() > 1 ? ", " : "") + std::to_string(dim);
-    return text + "]";
-  }
-
   Error mapTensor(const std::string &name, const Found &found) {
     const SafeTensor &tensor = found.tensor;
     if (StringRef(name).ends_with(".weight_scale") &&
@@ -210,8 +203,7 @@ private:
     stored.encoding = encodingOf(tensor.dtype);
     stored.offset = tensor.offset;
     stored.bytes = tensor.bytes;
-    stored.cols = tensor.shape.empty() ? 1 : int64_t(tensor.shape.back());
-    stored.rows = tensor.shape.size() > 2 ? -1 : tensor.shape.size() == 2 ? int64_t(tensor.shape[0]) : 1;
+    setShape(stored, tensor.shape);
     auto scale = found_.find(name + "_scale");
     if (scale != found_.end()) {
       const SafeTensor &values = scale->second.tensor;

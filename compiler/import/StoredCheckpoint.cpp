@@ -27,6 +27,18 @@ std::optional<FloatType> floatType(Encoding encoding) {
   }
 }
 
+void setShape(StoredTensor &tensor, ArrayRef<uint64_t> shape) {
+  tensor.cols = shape.empty() ? 1 : int64_t(shape.back());
+  tensor.rows = shape.size() > 2 ? -1 : shape.size() == 2 ? int64_t(shape[0]) : 1;
+}
+
+std::string shapeText(ArrayRef<uint64_t> shape) {
+  std::string text = "[";
+  for (uint64_t dim : shape)
+    text += (text.size() > 1 ? ", " : "") + std::to_string(dim);
+  return text + "]";
+}
+
 StoredCheckpoint::StoredCheckpoint(CheckpointParts parts) : parts_(std::move(parts)) {
   config_ = parts_.config;
   decisions_ = parts_.decisions;

@@ -34,6 +34,12 @@ struct StoredTensor {
   int32_t pairedHeads = 0; ///< > 0: rows of this many heads are in GGUF llama's order (RoPE pairs 2j, 2j+1)
 };
 
+/// Sets rows and cols to those of a file's shape, outermost first; more than two dimensions give rows -1,
+/// which no graph wants.
+void setShape(StoredTensor &tensor, llvm::ArrayRef<uint64_t> shape);
+/// "[2560, 640]", for messages.
+std::string shapeText(llvm::ArrayRef<uint64_t> shape);
+
 /// What to do with float weights that are not ternary as they stand.
 enum class Ternarize {
   refuse,   ///< only exactly ternary tensors

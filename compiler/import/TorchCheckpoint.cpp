@@ -70,15 +70,8 @@ private:
     const TorchTensor &tensor = found->second;
     if (tensor.shape.size() != dims || tensor.elements() == 0)
       return failure(where(name) + "expected " + (dims == 1 ? "a vector" : "a matrix") + ", got " +
-                     shapeText(tensor));
+                     shapeText(tensor.shape));
     return &tensor;
-  }
-
-  static std::string shapeText(const TorchTensor &tensor) {
-    std::string text = "[";
-    for (uint64_t dim : tensor.shape)
-      text += (text.size() > 1 ? ", " : "") + std::to_string(dim);
-    return text + "]";
   }
 
   /// Sizes are those of the tensors; a configuration that says others is of another model.
@@ -271,8 +264,7 @@ private:
     stored.encoding = encodingOf(storage.type);
     stored.offset = storage.offset + tensor.offset * torchBytes(storage.type);
     stored.bytes = tensor.elements() * torchBytes(storage.type);
-    stored.cols = tensor.shape.empty() ? 1 : int64_t(tensor.shape.back());
-    stored.rows = tensor.shape.size() > 2 ? -1 : tensor.shape.size() == 2 ? int64_t(tensor.shape[0]) : 1;
+    setShape(stored, tensor.shape);
     return stored;
   }
 
