@@ -7,6 +7,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace bitnet::python {
@@ -58,5 +59,9 @@ void bindSession(py::module_ &module);
 void bindGeneration(py::module_ &module);
 /// The class Sampler, and logprobs().
 void bindSampling(py::module_ &module);
+/// Log-probabilities under logits, f32 [vocab]: the token's, and the n likeliest tokens with theirs. The GIL
+/// is free meanwhile, so the logits must be the caller's to read until it returns.
+std::pair<float, std::vector<std::pair<int32_t, float>>> logprobsOf(const float *logits, int32_t vocab,
+                                                                    int32_t token, int32_t n);
 
 } // namespace bitnet::python

@@ -87,17 +87,7 @@ public:
 
   std::pair<float, std::vector<std::pair<int32_t, float>>> logprobs(int32_t n) {
     const Turn turn({this});
-    std::vector<int32_t> tokens(static_cast<size_t>(std::clamp(n, 0, vocab_)));
-    std::vector<float> values(tokens.size());
-    float own = 0;
-    bitnet_error error{};
-    check(bitnet_logprobs(drawnFrom(), vocab_, last_token_, &own, static_cast<int32_t>(tokens.size()),
-                          tokens.data(), values.data(), &error),
-          error);
-    std::vector<std::pair<int32_t, float>> best;
-    for (size_t i = 0; i < tokens.size(); ++i)
-      best.emplace_back(tokens[i], values[i]);
-    return {own, best};
+    return logprobsOf(drawnFrom(), vocab_, last_token_, n);
   }
   std::shared_ptr<Floats> logits() {
     const Turn turn({this});
@@ -166,7 +156,12 @@ private:
   std::optional<py::tuple> draw() {
     bitnet_error error{};
     bitnet_token_event event{};
-    check(bitnet_generation_draw(generation_.get(), &event, &error), error);
+    bitnet_status status;
+    {
+      py::gil_scoped_release release; // drawing looks at the whole vocabulary
+      status = bitnet_generation_draw(generation_.get(), &event, &error);
+    }
+    check(status, error);
     if (event.token < 0 && event.finish == BITNET_FINISH_NONE)
       return std::nullopt;
     if (event.token >= 0)

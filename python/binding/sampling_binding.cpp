@@ -52,12 +52,17 @@ private:
                                                                               bitnet_sampler_destroy};
 };
 
-/// (the token's, the n likeliest tokens with theirs)
 std::pair<float, std::vector<std::pair<int32_t, float>>> logprobs(const py::buffer &logits, int32_t token,
                                                                   int32_t n) {
   const py::buffer_info buffer = logits.request();
   const auto vocab = static_cast<int32_t>(buffer.size);
-  const float *values = logitsOf(buffer, vocab);
+  return logprobsOf(logitsOf(buffer, vocab), vocab, token, n);
+}
+
+} // namespace
+
+std::pair<float, std::vector<std::pair<int32_t, float>>> logprobsOf(const float *logits, int32_t vocab,
+                                                                    int32_t token, int32_t n) {
   Tokens tokens(static_cast<size_t>(std::clamp(n, 0, vocab)));
   std::vector<float> top(tokens.size());
   float own = 0;
@@ -65,7 +70,7 @@ std::pair<float, std::vector<std::pair<int32_t, float>>> logprobs(const py::buff
   bitnet_status status;
   {
     py::gil_scoped_release release;
-    status = bitnet_logprobs(values, vocab, token, &own, static_cast<int32_t>(tokens.size()), tokens.data(),
+    status = bitnet_logprobs(logits, vocab, token, &own, static_cast<int32_t>(tokens.size()), tokens.data(),
                              top.data(), &error);
   }
   check(status, error);
@@ -74,8 +79,6 @@ std::pair<float, std::vector<std::pair<int32_t, float>>> logprobs(const py::buff
     best.emplace_back(tokens[i], top[i]);
   return {own, best};
 }
-
-} // namespace
 
 void bindSampling(py::module_ &module) {
   using namespace py::literals;
