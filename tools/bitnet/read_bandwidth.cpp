@@ -1,16 +1,14 @@
 #include "tools/bitnet/read_bandwidth.h"
 
 #include "tools/bitnet/arguments.h"
+#include "tools/bitnet/timed_threads.h"
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <sys/mman.h>
-#include <thread>
 #include <unistd.h>
-#include <vector>
 
 namespace bitnet::tools {
 namespace {
@@ -67,25 +65,9 @@ template <size_t Stripes> Reader widestReader() {
 
 /// Bytes per second when `threads` threads each read their own `share` bytes with `reader`.
 double timeReader(Reader reader, const std::byte *memory, size_t share, int threads) {
-  using Clock = std::chrono::steady_clock;
-  std::atomic<int> ready{0};
-  std::atomic<bool> go{false};
   std::atomic<uint64_t> sink{0}; // keeps the reads
-  std::vector<std::thread> readers;
-  for (int i = 0; i < threads; ++i)
-    readers.emplace_back([&, part = memory + i * share] {
-      ready.fetch_add(1);
-      while (!go.load(std::memory_order_acquire)) {
-      }
-      sink.fetch_xor(reader(part, share));
-    });
-  while (ready.load() < threads)
-    std::this_thread::yield();
-  const Clock::time_point start = Clock::now();
-  go.store(true, std::memory_order_release);
-  for (std::thread &thread : readers)
-    thread.join();
-  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  const double seconds =
+      secondsTogether(threads, [&](int i) { sink.fetch_xor(reader(memory + i * share, share)); });
   return static_cast<double>(share) * threads / seconds;
 }
 

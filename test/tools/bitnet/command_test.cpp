@@ -9,6 +9,7 @@
 #include <cstring>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 
 using namespace bitnet::test;
@@ -246,9 +247,78 @@ TEST(BitnetBench, JsonHoldsEveryRunOfEveryConfiguration) {
     EXPECT_LE(speed["min"], speed["median"]);
     EXPECT_LE(speed["median"], speed["max"]);
     EXPECT_EQ(result.contains("share_of_read_bandwidth"), result["n_gen"] > 0);
+    EXPECT_EQ(result.contains("share_of_dot_product_peak"), result["n_gen"] == 0);
   }
   ASSERT_EQ(object["read_bandwidth"].size(), 2u);
   EXPECT_GT(object["read_bandwidth"][0]["bytes_per_second"]["median"], 1e9);
+  ASSERT_EQ(object["dot_product_peak"].size(), 2u);
+  EXPECT_GT(object["dot_product_peak"][0]["macs_per_second"]["median"], 1e9);
+}
+
+TEST(BitnetBench, SharesFollowFromSpeedsAndLimits) {
+  const Json object =
+      jsonOf({"bench", model(), "-p", "8", "-n", "4", "-d", "16", "-t", "1", "-r", "1", "--limits"});
+  const Json &prompt = object["results"][0], &generation = object["results"][1];
+  const double peak = object["dot_product_peak"][0]["macs_per_second"]["median"],
+               bandwidth = object["read_bandwidth"][0]["bytes_per_second"]["median"];
+  const double prompt_speed = prompt["tokens_per_second"]["median"],
+               generation_speed = generation["tokens_per_second"]["median"];
+  EXPECT_DOUBLE_EQ(prompt["share_of_dot_product_peak"].get<double>(),
+                   object["ternary_weights"].get<double>() * prompt_speed / peak);
+  // Positions 16 to 19, and each step reads the one that it has just written: 17 to 20, on average 18.5.
+  EXPECT_DOUBLE_EQ(
+      generation["share_of_read_bandwidth"].get<double>(),
+      (object["bytes_per_token"].get<double>() + 18.5 * object["kv_bytes_per_token"].get<double>()) *
+          generation_speed / bandwidth);
+}
+
+TEST(BitnetBench, RowsAndTheHeadHaveTheirCosts) {
+  const Json object = jsonOf(
+      {"bench", model(), "-p", "0", "-n", "4", "-t", "1", "-r", "2", "--rows", "1,3", "--without-head"});
+  std::vector<std::string> names;
+  for (const Json &result : object["results"])
+    names.push_back(result["test"]);
+  EXPECT_EQ(names, (std::vector<std::string>{"tg4", "tg4 no head", "tg4 x3", "tg4 x3 no head"}));
+  const double one = object["results"][0]["tokens_per_second"]["median"],
+               three = object["results"][2]["tokens_per_second"]["median"],
+               headless = object["results"][1]["tokens_per_second"]["median"];
+  EXPECT_DOUBLE_EQ(object["results"][2]["cost_of_rows"].get<double>(), 3 * one / three);
+  EXPECT_FALSE(object["results"][0].contains("cost_of_rows"));
+  EXPECT_DOUBLE_EQ(object["results"][0]["head_seconds"].get<double>(), 1 / one - 1 / headless);
+  EXPECT_GT(object["load_seconds"], 0);
+  EXPECT_GT(object["peak_memory_bytes"], object["file_bytes"]); // the file is mapped and read
+}
+
+TEST(BitnetBench, RowsThatAStepCannotHoldAreAWrongCommandLine) {
+  const Ran ran = runBitnet({"bench", model(), "--rows", "100000"});
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_NE(ran.err.find("flag '--rows': expected at most "), std::string::npos) << ran.err;
+}
+
+TEST(BitnetBench, MeasuresOnRequest) {
+  const std::vector<std::string> command = {"bench", model(), "-p", "8",        "-n",
+                                            "4",     "-t",    "1",  "--limits", "--on-request"};
+  const Ran ran = runBitnet(command, "1\n3\n0\n");
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  std::istringstream lines(ran.out);
+  std::string line;
+  std::getline(lines, line);
+  const Json hello = Json::parse(line);
+  const std::vector<std::string> expected = {"pp8", "tg4", "read bandwidth", "dot product peak"};
+  ASSERT_EQ(hello["tests"].size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i)
+    EXPECT_EQ(hello["tests"][i], Json({{"test", expected[i]}, {"threads", 1}}));
+  std::vector<double> numbers;
+  while (std::getline(lines, line))
+    numbers.push_back(std::stod(line));
+  ASSERT_EQ(numbers.size(), 3u);
+  EXPECT_GT(numbers[0], 0);
+  EXPECT_GT(numbers[1], 1e9);
+  EXPECT_GT(numbers[2], 0);
+
+  const Ran wrong = runBitnet(command, "4\n");
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_EQ(wrong.err, "error: standard input: expected a number below 4, got '4'\n");
 }
 
 TEST(BitnetContext, TooSmallForTheWorkIsAWrongCommandLine) {

@@ -37,8 +37,8 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kFlags = {
     {"tokenize", {"--prompt", "--file", "--ids", "--no-special", "--parse-special", "--json"}},
     {"perplexity", {"--window", "--one-document", "--json", "--cpu", "--threads", "--context"}},
     {"bench",
-     {"--n-prompt", "--n-gen", "--depth", "--threads", "--repetitions", "--limits", "--json", "--cpu",
-      "--context"}},
+     {"--n-prompt", "--n-gen", "--depth", "--rows", "--without-head", "--threads", "--repetitions",
+      "--limits", "--on-request", "--json", "--cpu", "--context"}},
     {"inspect", {"--all", "--verify", "--json", "--cpu"}},
 };
 
@@ -102,6 +102,8 @@ TEST(BitnetUsage, WrongCommandLinesSayWhatIsWrongAndExitWith2) {
        "run --help\n"},
       {{"bench", "m.bnx", "-r", "0"},
        "error: bitnet bench: flag '--repetitions': expected 1 or more, got 0; see bitnet bench --help\n"},
+      {{"bench", "m.bnx", "--rows", "0"},
+       "error: bitnet bench: flag '--rows': expected 1 or more, got 0; see bitnet bench --help\n"},
       {{"bench", "m.bnx", "-p", "0", "-n", "0"},
        "error: bitnet bench: nothing to measure: expected --n-prompt or --n-gen above 0; see bitnet bench "
        "--help\n"},
