@@ -1,6 +1,6 @@
 // A model of any shape with random weights, so that real sizes can be measured without real weights. The same
 // seed and shape give the same model in every form: trits, scales, norms and embeddings are drawn per tensor,
-// and every value is exact in f32, f16 and bf16.
+// and every value is exact in f32, f16 and bf16. Only a q6_k embedding is rounded.
 #pragma once
 #include "compiler/import/Codec.h"
 #include <cstdint>
@@ -10,7 +10,8 @@
 namespace bitnet::dummy {
 
 struct Options {
-  std::string output, format = "gguf", encoding = "i2_s", embedding = "f16", tokenizer;
+  std::string output, format = "gguf", architecture = "bitnet-b1.58", encoding = "i2_s", embedding = "f16",
+                      tokenizer;
   int32_t dim = 2560, layers = 30, heads = 20, kv_heads = 5, ffn = 6912, vocab = 128256, context = 4096;
   float zeros = 0.375f;
   uint64_t seed = 1;

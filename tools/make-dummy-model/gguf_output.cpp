@@ -1,9 +1,10 @@
-// A dummy model as GGUF 3, architecture bitnet-b1.58.
+// A dummy model as GGUF 3.
 #include "compiler/import/Gguf.h"
 #include "tools/bitnet/arguments.h"
 #include "tools/bitnet/progress.h"
 #include "tools/make-dummy-model/dummy_model.h"
 #include "tools/make-dummy-model/output_file.h"
+#include "tools/make-dummy-model/q6_k.h"
 #include "tools/make-dummy-model/vocabulary.h"
 
 namespace bitnet::dummy {
@@ -14,6 +15,7 @@ using import::GgufKind;
 using import::GgufValue;
 
 constexpr uint64_t kAlignment = 32;
+constexpr uint32_t kGgmlQ6K = 14;
 
 template <typename T> void put(std::string &to, T value) {
   to.append(reinterpret_cast<const char *>(&value), sizeof value);
@@ -118,8 +120,8 @@ void copy_tokenizer(const Options &options, Keys &keys) {
 
 Keys metadata(const Options &o, int32_t file_type) {
   Keys keys;
-  const std::string arch = "bitnet-b1.58.";
-  keys.text("general.architecture", "bitnet-b1.58");
+  const std::string arch = o.architecture + ".";
+  keys.text("general.architecture", o.architecture);
   keys.text("general.name", "dummy");
   keys.u32("general.file_type", file_type);
   keys.u32("general.quantization_version", 2);
@@ -144,20 +146,23 @@ struct Form {
   const char *name;
   uint32_t type;
   int32_t file_type;
-  FloatType floats; ///< for f32, f16, bf16
+  bool ternary, embedding; ///< what may be in this form
+  FloatType floats;        ///< for f32, f16, bf16
 };
-const Form forms[] = {
-    {"i2_s", import::kGgmlI2S, 40, FloatType::f32},  {"tq1_0", import::kGgmlTQ1, 36, FloatType::f32},
-    {"tq2_0", import::kGgmlTQ2, 37, FloatType::f32}, {"f32", import::kGgmlF32, 0, FloatType::f32},
-    {"f16", import::kGgmlF16, 1, FloatType::f16},    {"bf16", import::kGgmlBF16, 32, FloatType::bf16}};
+const Form forms[] = {{"i2_s", import::kGgmlI2S, 40, true, false, FloatType::f32},
+                      {"tq1_0", import::kGgmlTQ1, 36, true, false, FloatType::f32},
+                      {"tq2_0", import::kGgmlTQ2, 37, true, false, FloatType::f32},
+                      {"f32", import::kGgmlF32, 0, true, true, FloatType::f32},
+                      {"f16", import::kGgmlF16, 1, true, true, FloatType::f16},
+                      {"bf16", import::kGgmlBF16, 32, true, true, FloatType::bf16},
+                      {"q6_k", kGgmlQ6K, 18, false, true, FloatType::f32}};
 const Form &form_of(const std::string &name, bool ternary) {
   for (const Form &form : forms)
-    if (name == form.name && (ternary || form.type == import::kGgmlF32 || form.type == import::kGgmlF16 ||
-                              form.type == import::kGgmlBF16))
+    if (name == form.name && (ternary ? form.ternary : form.embedding))
       return form;
   throw tools::UsageError(
       ternary ? "--encoding: expected i2_s, tq1_0, tq2_0, f32, f16 or bf16 for --format gguf, got " + name
-              : "--embedding: expected f32, f16 or bf16, got " + name);
+              : "--embedding: expected f32, f16, bf16 or q6_k, got " + name);
 }
 
 void encode(const Form &form, const import::TernaryMatrix &matrix, std::vector<uint8_t> &out) {
@@ -195,7 +200,8 @@ void write_gguf(const Options &options) {
   for (const Tensor &t : tensors) {
     const import::GgufTypeInfo &type = *import::ggufType(form(t).type);
     if (uint32_t(t.cols) % type.block != 0)
-      throw tools::UsageError("--encoding " + options.encoding + ": expected rows of a multiple of " +
+      throw tools::UsageError((t.kind == Kind::embedding ? "--embedding " : "--encoding ") +
+                              std::string(form(t).name) + ": expected rows of a multiple of " +
                               std::to_string(type.block) + ", got " + std::to_string(t.cols) + " in " +
                               t.gguf_name);
     put_string(infos, t.gguf_name);
@@ -229,10 +235,14 @@ void write_gguf(const Options &options) {
     } else {
       RandomEmbedding rows(options, t);
       std::vector<float> row(size_t(t.cols));
-      bytes.resize(row.size() * import::floatBytes(embedding.floats));
+      const import::GgufTypeInfo &type = *import::ggufType(embedding.type);
+      bytes.resize(row.size() / type.block * type.blockBytes);
       for (int32_t r = 0; r < t.rows; ++r) {
         rows.next_row(row.data());
-        import::narrowRow(embedding.floats, row.data(), row.size(), bytes.data());
+        if (embedding.type == kGgmlQ6K)
+          encode_q6_k(row.data(), t.cols, bytes.data());
+        else
+          import::narrowRow(embedding.floats, row.data(), row.size(), bytes.data());
         file.write(bytes.data(), bytes.size());
         progress.update((file.size() - start) >> 20);
       }

@@ -18,7 +18,9 @@ bitnet::tools::Arguments declare(bitnet::dummy::Options &o, std::string &preset)
   args.option("--format", "NAME", o.format, "gguf or hf (a Hugging Face folder)");
   args.option("--encoding", "NAME", o.encoding,
               "i2_s, tq1_0, tq2_0, f32, f16, bf16; hf: packed, f32, f16, bf16");
-  args.option("--embedding", "NAME", o.embedding, "gguf: f16, f32 or bf16");
+  args.option("--embedding", "NAME", o.embedding, "gguf: f16, f32, bf16; q6_k for llama.cpp");
+  args.option("--architecture", "NAME", o.architecture,
+              "gguf: bitnet-b1.58, or bitnet as llama.cpp knows it (which runs it with SiLU)");
   args.option("--dim", "N", o.dim, "width");
   args.option("--layers", "N", o.layers, "layers");
   args.option("--heads", "N", o.heads, "attention heads");
@@ -75,6 +77,8 @@ int run(int argc, char **argv) {
   } else if (preset != "2b4t") {
     throw UsageError("--preset: expected 2b4t or tiny, got " + preset);
   }
+  if (options.architecture != "bitnet-b1.58" && options.architecture != "bitnet")
+    throw UsageError("--architecture: expected bitnet-b1.58 or bitnet, got " + options.architecture);
   if (options.format == "hf" && !args.given("--encoding"))
     options.encoding = "packed";
   check(options);

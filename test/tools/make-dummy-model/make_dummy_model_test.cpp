@@ -1,7 +1,10 @@
 // Runs make-dummy-model and reads back what it wrote: every form of one seed is the same model.
+#include "compiler/import/Codec.h"
+#include "compiler/import/Gguf.h"
 #include "test/compiler/import/import_testing.h"
 #include "test/tools/program.h"
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <iterator>
 #include <sstream>
@@ -75,6 +78,51 @@ TEST_F(DummyModel, IsTheSameInEveryForm) {
   }
 }
 
+/// Value i of a row of Q6_K blocks, from ggml's description of the format: 4 bits in ql (two halves of 128
+/// values, in each the first 64 in the low nibbles), 2 bits in qh (four quarters of a half), a scale for 16.
+struct Q6Value {
+  float value, step;
+};
+Q6Value q6kValue(const std::string &row, size_t i) {
+  const auto *block = reinterpret_cast<const uint8_t *>(row.data()) + i / 256 * 210;
+  const size_t half = i % 256 / 128, in_half = i % 128, quarter = in_half / 32, l = in_half % 32;
+  const uint8_t low = block[half * 64 + (quarter % 2) * 32 + l] >> (quarter / 2 * 4) & 15;
+  const uint8_t high = block[128 + half * 32 + l] >> (quarter * 2) & 3;
+  const float step = widen(FloatType::f16, block + 208) * float(int8_t(block[192 + i % 256 / 16]));
+  return {step * float((low | high << 4) - 32), step};
+}
+
+TEST_F(DummyModel, HasAQ6KEmbeddingForOtherEngines) {
+  const std::string path =
+      write("q6k.gguf", "--architecture bitnet --encoding tq2_0 --embedding q6_k --vocab 300");
+  llvm::Expected<std::shared_ptr<ByteSource>> source = openFile(path);
+  ASSERT_TRUE(bool(source)) << llvm::toString(source.takeError());
+  llvm::Expected<GgufFile> file = GgufFile::read(*source, nullptr);
+  ASSERT_TRUE(bool(file)) << llvm::toString(file.takeError());
+  EXPECT_EQ(file->find("general.architecture")->bytes, "bitnet");
+  EXPECT_NE(file->find("bitnet.block_count"), nullptr);
+  const GgufTensor *embedding = file->tensor("token_embd.weight");
+  ASSERT_TRUE(embedding && embedding->type->id == 14u);
+
+  std::unique_ptr<Checkpoint> exact = read(write("f32.gguf", "--embedding f32 --vocab 300"));
+  ASSERT_TRUE(exact);
+  llvm::Expected<DenseTensor> values = exact->dense("token_embd.weight", 0, 300);
+  ASSERT_TRUE(bool(values)) << llvm::toString(values.takeError());
+  const std::string bytes = slurp(path).substr(embedding->offset, embedding->bytes);
+  double error = 0, power = 0;
+  for (size_t i = 0; i < values->values.size(); ++i) {
+    const float expected = values->values[i];
+    const Q6Value got = q6kValue(bytes, i); // rows are multiples of a block, so blocks count through
+    // Nearest of the steps; the largest of a block is 31 of them, but for the rounding of d to f16 (2^-11).
+    ASSERT_LE(std::fabs(got.value - expected), 0.5 * got.step + std::fabs(expected) * 0x1p-10) << i;
+    error += double(got.value - expected) * (got.value - expected);
+    power += double(expected) * expected;
+  }
+  // 16 values of a bell curve reach 1.8 deviations on average: steps of 1.8/31, deviation of rounding
+  // 1/sqrt(12).
+  EXPECT_NEAR(std::sqrt(error / power), 1.8 / 31 / std::sqrt(12), 0.003);
+}
+
 TEST_F(DummyModel, DependsOnTheSeedAndNothingElse) {
   std::string one = slurp(write("a.gguf", "--seed 7")), again = slurp(write("b.gguf", "--seed 7")),
               other = slurp(write("c.gguf", "--seed 8"));
@@ -112,6 +160,10 @@ TEST_F(DummyModel, RefusesWhatItCannotWrite) {
        "error: --encoding: expected i2_s, tq1_0, tq2_0, f32, f16 or bf16 for --format gguf, got q4_0"},
       {"--ffn 640 --encoding tq1_0",
        "error: --encoding tq1_0: expected rows of a multiple of 256, got 640 in blk.0.ffn_down.weight"},
+      {"--embedding q4_0", "error: --embedding: expected f32, f16, bf16 or q6_k, got q4_0"},
+      {"--dim 272 --heads 17 --kv-heads 1 --embedding q6_k",
+       "error: --embedding q6_k: expected rows of a multiple of 256, got 272 in token_embd.weight"},
+      {"--architecture llama", "error: --architecture: expected bitnet-b1.58 or bitnet, got llama"},
       {"--heads 3", "error: --heads: expected a multiple of --kv-heads with heads of a multiple of 4, got 3"},
       {"--vocab 20", "error: --vocab: expected at least 259 for the made-up tokenizer, got 20"}};
   for (auto [flags, message] : cases) {
