@@ -36,7 +36,7 @@ private:
 class Generation {
 public:
   Generation(std::shared_ptr<Engine> engine, const Tokens &prompt, const bitnet_generation_options &options)
-      : engine_(std::move(engine)) {
+      : engine_(std::move(engine)), all_logits_(options.all_logits != 0) {
     bitnet_model_info info{};
     bitnet_model_get_info(engine_->model(), &info);
     vocab_ = info.vocab;
@@ -58,6 +58,8 @@ public:
       bitnet_error error{};
       bitnet_generation *generation = generation_.get();
       const Turn turn({this});
+      if (logits_processor)
+        requireAllLogits();
       bitnet_status status;
       {
         py::gil_scoped_release release;
@@ -190,7 +192,14 @@ private:
     std::copy(copy->values.begin(), copy->values.end(), logits);
   }
 
+  void requireAllLogits() const {
+    if (!all_logits_)
+      check(BITNET_INVALID_ARGUMENT,
+            {BITNET_INVALID_ARGUMENT,
+             "generation: logits: expected a generation with all_logits, got one without"});
+  }
   const float *drawnFrom() {
+    requireAllLogits();
     if (last_token_ < 0)
       check(BITNET_INVALID_ARGUMENT, {BITNET_INVALID_ARGUMENT, "generation: no token has been drawn yet"});
     return bitnet_generation_logits(generation_.get());
@@ -198,6 +207,7 @@ private:
 
   // Destroyed in reverse: the generation before its engine.
   std::shared_ptr<Engine> engine_;
+  const bool all_logits_;
   std::unique_ptr<bitnet_generation, decltype(&bitnet_generation_destroy)> generation_{
       nullptr, bitnet_generation_destroy};
   int32_t vocab_ = 0, last_token_ = -1;
@@ -210,7 +220,7 @@ generate(std::shared_ptr<Engine> engine, const Tokens &prompt, int32_t max_token
          int32_t top_k, float top_p, float min_p, float repetition_penalty, int32_t repetition_window,
          float presence_penalty, float frequency_penalty, uint64_t seed,
          const std::optional<std::map<int32_t, float>> &logit_bias, const std::vector<std::string> &stop,
-         const std::optional<Tokens> &stop_tokens, bool ignore_eos, bool reuse_prefix) {
+         const std::optional<Tokens> &stop_tokens, bool ignore_eos, bool reuse_prefix, bool all_logits) {
   std::vector<int32_t> bias_tokens;
   std::vector<float> bias_values;
   if (logit_bias)
@@ -242,6 +252,7 @@ generate(std::shared_ptr<Engine> engine, const Tokens &prompt, int32_t max_token
   options.max_tokens = max_tokens;
   options.ignore_eos = ignore_eos;
   options.reuse_prefix = reuse_prefix;
+  options.all_logits = all_logits;
   options.stop = stop_texts.data();
   options.n_stop = stop_texts.size();
   if (stop_tokens) {
@@ -263,7 +274,8 @@ void bindGeneration(py::module_ &module) {
            "top_k"_a = 0, "top_p"_a = 1.0f, "min_p"_a = 0.0f, "repetition_penalty"_a = 1.0f,
            "repetition_window"_a = 64, "presence_penalty"_a = 0.0f, "frequency_penalty"_a = 0.0f,
            "seed"_a = 0, "logit_bias"_a = py::none(), "stop"_a = std::vector<std::string>(),
-           "stop_tokens"_a = py::none(), "ignore_eos"_a = false, "reuse_prefix"_a = false);
+           "stop_tokens"_a = py::none(), "ignore_eos"_a = false, "reuse_prefix"_a = false,
+           "all_logits"_a = false);
   py::class_<Generation, std::shared_ptr<Generation>>(module, "Generation")
       .def("next", &Generation::next, "logits_processor"_a = py::none())
       .def("cancel", &Generation::cancel)

@@ -81,7 +81,7 @@ private:
         std::vector<bitnet_row> rows;
         for (size_t i = 0; i < n; ++i)
           rows.push_back({tokens[at + i], position + static_cast<int32_t>(i), sequence,
-                          at + i >= first_wanted ? want : 0});
+                          at + i >= first_wanted ? want : 0, 0, 0});
         status = bitnet_session_step(session_.get(), rows.data(), n, &error);
         if (status == BITNET_OK)
           for (size_t i = std::max(at, first_wanted), r = 0; i < at + n; ++i, ++r)

@@ -108,6 +108,7 @@ class Engine(metaclass=_pybind11_type):
         stop_tokens: Sequence[int] | None = None,
         ignore_eos: bool = False,
         reuse_prefix: bool = False,
+        all_logits: bool = False,
     ) -> Generation: ...
 
 class Generation(metaclass=_pybind11_type):

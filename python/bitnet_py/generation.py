@@ -88,6 +88,8 @@ class Request:
         prompt: Sequence[int],
         sampling: Sampling,
         tokenizer: _runtime.Tokenizer | None,
+        *,
+        changes_logits: bool = False,
     ) -> None:
         self.prompt = list(prompt)
         self.sampling = sampling
@@ -115,6 +117,7 @@ class Request:
             stop_tokens=sampling.stop_tokens if tokenizer is None else _stop_tokens(sampling, tokenizer),
             ignore_eos=sampling.ignore_eos,
             reuse_prefix=sampling.reuse_prefix,
+            all_logits=changes_logits or sampling.logprobs is not None,
         )
         self.detokenizer = None if tokenizer is None else Detokenizer(tokenizer, sampling.stop)
         self._last_timings = generation.timings()

@@ -244,7 +244,13 @@ def stream(
     numbers or an empty prompt, ContextFullError if the prompt does not fit.
     """
     try:
-        request = Request(model.engine(threads, context), prompt, sampling, _own_or(model, tokenizer))
+        request = Request(
+            model.engine(threads, context),
+            prompt,
+            sampling,
+            _own_or(model, tokenizer),
+            changes_logits=logits_processor is not None,
+        )
     except Exception as error:
         _give_up(error, [])
         raise

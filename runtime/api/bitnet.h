@@ -141,6 +141,11 @@ typedef struct bitnet_row {
   int32_t position;   /* must be the sequence's length so far (rows of one sequence in order) */
   int32_t sequence;   /* 0 <= sequence < sequences */
   int32_t want;       /* bits of bitnet_want */
+  /* Which logits must be exact. best = 0: all. best = n > 0: the n largest, and all within `margin` (>= 0) of the largest;
+   * every other one may then be an approximation, but is below all of these and more than `margin` below the largest. A head
+   * that screens its rows ("exact") is as fast as the screen only with best > 0; other heads give all logits exactly anyway. */
+  int32_t best;
+  float margin;
 } bitnet_row;
 
 typedef enum bitnet_want {
@@ -224,6 +229,8 @@ typedef struct bitnet_generation_options {
   const int32_t *stop_tokens;    /* [n_stop_tokens] instead of the tokenizer's; NULL = the tokenizer's */
   size_t n_stop_tokens;
   int32_t prompt_rows;           /* tokens of the prompt in one step; 0 = the model's max_rows */
+  int32_t all_logits;            /* 1: bitnet_generation_logits gives all logits, exactly; 0: it gives none, so that the model need
+                                    not compute those that the draw does not look at. The text is the same */
   int32_t reuse_prefix;          /* 1: start from what an earlier generation with this option left of the same beginning, and
                                     leave one's own tokens to later ones; no result depends on it. For conversations: the
                                     engine keeps a few such sequences, the memory of each as long as its text */
@@ -259,7 +266,7 @@ BITNET_API bitnet_status bitnet_generation_run(bitnet_generation *const *generat
 /* The event that the step led to. */
 BITNET_API bitnet_status bitnet_generation_draw(bitnet_generation *generation, bitnet_token_event *event, bitnet_error *error);
 /* f32 [vocab] that the next token will be drawn from (after _run), or the last one was drawn from; may be changed in between.
- * NULL before the prompt is read. Valid until the next _run. */
+ * NULL before the prompt is read, and without all_logits. Valid until the next _run. */
 BITNET_API float *bitnet_generation_logits(bitnet_generation *generation);
 /* May be called from any thread; the generation ends within one step. */
 BITNET_API void bitnet_generation_cancel(bitnet_generation *generation);

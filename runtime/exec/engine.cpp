@@ -240,7 +240,7 @@ void Engine::gather() {
       const bool wants = request.wants_logits && n == left;
       for (size_t i = 0; i < n; ++i)
         rows_.push_back({request.tokens[ticket->n_done + i], position + int32_t(i), sequence.number_,
-                         wants && i + 1 == n ? BITNET_WANT_LOGITS : 0});
+                         wants && i + 1 == n ? BITNET_WANT_LOGITS : 0, request.best, request.margin});
       parts_.push_back({ticket, n, wants ? wanted++ : -1});
       ticket->served = true;
     }

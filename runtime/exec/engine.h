@@ -59,8 +59,10 @@ public:
     Sequence *sequence;
     const int32_t *tokens;
     size_t n_tokens;
-    bool wants_logits; ///< of the last token
-    Status status;     ///< how it went
+    bool wants_logits;  ///< of the last token
+    int32_t best = 0;   ///< which of them must be exact; see bitnet_row
+    float margin = 0;   ///< see best
+    Status status = {}; ///< how it went
   };
   /// Returns when all are done. At most one request for each sequence at a time.
   void run(Request *requests, size_t n);

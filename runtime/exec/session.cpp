@@ -2,6 +2,7 @@
 #include "runtime/exec/session.h"
 #include "runtime/cpu/cpu.h"
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <system_error>
 
@@ -100,6 +101,12 @@ Status Session::check(const bitnet_row *rows, size_t n_rows) {
     ++length;
     if (row.want & ~(BITNET_WANT_LOGITS | BITNET_WANT_HIDDEN))
       return invalid_argument("want: expected bits of bitnet_want, got " + std::to_string(row.want)).in(at());
+    if (row.best < 0)
+      return invalid_argument("best: expected 0 (all logits) or more, got " + std::to_string(row.best))
+          .in(at());
+    if (!(row.margin >= 0 && std::isfinite(row.margin)))
+      return invalid_argument("margin: expected a number of 0 or more, got " + std::to_string(row.margin))
+          .in(at());
     wanted += row.want != 0;
     wants_hidden |= (row.want & BITNET_WANT_HIDDEN) != 0;
   }

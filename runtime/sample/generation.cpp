@@ -72,7 +72,7 @@ Result<std::unique_ptr<Generation>> Generation::create(const Limits &limits, con
 Generation::Generation(const Limits &limits, const Tokenizer *tokenizer, StopStrings stop_strings,
                        const bitnet_generation_options &options)
     : limits_(limits), tokenizer_(tokenizer), stop_strings_(std::move(stop_strings)),
-      max_tokens_(options.max_tokens) {
+      max_tokens_(options.max_tokens), all_logits_(options.all_logits != 0) {
   if (options.ignore_eos)
     return;
   if (options.stop_tokens)
@@ -83,11 +83,12 @@ Generation::Generation(const Limits &limits, const Tokenizer *tokenizer, StopStr
 
 Generation::Tokens Generation::next_tokens() const {
   if (finish_ != BITNET_FINISH_NONE || can_draw_ || is_cancelled())
-    return {nullptr, 0, false};
+    return {nullptr, 0, false, {}};
+  const LogitsNeed need = all_logits_ ? LogitsNeed{0, 0} : sampler_->need();
   if (prompt_done())
-    return {&last_token_, 1, true};
+    return {&last_token_, 1, true, need};
   const size_t n = std::min(prompt_.size() - n_run_, static_cast<size_t>(std::max(1, limits_.max_rows)));
-  return {prompt_.data() + n_run_, n, n_run_ + n == prompt_.size()};
+  return {prompt_.data() + n_run_, n, n_run_ + n == prompt_.size(), need};
 }
 
 void Generation::start_at(int32_t n) {

@@ -33,6 +33,7 @@ public:
     const int32_t *data;
     size_t n;
     bool wants_logits; ///< of the last one
+    LogitsNeed need;   ///< which of them
   };
   Tokens next_tokens() const;
   /// The sequence holds the first n tokens of the prompt already. Before the first step; n < prompt tokens.
@@ -42,6 +43,8 @@ public:
   /// bitnet_generation_draw. logits: f32 [vocab] of the last row that wanted them; not read while the prompt
   /// is not done. After the last event: the same finish again, without token and text.
   void draw(const float *logits, bitnet_token_event *event);
+  /// Whether all logits are asked for, to be looked at and changed before draw().
+  bool all_logits() const { return all_logits_; }
 
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
   /// prompt_seconds: all prompt rows. generation_seconds: drawing all tokens, and generated_tokens - 1 steps,
@@ -64,8 +67,9 @@ private:
   std::vector<int32_t> prompt_, stop_tokens_;
   size_t n_run_ = 0;         ///< tokens in the sequence
   const int32_t max_tokens_; ///< <= 0: no limit
-  int32_t last_token_ = -1;  ///< drawn, not yet run
-  bool can_draw_ = false;    ///< the last step's logits were not used yet
+  const bool all_logits_;
+  int32_t last_token_ = -1; ///< drawn, not yet run
+  bool can_draw_ = false;   ///< the last step's logits were not used yet
   bitnet_finish finish_ = BITNET_FINISH_NONE;
   std::string characters_, text_; ///< of the event: all, and those that are no part of a stop string
   std::atomic<bool> cancelled_{false};

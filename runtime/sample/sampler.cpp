@@ -74,18 +74,43 @@ void Sampler::accept(int32_t token, bool drawn) {
   if (token < 0 || token >= vocab_)
     return;
   if (drawn && !drawn_.empty() && drawn_[token] < INT32_MAX)
-    ++drawn_[token];
+    n_drawn_ += ++drawn_[token] == 1;
   if (seen_.empty())
     return;
   if (!window_.empty()) {
     int32_t &place = window_[n_accepted_ % window_.size()];
     if (n_accepted_ >= window_.size())
-      --seen_[place];
+      n_seen_ -= --seen_[place] == 0;
     place = token;
   }
   ++n_accepted_;
   if (seen_[token] < INT32_MAX)
-    ++seen_[token];
+    n_seen_ += ++seen_[token] == 1;
+}
+
+LogitsNeed Sampler::need(int32_t ahead) const {
+  constexpr LogitsNeed kAll = {0, 0};
+  const bool only_lowers = bias_.empty() && !(sampling_.repetition_penalty < 1) &&
+                           !(sampling_.presence_penalty < 0) && !(sampling_.frequency_penalty < 0);
+  if (!only_lowers)
+    return kAll;
+  // Of the n + m largest at least n keep their logits if m tokens are penalized, and what is not among them
+  // stays below those n.
+  const int64_t penalized = int64_t(n_seen_) + n_drawn_ + (is_plain() ? 0 : 2 * int64_t(ahead));
+  const auto largest = [&](int64_t n) {
+    return n + penalized < vocab_ ? LogitsNeed{int32_t(n + penalized), 0} : kAll;
+  };
+  if (!(sampling_.temperature > 0))
+    return largest(1);
+  if (sampling_.top_k > 0)
+    return largest(sampling_.top_k);
+  if (!(sampling_.min_p > 0) || sampling_.top_p < 1 || !is_plain())
+    return kAll; // top-p sums over all; penalties lower the best token, from which min-p counts, by any
+                 // amount
+  // weight >= min_p, with room for its rounding (exp_nonpositive: 1e-15).
+  const double margin =
+      double(sampling_.temperature) * (1e-9 - std::log(double(sampling_.min_p)) * (1 + 1e-6));
+  return margin < 1e30 ? LogitsNeed{1, float(margin)} : kAll;
 }
 
 /// The logit after bias and penalties, finite: NaN and -inf become -FLT_MAX, +inf FLT_MAX.

@@ -10,6 +10,13 @@
 
 namespace bitnet::runtime {
 
+/// Which logits of a row a draw looks at (bitnet_row): all (best = 0), or the `best` largest and those within
+/// `margin` of the largest.
+struct LogitsNeed {
+  int32_t best;
+  float margin;
+};
+
 /// Used by one thread at a time. Allocates at creation only.
 class Sampler {
 public:
@@ -19,6 +26,9 @@ public:
   /// temperature
   /// <= 0 (ties: the lowest id); otherwise takes exactly one random number.
   int32_t sample(const float *logits);
+  /// What the next sample() needs to draw the token that it draws from all logits, exactly; with `ahead`, so
+  /// does each of that many after it, whatever is accepted between.
+  LogitsNeed need(int32_t ahead = 0) const;
   /// A token that the penalties see from now on: the repetition penalty all, the other two those that were
   /// drawn. Ids outside of the vocabulary are ignored.
   void accept(int32_t token, bool drawn);
@@ -43,9 +53,11 @@ private:
   // History of the penalty: how often each token stands in the window, and the window itself (a ring; empty =
   // all).
   std::vector<int32_t> seen_; ///< [vocab], empty when the penalty is off
+  int32_t n_seen_ = 0;        ///< tokens with seen_ > 0
   std::vector<int32_t> window_;
   size_t n_accepted_ = 0;
   std::vector<int32_t> drawn_; ///< [vocab] how often each was drawn, empty when nobody asks
+  int32_t n_drawn_ = 0;        ///< tokens with drawn_ > 0
   std::vector<float> bias_;    ///< [vocab], empty without bias
 };
 

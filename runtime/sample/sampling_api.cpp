@@ -144,7 +144,8 @@ bitnet_status bitnet_generation_run(bitnet_generation *const *generations, size_
       const Generation::Tokens tokens = generations[i]->impl->next_tokens();
       if (tokens.n == 0)
         continue;
-      requests.push_back({generations[i]->sequence.get(), tokens.data, tokens.n, tokens.wants_logits, {}});
+      requests.push_back({generations[i]->sequence.get(), tokens.data, tokens.n, tokens.wants_logits,
+                          tokens.need.best, tokens.need.margin});
       running.push_back(generations[i]->impl.get());
     }
     if (requests.empty())
@@ -180,7 +181,7 @@ bitnet_status bitnet_generation_next(bitnet_generation *generation, bitnet_token
 }
 
 float *bitnet_generation_logits(bitnet_generation *generation) {
-  return generation ? generation->sequence->logits() : nullptr;
+  return generation && generation->impl->all_logits() ? generation->sequence->logits() : nullptr;
 }
 
 void bitnet_generation_cancel(bitnet_generation *generation) {

@@ -66,7 +66,7 @@ TEST(AllAtOnce, GivesTheSameBits) {
   const Tokens tokens = prompt();
   std::vector<bitnet_row> rows;
   for (size_t i = 0; i < tokens.size(); ++i)
-    rows.push_back({tokens[i], int32_t(i), 0, i + 1 == tokens.size()});
+    rows.push_back({tokens[i], int32_t(i), 0, i + 1 == tokens.size(), 0, 0});
   bitnet_error error{};
   ASSERT_EQ(bitnet_session_step(session.get(), rows.data(), rows.size(), &error), BITNET_OK) << error.message;
   const size_t vocab = size_t(vocabulary(model.get()));
@@ -101,11 +101,12 @@ TEST(Batch, WithThreeOthersGivesTheSameBits) {
     std::vector<bitnet_row> rows;
     for (int32_t s = 0; s < 4; ++s) {
       if (s == 2) {
-        rows.push_back({tokens[i], int32_t(i), 2, 1});
+        rows.push_back({tokens[i], int32_t(i), 2, 1, 0, 0});
         continue;
       }
       for (size_t n = (i + size_t(s)) % 3; n > 0; --n, ++length[s])
-        rows.push_back({tokens[size_t(length[s] * 7 + s) % tokens.size()], length[s], s, n == 1 && s == 3});
+        rows.push_back(
+            {tokens[size_t(length[s] * 7 + s) % tokens.size()], length[s], s, n == 1 && s == 3, 0, 0});
     }
     size_t wanted = 0;
     for (const bitnet_row &row : rows) {

@@ -75,7 +75,7 @@ inline Logits allLogits(const bitnet_model *model, bitnet_session *session, cons
   for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
     std::vector<bitnet_row> rows;
     for (size_t i = begin; i < std::min(begin + chunk, tokens.size()); ++i)
-      rows.push_back({tokens[i], int32_t(i), 0, 1});
+      rows.push_back({tokens[i], int32_t(i), 0, 1, 0, 0});
     bitnet_error error{};
     EXPECT_EQ(bitnet_session_step(session, rows.data(), rows.size(), &error), BITNET_OK) << error.message;
     for (size_t i = 0; i < rows.size(); ++i) {

@@ -63,7 +63,7 @@ double scoreWindow(bitnet_session *session, const bitnet_model_info &info,
   for (size_t begin = 0; begin < n_rows; begin += info.max_rows) {
     std::vector<bitnet_row> rows; // at most max_rows, since each wants logits
     for (size_t i = begin; i < std::min<size_t>(n_rows, begin + info.max_rows); ++i)
-      rows.push_back({tokens[i], static_cast<int32_t>(i), 0, 1});
+      rows.push_back({tokens[i], static_cast<int32_t>(i), 0, 1, 0, 0});
     check(bitnet_session_step(session, rows.data(), rows.size(), &error), error);
     for (size_t i = 0; i < rows.size(); ++i)
       sum += negativeLogLikelihood(bitnet_session_logits(session, i), info.vocab, tokens[begin + i + 1]);

@@ -239,6 +239,7 @@ int run(int argc, char **argv) {
   options.stop = stop.data();
   options.n_stop = stop.size();
   options.prompt_rows = flags.chunk;
+  options.all_logits = !flags.logits_file.empty();
   bitnet_error error{};
   bitnet_generation *created = nullptr;
   check(bitnet_generation_create(engine.get(), prompt.data(), prompt.size(), &options, &created, &error),

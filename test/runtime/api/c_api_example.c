@@ -50,7 +50,7 @@ int main(int argc, char **argv) {
   for (long i = 0; i < count && status == BITNET_OK; ++i) {
     const int32_t token = greedy(bitnet_session_logits(session, 0), info.vocab);
     printf("%d%s", (int)token, i + 1 == count ? "\n" : " ");
-    const bitnet_row row = {token, bitnet_session_length(session, 0), 0, 1};
+    const bitnet_row row = {token, bitnet_session_length(session, 0), 0, 1, 0, 0};
     status = bitnet_session_step(session, &row, 1, &error);
   }
   bitnet_session_destroy(session);

@@ -53,7 +53,7 @@ TEST_F(CApi, Steps) {
   ASSERT_EQ(bitnet_session_create(model_, &options, &session_, &error_), BITNET_OK) << error_.message;
   EXPECT_EQ(bitnet_session_threads(session_), 2);
   EXPECT_EQ(bitnet_session_context(session_), 100);
-  const bitnet_row rows[] = {{5, 0, 0, 0}, {6, 1, 0, 1}};
+  const bitnet_row rows[] = {{5, 0, 0, 0, 0, 0}, {6, 1, 0, 1, 0, 0}};
   ASSERT_EQ(bitnet_session_step(session_, rows, 2, &error_), BITNET_OK) << error_.message;
   EXPECT_EQ(bitnet_session_length(session_, 0), 2);
   EXPECT_EQ(bitnet_session_logits(session_, 0)[3], bitnet::test::tiny_logit(6, 11, 3));

@@ -33,11 +33,12 @@ protected:
     ASSERT_EQ(bitnet_engine_create(model, &options, &engine, &error_), BITNET_OK) << error_.message;
     engine_.reset(engine);
   }
-  Generation generation(int32_t n_prompt, int32_t max_tokens) {
+  Generation generation(int32_t n_prompt, int32_t max_tokens, bool all_logits = false) {
     const std::vector<int32_t> prompt(static_cast<size_t>(n_prompt), 7);
     bitnet_generation_options options;
     bitnet_generation_default(&options);
     options.max_tokens = max_tokens;
+    options.all_logits = all_logits;
     bitnet_generation *created = nullptr;
     bitnet_error error{};
     EXPECT_EQ(
@@ -65,7 +66,7 @@ TEST_F(GenerationApi, ReadsThePromptInPartsThenDraws) {
 }
 
 TEST_F(GenerationApi, LogitsMayBeChangedBeforeTheDraw) {
-  const Generation one = generation(1, 5);
+  const Generation one = generation(1, 5, true);
   bitnet_generation *handle = one.get();
   ASSERT_EQ(bitnet_generation_run(&handle, 1, &error_), BITNET_OK) << error_.message;
   bitnet_generation_logits(handle)[42] = 1e9f;
@@ -78,6 +79,15 @@ TEST_F(GenerationApi, LogitsMayBeChangedBeforeTheDraw) {
             BITNET_OK);
   EXPECT_EQ(token, 42);
   EXPECT_EQ(own, best);
+}
+
+TEST_F(GenerationApi, LogitsAreForThoseWhoAskBefore) {
+  const Generation with = generation(1, 5, true), without = generation(1, 5);
+  EXPECT_EQ(bitnet_generation_logits(with.get()), nullptr); // the prompt is not read
+  bitnet_generation *both[] = {with.get(), without.get()};
+  ASSERT_EQ(bitnet_generation_run(both, 2, &error_), BITNET_OK) << error_.message;
+  EXPECT_NE(bitnet_generation_logits(with.get()), nullptr);
+  EXPECT_EQ(bitnet_generation_logits(without.get()), nullptr);
 }
 
 TEST_F(GenerationApi, SeveralRunInOneStep) {

@@ -4,6 +4,7 @@
 #include "test/runtime/exec/allocation_count.h"
 #include "test/runtime/tiny_bundle.h"
 #include "test/runtime/tiny_kernels.h"
+#include <cmath>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -34,7 +35,7 @@ protected:
   static std::vector<bitnet_row> rows(int32_t first_position, int32_t n, int32_t sequence, bool all_wanted) {
     std::vector<bitnet_row> out;
     for (int32_t p = first_position; p < first_position + n; ++p)
-      out.push_back({token(p, sequence), p, sequence, all_wanted || p + 1 == first_position + n});
+      out.push_back({token(p, sequence), p, sequence, all_wanted || p + 1 == first_position + n, 0, 0});
     return out;
   }
   static int32_t token(int32_t position, int32_t sequence) { return (position * 7 + sequence * 31 + 3) % 97; }
@@ -98,7 +99,7 @@ TEST_F(Sessions, SequencesOfABatchDoNotSeeEachOther) {
   for (int32_t p = 0; p < 100; ++p) {
     std::vector<bitnet_row> batch;
     for (int32_t q : {2, 0, 1})
-      batch.push_back({token(p, q), p, q, 1});
+      batch.push_back({token(p, q), p, q, 1, 0, 0});
     ok(s->step(batch.data(), batch.size()));
     size_t i = 0;
     for (int32_t q : {2, 0, 1})
@@ -140,11 +141,11 @@ TEST_F(Sessions, HiddenStatesAreWhatTheHeadReadsAndNeedNoHead) {
       EXPECT_EQ(s->hidden(size_t(p - 1))[k], float(token(p, 0) + sum)) << p << " " << k;
   }
   EXPECT_EQ(s->hidden(3), nullptr);
-  bitnet_row both = {token(4, 0), 4, 0, BITNET_WANT_LOGITS | BITNET_WANT_HIDDEN};
+  bitnet_row both = {token(4, 0), 4, 0, BITNET_WANT_LOGITS | BITNET_WANT_HIDDEN, 0, 0};
   ok(s->step(&both, 1));
   expect_logits(*s, 0, 4, 0);
   EXPECT_NE(s->hidden(0), nullptr);
-  both = {token(5, 0), 5, 0, BITNET_WANT_LOGITS};
+  both = {token(5, 0), 5, 0, BITNET_WANT_LOGITS, 0, 0};
   ok(s->step(&both, 1));
   EXPECT_EQ(s->hidden(0), nullptr);
 }
@@ -155,22 +156,26 @@ TEST_F(Sessions, RefusesBadRowsAndChangesNothing) {
   const auto start = rows(0, 3, 0, false);
   ok(s->step(start.data(), start.size()));
   const auto error = [&](std::vector<bitnet_row> bad) {
-    bad.insert(bad.begin(), {token(3, 0), 3, 0, 1}); // a good row before it
+    bad.insert(bad.begin(), {token(3, 0), 3, 0, 1, 0, 0}); // a good row before it
     const Status status = s->step(bad.data(), bad.size());
     EXPECT_EQ(s->length(0), 3);
     EXPECT_EQ(s->length(1), 0);
     EXPECT_EQ(s->logits(0), nullptr);
     return status.message();
   };
-  EXPECT_EQ(error({{300, 4, 0, 0}}), "step: row 1: token: expected [0, 299], got 300");
-  EXPECT_EQ(error({{-1, 4, 0, 0}}), "step: row 1: token: expected [0, 299], got -1");
-  EXPECT_EQ(error({{1, 0, 2, 0}}), "step: row 1: sequence: expected [0, 1], got 2");
-  EXPECT_EQ(error({{1, 3, 0, 0}}), "step: row 1: position: expected the sequence's length 4, got 3");
+  EXPECT_EQ(error({{300, 4, 0, 0, 0, 0}}), "step: row 1: token: expected [0, 299], got 300");
+  EXPECT_EQ(error({{-1, 4, 0, 0, 0, 0}}), "step: row 1: token: expected [0, 299], got -1");
+  EXPECT_EQ(error({{1, 0, 2, 0, 0, 0}}), "step: row 1: sequence: expected [0, 1], got 2");
+  EXPECT_EQ(error({{1, 3, 0, 0, 0, 0}}), "step: row 1: position: expected the sequence's length 4, got 3");
   EXPECT_EQ(
       error(rows(0, 71, 1, false)),
       "step: row 71: the context of 70 positions is full; truncate the sequence or use a larger context");
   EXPECT_EQ(error(rows(0, 5, 1, true)), "step: rows that want something: expected at most 5, got 6");
-  EXPECT_EQ(error({{1, 4, 0, 4}}), "step: row 1: want: expected bits of bitnet_want, got 4");
+  EXPECT_EQ(error({{1, 4, 0, 4, 0, 0}}), "step: row 1: want: expected bits of bitnet_want, got 4");
+  EXPECT_EQ(error({{1, 4, 0, 1, -1, 0}}), "step: row 1: best: expected 0 (all logits) or more, got -1");
+  EXPECT_EQ(error({{1, 4, 0, 1, 1, -2}}),
+            "step: row 1: margin: expected a number of 0 or more, got -2.000000");
+  EXPECT_EQ(error({{1, 4, 0, 1, 1, NAN}}), "step: row 1: margin: expected a number of 0 or more, got nan");
   auto many = rows(0, 5, 1, false);
   many[0].want = BITNET_WANT_HIDDEN;
   EXPECT_EQ(error(many), "step: rows of a step with hidden states: expected at most 5, got 6");
@@ -202,7 +207,7 @@ TEST_F(Sessions, StepsAllocateNothing) {
   const long before = test::allocation_count();
   bool good = s->step(prompt.data(), prompt.size()).ok();
   for (int32_t p = 90; p < 199; ++p) {
-    row[0] = {token(p, 0), p, 0, 1};
+    row[0] = {token(p, 0), p, 0, 1, 0, 0};
     good &= s->step(row.data(), 1).ok();
   }
   good &= s->truncate(0, 10).ok();

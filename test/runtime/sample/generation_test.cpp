@@ -104,6 +104,16 @@ TEST_F(GenerationTest, RunsThePromptInBatchesThenWhatIsDrawn) {
   EXPECT_NEAR(generation->timings().generation_seconds, 2, 0.5); // two steps, and the time of drawing
 }
 
+TEST_F(GenerationTest, AsksForTheLogitsThatTheDrawNeeds) {
+  options.sampling.repetition_penalty = 1.1f;
+  start("ab", true);
+  EXPECT_EQ(generation->next_tokens().need.best, 1 + 5); // 'p' stands twice in the prompt
+  run();
+  options.all_logits = 1;
+  start("ab", true);
+  EXPECT_EQ(generation->next_tokens().need.best, 0);
+}
+
 TEST_F(GenerationTest, PromptRowsAreWhatTheOptionsSay) {
   options.prompt_rows = 1;
   start("", true);

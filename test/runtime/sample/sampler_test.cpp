@@ -1,4 +1,5 @@
 #include "runtime/sample/sampler.h"
+#include <algorithm>
 #include <cmath>
 #include <gtest/gtest.h>
 #include <limits>
@@ -164,6 +165,97 @@ TEST(Sampler, BiasIsAddedAndMayBan) {
   EXPECT_EQ(Sampler::create(s, 3).status().message(), "sampler: bias: expected tokens and values, got NULL");
   s.bias_tokens = tokens;
   EXPECT_EQ(Sampler::create(s, 2).status().message(), "sampler: bias: expected a token from 0 to 1, got 2");
+}
+
+/// What a screening head gives for a need: the logits that must be exact, and of the others estimates that
+/// are wrong but lower, and outside of the margin.
+std::vector<float> screened(const std::vector<float> &logits, LogitsNeed need, Random &random) {
+  if (need.best == 0)
+    return logits;
+  std::vector<float> sorted = logits;
+  std::sort(sorted.rbegin(), sorted.rend());
+  const float least = std::min(sorted[size_t(need.best) - 1], sorted[0] - need.margin);
+  std::vector<float> out = logits;
+  for (float &logit : out)
+    if (logit < least)
+      logit = random.uniform() < 0.1 ? -kInf
+                                     : std::nextafter(least, -kInf) - float(random.uniform() * 4 - 0.5 > 0);
+  return out;
+}
+
+/// Draws 300 tokens from all logits and from those that were asked for, and compares; the most that were
+/// asked for at once, INT32_MAX for all.
+int32_t draw_from_what_is_needed(const bitnet_sampling &sampling, int32_t ahead = 0) {
+  constexpr int32_t kVocab = 200;
+  Random random(5);
+  const auto from_all = make(sampling, kVocab), from_needed = make(sampling, kVocab);
+  LogitsNeed need = {};
+  int32_t most = 0;
+  for (int step = 0; step < 300; ++step) {
+    std::vector<float> logits;
+    for (int32_t i = 0; i < kVocab; ++i) // few values, so that there are ties
+      logits.push_back(float(int(random.uniform() * 32)) / 4 - 4);
+    if (step % (ahead + 1) == 0)
+      need = from_needed->need(ahead);
+    most = std::max(most, need.best == 0 ? INT32_MAX : need.best);
+    const std::vector<float> some = screened(logits, need, random);
+    const int32_t token = from_all->sample(logits.data());
+    EXPECT_EQ(from_needed->sample(some.data()), token) << step;
+    from_all->accept(token, true);
+    from_needed->accept(token, true);
+  }
+  return most;
+}
+
+TEST(Sampler, WhatItNeedsIsEnough) {
+  bitnet_sampling s = greedy();
+  EXPECT_EQ(draw_from_what_is_needed(s), 1);
+  s.repetition_penalty = 1.5f;
+  s.repetition_window = 10;
+  EXPECT_EQ(draw_from_what_is_needed(s), 11);
+  EXPECT_EQ(draw_from_what_is_needed(s, 3), 17);
+  s.presence_penalty = 1;
+  s.frequency_penalty = 0.5f;
+  EXPECT_EQ(draw_from_what_is_needed(s), INT32_MAX); // once most tokens were drawn
+
+  s = hot();
+  EXPECT_EQ(draw_from_what_is_needed(s), INT32_MAX);
+  s.min_p = 0.3f;
+  EXPECT_EQ(draw_from_what_is_needed(s), 1);
+  s.top_k = 20;
+  EXPECT_EQ(draw_from_what_is_needed(s), 20);
+  s.top_p = 0.9f;
+  EXPECT_EQ(draw_from_what_is_needed(s), 20);
+  s.repetition_penalty = 1.2f;
+  s.repetition_window = 5;
+  EXPECT_EQ(draw_from_what_is_needed(s, 1), 27);
+}
+
+TEST(Sampler, NeedsAllWhereALogitMayRiseOrAllAreSummed) {
+  const auto best = [](auto change) {
+    bitnet_sampling s = greedy();
+    change(s);
+    const auto sampler = make(s, 100);
+    sampler->accept(3, true);
+    return sampler->need().best;
+  };
+  EXPECT_EQ(best([](auto &) {}), 1);
+  EXPECT_EQ(best([](auto &s) { s.repetition_penalty = 0.9f; }), 0);
+  EXPECT_EQ(best([](auto &s) { s.presence_penalty = -1; }), 0);
+  EXPECT_EQ(best([](auto &s) { s.frequency_penalty = -1; }), 0);
+  const int32_t token = 3;
+  const float value = 1;
+  const auto bias = [&](bitnet_sampling &s) {
+    s.bias_tokens = &token;
+    s.bias_values = &value;
+    s.n_bias = 1;
+  };
+  EXPECT_EQ(best(bias), 0);
+  EXPECT_EQ(best([](auto &s) { s.temperature = 1, s.top_p = 0.9f; }), 0);
+  EXPECT_EQ(best([](auto &s) { s.temperature = 1, s.min_p = 0.1f, s.top_p = 0.9f; }), 0);
+  EXPECT_EQ(best([](auto &s) { s.temperature = 1, s.min_p = 0.1f, s.presence_penalty = 1; }), 0);
+  EXPECT_EQ(best([](auto &s) { s.temperature = 1, s.top_k = 100; }), 0);
+  EXPECT_EQ(best([](auto &s) { s.temperature = 1, s.top_k = 98, s.presence_penalty = 1; }), 99);
 }
 
 TEST(LogSoftmax, IsTheLogarithmOfTheSoftmax) {
