@@ -1,17 +1,21 @@
-// What the linear kernels share: the walk over their outputs and its tile sizes. From the inside out
+// What the linear kernels share: the walk over their outputs, its tile sizes, and what becomes of a sum. From
+// the inside out
 //   16 output rows of a stripe (one vector of sums) · stripes of a panel · tokens of a tile     in registers
-//   token tiles · panels of the work unit · work units [begin, end)                              loops
-// so that weights stream once through the caches and every sum stays in a register for the whole of k.
+//   token tiles · work units [begin, end) · panels                                              loops
+// A panel's stripes belong to as many streams (format/layouts.h): each stream is read without a jump while
+// the units go by. Weights pass through the caches once, and every sum stays in a register for the whole of
+// k.
 #pragma once
 #include "codegen/generators/generator.h"
 
 namespace bitnet::codegen {
 
 struct LinearTile {
-  int stripes; ///< of a panel; divides stripes_per_unit
+  int stripes; ///< of a panel; divides weight_streams(n)
   int tokens;  ///< of a tile; divides kRowPad and the kernel's row tile
 };
 
+/// The spec's own tile where it has one.
 LinearTile linear_tile(const KernelSpec &spec);
 
 /// The update that writes y, its loops, and the indices that its right-hand side needs.
@@ -21,8 +25,9 @@ public:
 
   Halide::Func y{"y"};
   Halide::Expr lane;   ///< row in the stripe, 0..15
-  Halide::Expr stripe; ///< of the matrix
-  Halide::Expr row;    ///< output row (feature): 16 * stripe + lane
+  Halide::Expr stream; ///< of the matrix
+  Halide::Expr unit;   ///< stripe in the stream
+  Halide::Expr row;    ///< output row (feature): 16 * (stream * units + unit) + lane
   Halide::Expr token;
 
   /// Defines y(row, token) = value and schedules it: the tile in registers, loops outside.
@@ -34,5 +39,10 @@ public:
 private:
   Halide::RDom loops;
 };
+
+/// What linear_t2 and linear_s8 write for an exact sum: the epilogue, wherever the sum comes from.
+///   (f32(Σ code*q - offset*sum[token]) * (row_scale[row] / s[token])) [+ residual[row, token]]
+Halide::Expr linear_output(const KernelSpec &spec, KernelArgs &args, Halide::Expr row, Halide::Expr token,
+                           Halide::Expr sum_of_codes);
 
 } // namespace bitnet::codegen

@@ -13,10 +13,12 @@ namespace {
 
 /// Calls body(n, r) for every output row n of the call's work units and every row r of the step.
 template <class Body> void for_outputs(const OpDims &d, const TwinArgs &a, Body body) {
-  const int32_t rows_per_unit = format::stripes_per_unit(d.n) * format::kRowTile;
+  const int32_t units = format::stream_stripes(d.n);
   for (int32_t r = 0; r < a.rows(); ++r)
-    for (int32_t n = a.begin() * rows_per_unit; n < a.end() * rows_per_unit; ++n)
-      body(n, r);
+    for (int32_t stream = 0; stream < format::weight_streams(d.n); ++stream)
+      for (int32_t stripe = stream * units + a.begin(); stripe < stream * units + a.end(); ++stripe)
+        for (int32_t lane = 0; lane < format::kRowTile; ++lane)
+          body(stripe * format::kRowTile + lane, r);
 }
 
 } // namespace
@@ -28,7 +30,7 @@ int linear_t2_twin(const OpDims &d, void *const *args) {
   for_outputs(d, a, [&](int32_t n, int32_t r) {
     int32_t dot = 0; // |dot| <= 2 * 127 * k
     for (int32_t k = 0; k < d.k; ++k) {
-      const int32_t code = a.data<uint8_t>(w)[format::t2_byte(d.k, n, k)] >> format::t2_shift(k) & 3;
+      const int32_t code = a.data<uint8_t>(w)[format::t2_byte(d.n, d.k, n, k)] >> format::t2_shift(k) & 3;
       dot += code * a.row<int8_t>(q, r)[k];
     }
     const float scale = a.data<float>(row_scale)[n] / a.data<float>(s)[r];
@@ -44,7 +46,7 @@ int linear_s8_twin(const OpDims &d, void *const *args) {
   for_outputs(d, a, [&](int32_t n, int32_t r) {
     int32_t dot = 0; // |dot| <= 255 * 127 * k
     for (int32_t k = 0; k < d.k; ++k)
-      dot += int32_t(a.data<uint8_t>(w)[format::s8_byte(d.k, n, k)]) * a.row<int8_t>(q, r)[k];
+      dot += int32_t(a.data<uint8_t>(w)[format::s8_byte(d.n, d.k, n, k)]) * a.row<int8_t>(q, r)[k];
     const float scale = a.data<float>(row_scale)[n] / a.data<float>(s)[r];
     a.row<float>(y, r)[n] = float(dot - 128 * a.data<int32_t>(sum)[r]) * scale;
   });

@@ -1,5 +1,6 @@
 // Text form of KernelSpec: one table says which fields an op prints, and printing and parsing both walk it.
 #include "codegen/spec/kernel_spec.h"
+#include "runtime/format/layouts.h"
 #include <algorithm>
 #include <charconv>
 #include <vector>
@@ -112,7 +113,29 @@ std::string join(const KernelSpec &spec, const char *between, const char *equals
   std::string text = format::op_name(spec.op);
   for (const Field f : fields_of(spec.op))
     text += between + std::string(name_of(f)) + equals + value_text(spec.dims, f);
-  return text + between + "rows" + equals + std::to_string(spec.rows);
+  text += between + std::string("rows") + equals + std::to_string(spec.rows);
+  if (spec.tile.stripes)
+    text += between + std::string("stripes") + equals + std::to_string(spec.tile.stripes);
+  if (spec.tile.tokens)
+    text += between + std::string("tokens") + equals + std::to_string(spec.tile.tokens);
+  return text;
+}
+
+bool is_linear(Op op) { return op == Op::linear_t2 || op == Op::linear_s8 || op == Op::linear_f16; }
+
+/// Why a tile is not legal, or empty. The op's dims are.
+std::string tile_error(const KernelSpec &spec) {
+  const auto [stripes, tokens] = spec.tile;
+  if (!stripes && !tokens)
+    return "";
+  if (!is_linear(spec.op))
+    return "stripes, tokens: only linear ops have a tile";
+  const int32_t streams = format::weight_streams(spec.dims.n), rows = spec.rows ? spec.rows : format::kRowPad;
+  if (stripes < 0 || (stripes && streams % stripes))
+    return "stripes: expected a divisor of " + std::to_string(streams) + ", got " + std::to_string(stripes);
+  if (tokens < 0 || (tokens && rows % tokens))
+    return "tokens: expected a divisor of " + std::to_string(rows) + ", got " + std::to_string(tokens);
+  return "";
 }
 
 } // namespace
@@ -165,6 +188,13 @@ std::optional<KernelSpec> parse_kernel_spec(std::string_view text, std::string *
     return fail(*error);
   if (!parse_number(value, &spec.rows))
     return fail("rows: '" + std::string(value) + "' is not a number");
+  for (const auto &[name, field] :
+       {std::pair("stripes", &spec.tile.stripes), std::pair("tokens", &spec.tile.tokens)}) {
+    if (rest.rfind(std::string(name) + "=", 0) != 0)
+      continue;
+    if (!expect(name, &value) || !parse_number(value, field) || *field == 0)
+      return fail(std::string(name) + ": '" + std::string(value) + "' is not a positive number");
+  }
   if (!expect("cpu", &value))
     return fail(*error);
   spec.cpu = format::cpu_variant_from_name(std::string(value).c_str());
@@ -186,15 +216,12 @@ std::string spec_error(const KernelSpec &spec) {
   std::string expected;
   for (int32_t i = 0; i < known.count; ++i) {
     if (known.tiles[i] == spec.rows)
-      return "";
+      return tile_error(spec);
     expected += (i ? ", " : "") + std::to_string(known.tiles[i]);
   }
   return "rows: expected " + expected + ", got " + std::to_string(spec.rows);
 }
 
-RowTiles row_tiles(Op op) {
-  const bool linear = op == Op::linear_t2 || op == Op::linear_s8 || op == Op::linear_f16;
-  return linear ? RowTiles{{1, 4, 8, 0}, 4} : RowTiles{{0}, 1};
-}
+RowTiles row_tiles(Op op) { return is_linear(op) ? RowTiles{{1, 4, 8, 0}, 4} : RowTiles{{0}, 1}; }
 
 } // namespace bitnet::codegen

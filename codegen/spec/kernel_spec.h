@@ -4,6 +4,7 @@
 //
 // Text form, one line:  <op> <field>=<value>... rows=<r> cpu=<variant>
 //   linear_t2 n=3840 k=2560 add=0 rows=1 cpu=avx512vnni
+// A linear kernel with a tile of its own says so before cpu: rows=4 stripes=2 tokens=4.
 // Fields are those that the op uses, in the order of OpDims; eps prints as the shortest decimal that reads back equal.
 // Symbol: linear_t2_n3840_k2560_add0_rows1__avx512vnni ('.', '-' and '+' of numbers become 'p', 'm' and '').
 #pragma once
@@ -15,12 +16,20 @@
 
 namespace bitnet::codegen {
 
+/// What a linear kernel holds in registers: this many 16-row stripes times this many rows of the step. 0 = what the
+/// generator chooses. Changes speed only.
+struct KernelTile {
+  int32_t stripes = 0; ///< divides format::weight_streams(n)
+  int32_t tokens = 0;  ///< divides `rows`, and kRowPad where rows is 0
+};
+
 struct KernelSpec {
   format::Op op = format::Op::count;
   format::OpDims dims;
   /// Row tile: 1, 4, 8 = the kernel computes ceil(R/rows)*rows rows; 0 = any number (see kernel_ops.h, kRowPad).
   int32_t rows = 0;
   format::CpuVariant cpu = format::CpuVariant::portable;
+  KernelTile tile = {};
 };
 
 /// Text form without the cpu field (the bundle's kernel name), and with it.

@@ -39,7 +39,7 @@ uint64_t packedBytes(const Constant &c) {
   case Packing::f16:
     return elements * 2;
   case Packing::s8:
-    return elements;
+    return format::s8_bytes(c.rows, c.cols);
   case Packing::f32:
   case Packing::ropeCos:
   case Packing::ropeSin:

@@ -67,16 +67,17 @@ Error packF16(const Constant &c, const WeightSource &weights, const Sink &sink, 
 
 Error packS8(const Constant &c, const WeightSource &weights, const Sink &sink) {
   std::vector<uint8_t> out(size_t(c.cols) * 16);
+  StreamSink stripes(c.rows, format::s8_lines(c.cols), sink);
   return forEachStripe(c, weights, [&](const float *values, int32_t) {
     for (int32_t r = 0; r < 16; ++r) {
       const float *row = values + size_t(r) * c.cols;
       const float scale = rowScale(row, c.cols);
       for (int32_t col = 0; col < c.cols; ++col) {
         const float q = scale > 0 ? std::nearbyintf(row[col] / scale) : 0.0f; // half to even, |q| <= 127
-        out[format::s8_byte(c.cols, r, col)] = uint8_t(int(std::clamp(q, -127.0f, 127.0f)) + 128);
+        out[format::s8_byte(16, c.cols, r, col)] = uint8_t(int(std::clamp(q, -127.0f, 127.0f)) + 128);
       }
     }
-    return sink(out.data(), out.size());
+    return stripes.stripe(out.data());
   });
 }
 

@@ -1,9 +1,32 @@
 // Inside compiler/pack: one function for each packing, chosen in Pack.cpp.
 #pragma once
 #include "compiler/pack/Pack.h"
+#include "runtime/format/layouts.h"
 
 namespace bitnet::compiler {
 using Sink = std::function<llvm::Error(const uint8_t *, size_t)>;
+
+/// Hands on the stripes of a matrix in order, and zeros after the last one of each stream (layouts.h,
+/// Streams).
+class StreamSink {
+public:
+  StreamSink(int32_t n, int32_t lines, const Sink &sink)
+      : stripes_(format::stream_stripes(n)), bytes_(size_t(lines) * 64),
+        gap_((size_t(format::stream_lines(n, lines)) - size_t(stripes_) * size_t(lines)) * 64), sink_(sink) {}
+  llvm::Error stripe(const uint8_t *bytes) {
+    if (llvm::Error e = sink_(bytes, bytes_))
+      return e;
+    if (++written_ % stripes_ || gap_.empty())
+      return llvm::Error::success();
+    return sink_(gap_.data(), gap_.size());
+  }
+
+private:
+  int32_t stripes_, written_ = 0;
+  size_t bytes_;
+  std::vector<uint8_t> gap_;
+  const Sink &sink_;
+};
 
 llvm::Error packT2(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report);
 llvm::Error packRowScale(const Constant &c, const WeightSource &weights, const Sink &sink);

@@ -27,7 +27,7 @@ namespace {
 bool stripeHolds(const int8_t *trits, int32_t rows, int32_t cols, const uint8_t *stripe) {
   for (int32_t r = 0; r < rows; ++r)
     for (int32_t c = 0; c < cols; ++c)
-      if (int((stripe[format::t2_byte(cols, r, c)] >> format::t2_shift(c)) & 3) - 1 !=
+      if (int((stripe[format::t2_byte(16, cols, r, c)] >> format::t2_shift(c)) & 3) - 1 !=
           trits[size_t(r) * cols + c])
         return false;
   return true;
@@ -36,7 +36,7 @@ bool stripeHolds(const int8_t *trits, int32_t rows, int32_t cols, const uint8_t 
 /// Rows of several matrices, one after the other, cut into stripes of 16 that may span two matrices.
 struct StripeWriter {
   const Constant &constant;
-  const Sink &sink;
+  StreamSink sink;
   PackReport &report;
   std::vector<int8_t> trits; // [16, cols], filled rows
   std::vector<uint8_t> bytes;
@@ -49,7 +49,7 @@ struct StripeWriter {
                                constant.names.front().c_str(), written, written + filled - 1);
     written += format::kRowTile;
     filled = 0;
-    return sink(bytes.data(), bytes.size());
+    return sink.stripe(bytes.data());
   }
 
   Error add(const import::TernaryMatrix &m) {
@@ -68,8 +68,8 @@ struct StripeWriter {
 } // namespace
 
 Error packT2(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report) {
-  StripeWriter out{c, sink, report, std::vector<int8_t>(size_t(16) * c.cols),
-                   std::vector<uint8_t>(size_t(4) * c.cols)};
+  StripeWriter out{c, StreamSink(c.rows, format::t2_lines(c.cols), sink), report,
+                   std::vector<int8_t>(size_t(16) * c.cols), std::vector<uint8_t>(size_t(4) * c.cols)};
   for (const std::string &name : c.names) {
     Expected<import::TernaryMatrix> m = weights.ternary(name);
     if (!m)

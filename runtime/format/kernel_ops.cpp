@@ -130,8 +130,9 @@ const char *op_dims_error(Op op, const OpDims &d) {
     return "add is not legal here";
   if (u.eps ? !(d.eps >= 0 && d.eps <= 1) : d.eps != 0)
     return u.eps ? "eps must be in [0, 1]" : "eps is not used by this op and must be 0";
-  if (u.n && u.k && int64_t(d.n) * d.k > INT32_MAX)
-    return "n * k must be below 2^31";
+  // Bytes of the widest coding and what lies between its streams, which kernels index by i32.
+  if (u.n && u.k && int64_t(d.n) * d.k > INT32_MAX - (1 << 13))
+    return "n * k must be below 2^31 - 2^13";
   // |Σ code*q| ≤ 2*127*k (linear_t2) and 255*127*k (linear_s8) must fit in i32.
   if (op == Op::linear_s8 && int64_t(d.k) * 255 * 127 > INT32_MAX)
     return "k is too large for an int32 sum";
@@ -152,13 +153,6 @@ int32_t resolve_extent(int32_t extent, const Extents &e) {
     return e.seq_blocks;
   }
   return extent;
-}
-
-int32_t stripes_per_unit(int32_t n) {
-  int32_t stripes = n / 16, s = 8;
-  while (stripes % s)
-    --s;
-  return s;
 }
 
 Signature signature(Op op, const OpDims &d) {
@@ -207,7 +201,7 @@ Signature signature(Op op, const OpDims &d) {
     break;
   case Op::linear_t2:
     b.quantized_in(d.k);
-    b += {"w", Elem::u8, false, Space::weights, 4, {4, kRowTile, d.k / 16, d.n / kRowTile}};
+    b += {"w", Elem::u8, false, Space::weights, 4, {4, kRowTile, stream_lines(d.n, t2_lines(d.k)), weight_streams(d.n)}};
     b += vector_of("row_scale", Elem::f32, d.n);
     if (d.add)
       b += activation("residual", Elem::f32, d.n, false);
@@ -215,7 +209,7 @@ Signature signature(Op op, const OpDims &d) {
     break;
   case Op::linear_s8:
     b.quantized_in(d.k);
-    b += {"w", Elem::u8, false, Space::weights, 4, {4, kRowTile, d.k / 4, d.n / kRowTile}};
+    b += {"w", Elem::u8, false, Space::weights, 4, {4, kRowTile, stream_lines(d.n, s8_lines(d.k)), weight_streams(d.n)}};
     b += vector_of("row_scale", Elem::f32, d.n);
     b += activation("y", Elem::f32, d.n, true);
     break;
@@ -261,7 +255,7 @@ Signature signature(Op op, const OpDims &d) {
   }
   if (op == Op::linear_t2 || op == Op::linear_s8 || op == Op::linear_f16) {
     b.s.units_per_row = 0;
-    b.s.units = d.n / kRowTile / stripes_per_unit(d.n);
+    b.s.units = stream_stripes(d.n);
   }
   return b.s;
 }

@@ -126,8 +126,8 @@ Signature signature(Op op, const OpDims &d);
 /// any R, padded to kRowPad. Elementwise kernels touch only the R real rows and have rows = 0.
 constexpr int32_t kRowPad = 8;
 
-/// Stripes (of 16 output rows) in one work unit of linear_*: the largest divisor of n/16 that is at most 8.
-int32_t stripes_per_unit(int32_t n);
+/// Work unit u of linear_* is stripe u of each of the matrix's streams (layouts.h), also where the layout itself has no
+/// streams (linear_f16): weight_streams(n) stripes of 16 output rows, stream_stripes(n) apart.
 
 using KernelFn = int (*)(void *const *args);
 

@@ -9,22 +9,49 @@ namespace bitnet::format {
 /// Output rows that lie side by side in every weight layout: one 512-bit vector of 32-bit sums, no horizontal sum.
 constexpr int32_t kRowTile = 16;
 
-/// Layout A, "2-bit stripes" (linear_t2). Stripe = 16 rows. For stripe rb and k-block kb (16 inputs) one 64-byte line
-/// at ((rb * k/16) + kb) * 64. In it:
+/// Streams. A decode kernel reads several stripes side by side, and prefetchers follow each of them only while its
+/// addresses go on without a jump. So the stripes of a byte-coded matrix [n, k] are cut into `weight_streams(n)` streams
+/// (the largest divisor of n/16 that is at most 8), one after the other in memory: stream s holds the stripes
+/// s*U .. s*U + U - 1, U = `stream_stripes(n)`, and a kernel's work unit u is the stripe u of every stream.
+/// A stream is `stream_lines` lines of 64 bytes long, an odd multiple of 8, so that the streams' current lines lie in
+/// different sets of a first-level cache (at multiples of 4 KB they evict each other: 20-26 instead of 25-31 GB/s on Zen 4).
+constexpr int32_t weight_streams(int32_t n) {
+  int32_t streams = 8;
+  while (n / kRowTile % streams)
+    --streams;
+  return streams;
+}
+constexpr int32_t stream_stripes(int32_t n) { return n / kRowTile / weight_streams(n); }
+/// `lines`: of one stripe; the layout says how many.
+constexpr int32_t stream_lines(int32_t n, int32_t lines) {
+  const int32_t dense = stream_stripes(n) * lines;
+  return weight_streams(n) == 1 ? dense : dense + (24 - dense % 16) % 16;
+}
+/// First line of a stripe.
+constexpr size_t stripe_line(int32_t n, int32_t lines, int32_t stripe) {
+  return size_t(stripe / stream_stripes(n)) * size_t(stream_lines(n, lines)) + size_t(stripe % stream_stripes(n)) * size_t(lines);
+}
+constexpr size_t streams_bytes(int32_t n, int32_t lines) { return size_t(weight_streams(n)) * size_t(stream_lines(n, lines)) * 64; }
+static_assert(weight_streams(48) == 3 && stream_lines(48, 2) == 8 && stripe_line(48, 2, 2) == 16, "streams, worked example");
+
+/// Layout A, "2-bit stripes" (linear_t2). Stripe = 16 rows; it has one line for each 16 inputs. In the line of inputs
+/// 16*kb .. 16*kb+15:
 ///   byte 4*r + j   r = row in the stripe (0..15), j = 0..3
 ///   bits 2p+1..2p  p = 0..3: code of weight [16*rb + r][16*kb + 4*p + j]
-/// code = t + 1: 0, 1, 2 for -1, 0, +1; 3 never occurs. Bytes of a matrix: n * k / 4.
-constexpr size_t t2_bytes(int32_t n, int32_t k) { return size_t(n) * size_t(k) / 4; }
-constexpr size_t t2_byte(int32_t k, int32_t row, int32_t col) {
-  return (size_t(row / 16) * size_t(k / 16) + size_t(col / 16)) * 64 + size_t(row % 16) * 4 + size_t(col % 4);
+/// code = t + 1: 0, 1, 2 for -1, 0, +1; 3 never occurs. Bytes of a matrix: n * k / 4, and up to 7.5 KB between streams.
+constexpr int32_t t2_lines(int32_t k) { return k / 16; }
+constexpr size_t t2_bytes(int32_t n, int32_t k) { return streams_bytes(n, t2_lines(k)); }
+constexpr size_t t2_byte(int32_t n, int32_t k, int32_t row, int32_t col) {
+  return (stripe_line(n, t2_lines(k), row / 16) + size_t(col / 16)) * 64 + size_t(row % 16) * 4 + size_t(col % 4);
 }
 constexpr int t2_shift(int32_t col) { return 2 * ((col % 16) / 4); }
-static_assert(t2_byte(32, 17, 21) == (1 * 2 + 1) * 64 + 1 * 4 + 1 && t2_shift(21) == 2, "layout A, worked example");
+static_assert(t2_byte(32, 32, 17, 21) == (8 + 1) * 64 + 1 * 4 + 1 && t2_shift(21) == 2, "layout A, worked example");
 
-/// Int8 stripes (linear_s8): for stripe rb and k-block kb (4 inputs) one 64-byte line at ((rb * k/4) + kb) * 64;
-/// byte 4*r + j holds weight [16*rb + r][4*kb + j] + 128. Bytes: n * k.
-constexpr size_t s8_byte(int32_t k, int32_t row, int32_t col) {
-  return (size_t(row / 16) * size_t(k / 4) + size_t(col / 4)) * 64 + size_t(row % 16) * 4 + size_t(col % 4);
+/// Int8 stripes (linear_s8): one line for each 4 inputs; byte 4*r + j of line kb holds weight [16*rb + r][4*kb + j] + 128.
+constexpr int32_t s8_lines(int32_t k) { return k / 4; }
+constexpr size_t s8_bytes(int32_t n, int32_t k) { return streams_bytes(n, s8_lines(k)); }
+constexpr size_t s8_byte(int32_t n, int32_t k, int32_t row, int32_t col) {
+  return (stripe_line(n, s8_lines(k), row / 16) + size_t(col / 4)) * 64 + size_t(row % 16) * 4 + size_t(col % 4);
 }
 
 /// f16 row tiles (linear_f16 and embed share them): element [row][col] at index ((row/16) * k + col) * 16 + row % 16.

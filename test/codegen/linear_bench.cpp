@@ -1,7 +1,8 @@
 // How fast a linear kernel streams its weights: codegen_linear_bench [--cache] <rows> '<kernel spec>'...
 // Not a test. Calls the kernel on one thread over enough copies of the weights to miss every cache (with
 // --cache: on one copy), and prints microseconds a call, GB/s of weights and GMAC/s, best and median, beside
-// what plain loads of the same bytes reach (8 streams, as a decode kernel reads them).
+// what plain loads of the same bytes reach (the matrix's 8 streams side by side, as a decode kernel reads
+// them).
 #include "test/codegen/kernel_runner.h"
 #include <algorithm>
 #include <cstdio>
@@ -29,19 +30,18 @@ double seconds_of(const std::function<void()> &work) {
   return now() - start;
 }
 
-/// Sums `bytes` at `at` as decode kernels read: eight neighbouring stretches of 10 KB at a time.
+/// Sums `bytes` at `at` as decode kernels read: eight streams, one after the other in memory, side by side.
 __attribute__((noinline, target("avx2"))) uint64_t read_all(const uint8_t *at, size_t bytes) {
   typedef uint64_t Vector __attribute__((vector_size(32)));
-  constexpr size_t kStretch = 10240;
+  const size_t stream = bytes / 8;
   Vector sum[8] = {};
-  for (size_t group = 0; group + 8 * kStretch <= bytes; group += 8 * kStretch)
-    for (size_t i = 0; i < kStretch; i += 64)
-      for (size_t s = 0; s < 8; ++s)
-        for (size_t half = 0; half < 64; half += 32) {
-          Vector v;
-          std::memcpy(&v, at + group + s * kStretch + i + half, sizeof v);
-          sum[s] += v;
-        }
+  for (size_t i = 0; i + 64 <= stream; i += 64)
+    for (size_t s = 0; s < 8; ++s)
+      for (size_t half = 0; half < 64; half += 32) {
+        Vector v;
+        std::memcpy(&v, at + s * stream + i + half, sizeof v);
+        sum[s] += v;
+      }
   uint64_t total = 0;
   for (const Vector &v : sum)
     total += v[0] + v[1] + v[2] + v[3];

@@ -37,6 +37,17 @@ TEST(KernelSpec, PrintsWhatItParses) {
   EXPECT_EQ(symbols.size(), std::size(kTexts));
 }
 
+TEST(KernelSpec, PrintsATileOnlyWhereItHasOne) {
+  for (const char *text : {"linear_t2 n=3840 k=2560 add=0 rows=4 stripes=2 tokens=4 cpu=avx2",
+                           "linear_s8 n=3840 k=2560 rows=0 stripes=4 cpu=avx2",
+                           "linear_t2 n=3840 k=2560 add=1 rows=8 tokens=2 cpu=avx2"}) {
+    std::string error;
+    const std::optional<KernelSpec> spec = parse_kernel_spec(text, &error);
+    ASSERT_TRUE(spec) << error;
+    EXPECT_EQ(to_string(*spec), text);
+  }
+}
+
 TEST(KernelSpec, KeepsEveryBitOfEps) {
   KernelSpec spec{format::Op::rms_norm, {}, 0, format::CpuVariant::avx2};
   spec.dims.k = 64;
@@ -70,6 +81,11 @@ TEST(KernelSpec, SaysWhatIsWrong) {
       {"linear_s8 n=16 k=16 rows=2 cpu=avx2", "rows: expected 1, 4, 8, 0, got 2"},
       {"add k=16 rows=0 cpu=avx3", "cpu: expected portable, avx2, avx512 or avx512vnni, got 'avx3'"},
       {"add k=16 rows=0 cpu=avx2 x", "expected the end, got 'x'"},
+      {"add k=16 rows=0 stripes=1 cpu=avx2", "stripes, tokens: only linear ops have a tile"},
+      {"linear_s8 n=128 k=16 rows=4 stripes=0 cpu=avx2", "stripes: '0' is not a positive number"},
+      {"linear_s8 n=128 k=16 rows=4 stripes=3 cpu=avx2", "stripes: expected a divisor of 8, got 3"},
+      {"linear_s8 n=128 k=16 rows=4 tokens=8 cpu=avx2", "tokens: expected a divisor of 4, got 8"},
+      {"linear_s8 n=128 k=16 rows=0 tokens=-1 cpu=avx2", "tokens: expected a divisor of 8, got -1"},
   };
   for (const auto &[text, why] : cases) {
     std::string error;

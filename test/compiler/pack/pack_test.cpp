@@ -57,7 +57,7 @@ TEST(PackT2, StripesSpanConcatenatedMatrices) {
   const std::vector<uint8_t> bytes = pack(constant(Packing::t2, {"a", "b"}, 48, 32), w);
   for (int32_t r = 0; r < 48; ++r)
     for (int32_t c = 0; c < 32; ++c)
-      ASSERT_EQ(int((bytes[format::t2_byte(32, r, c)] >> format::t2_shift(c)) & 3) - 1,
+      ASSERT_EQ(int((bytes[format::t2_byte(48, 32, r, c)] >> format::t2_shift(c)) & 3) - 1,
                 Weights::trit(r < 24 ? "a" : "b", r % 24, c))
           << r << "," << c;
 }
@@ -67,7 +67,7 @@ TEST(PackT2, PadRowsAreZeroWeights) {
   const std::vector<uint8_t> bytes = pack(constant(Packing::t2, {"a"}, 32, 32), w);
   for (int32_t r = 24; r < 32; ++r)
     for (int32_t c = 0; c < 32; ++c)
-      ASSERT_EQ((bytes[format::t2_byte(32, r, c)] >> format::t2_shift(c)) & 3, 1);
+      ASSERT_EQ((bytes[format::t2_byte(32, 32, r, c)] >> format::t2_shift(c)) & 3, 1);
 }
 
 TEST(PackT2, SaysWhatTheColumnsShouldBe) {
@@ -109,7 +109,7 @@ TEST(PackS8, RowMaximumIsExactly127) {
   for (int32_t r = 0; r < 24; ++r) {
     int top = 0;
     for (int32_t c = 0; c < 32; ++c) {
-      const int value = int(q[format::s8_byte(32, r, c)]) - 128;
+      const int value = int(q[format::s8_byte(32, 32, r, c)]) - 128;
       top = std::max(top, std::abs(value));
       EXPECT_NEAR(float(value) * scale[r], Weights::value(r, c) * (r || c), scale[r] * 0.5001f)
           << r << "," << c;
