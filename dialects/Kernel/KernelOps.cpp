@@ -148,10 +148,12 @@ static format::Arg constArg(ConstType type) {
   };
   switch (type.getPacking()) {
   case Packing::t2:
-    set(format::Elem::u8, {4, tile, cols / 16, rows / tile});
+    set(format::Elem::u8,
+        {4, tile, format::stream_lines(rows, format::t2_lines(cols)), format::weight_streams(rows)});
     break;
   case Packing::s8:
-    set(format::Elem::u8, {4, tile, cols / 4, rows / tile});
+    set(format::Elem::u8,
+        {4, tile, format::stream_lines(rows, format::s8_lines(cols)), format::weight_streams(rows)});
     break;
   case Packing::f16:
     set(format::Elem::f16, {tile, cols, rows / tile});
