@@ -57,6 +57,7 @@ def test_import_takes_less_than_100_ms(tmp_path: Path) -> None:
     "command",
     [
         ["mypy", "--cache-dir=/dev/null", "--strict", "python/bitnet_py", "python/examples"],
+        ["mypy", "--cache-dir=/dev/null", "--strict", "tools/bench"],
         ["mypy.stubtest", "--mypy-config-file=pyproject.toml", *STUBTEST, "bitnet_py"],
         ["ruff", "check", *RUFF],
         ["ruff", "format", "--check", *RUFF],

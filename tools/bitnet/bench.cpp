@@ -47,6 +47,7 @@ void generate(const Case &measured, const std::vector<int32_t> &tokens, int32_t 
       rows[r].position = measured.depth + i;
       rows[r].sequence = measured.sequence + r;
       rows[r].want = want;
+      rows[r].best = 1; // as greedy sampling asks
     }
     bitnet_error error{};
     check(bitnet_session_step(measured.session, rows.data(), rows.size(), &error), error);
