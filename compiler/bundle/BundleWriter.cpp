@@ -153,6 +153,8 @@ Expected<BundleReport> writeBundle(const std::string &path, const BundleInput &i
   BundleReport report;
   const WeightMap weights = mapWeights(*input.plan);
   const uint64_t weightsAt = file->reserve(weights.bytes);
+  if (Error e = file->fill(weightsAt, weights.bytes, input.jobs))
+    return e;
   if (Error e = writeWeights(*file, weightsAt, weights, input, report.pack))
     return e;
 

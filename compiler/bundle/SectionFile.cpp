@@ -1,14 +1,17 @@
 // See SectionFile.h. POSIX calls, since pwrite from several threads is what packing wants.
 #include "compiler/bundle/SectionFile.h"
+#include "compiler/bundle/ForEachIndex.h"
 #include "runtime/format/checksum.h"
 #include "runtime/format/layouts.h"
 #include "llvm/Support/Signals.h"
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <vector>
 
 using namespace llvm;
 
@@ -48,6 +51,16 @@ uint64_t SectionFile::reserve(uint64_t size) {
   const uint64_t offset = (size_ + format::kSectionAlign - 1) / format::kSectionAlign * format::kSectionAlign;
   size_ = offset + size;
   return offset;
+}
+
+Error SectionFile::fill(uint64_t offset, uint64_t size, int jobs) {
+  constexpr uint64_t kHugePage = uint64_t(2) << 20;
+  const std::vector<uint8_t> zeros(kHugePage);
+  const uint64_t first = offset / kHugePage, end = offset + size;
+  return forEachIndex(jobs, size_t((end + kHugePage - 1) / kHugePage - first), [&](size_t i) {
+    const uint64_t from = std::max(offset, (first + i) * kHugePage);
+    return write(from, zeros.data(), size_t(std::min(end, (first + i + 1) * kHugePage) - from));
+  });
 }
 
 Error SectionFile::write(uint64_t offset, const void *bytes, size_t size) {

@@ -15,6 +15,11 @@ public:
 
   /// Reserves `size` bytes at the next section boundary; returns the offset.
   uint64_t reserve(uint64_t size);
+  /// Before anything is written to a large reserved range: fills it with zeros, `jobs` threads taking 2 MiB
+  /// at a time. What the page cache gets in pieces of a huge page it keeps in huge pages, on file systems
+  /// that can (ext4 since Linux 6.16, XFS); small writes leave small pages, and whoever maps the bundle then
+  /// pays 0.13 µs for each 4 KiB (half of the load time) and more TLB misses for ever.
+  llvm::Error fill(uint64_t offset, uint64_t size, int jobs);
   /// Thread-safe; the range must have been reserved.
   llvm::Error write(uint64_t offset, const void *bytes, size_t size);
   /// bundle.fbs's section checksum of a range that has been written.

@@ -50,6 +50,9 @@ Result<Mapping> map_file(const char *path) {
   void *data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (data == MAP_FAILED)
     return fail("cannot map");
+  // Reading it in takes huge pages then, where the file system has them. What is in the page cache already
+  // stays as it is: in huge pages if it was written so, as the compiler writes weights.
+  madvise(data, size, MADV_HUGEPAGE);
   return Mapping(data, size);
 }
 
