@@ -105,9 +105,12 @@ struct Bundle {
   Bytes section(SectionKind kind) const;
 };
 
+class ChecksumPass;
+
 /// Checks everything that the file claims, checksums included. The error does not name the file: the caller
-/// does.
-Result<Bundle> validate_bundle(Bytes file);
+/// does. With `weights` the checksum of the weights, which nothing here depends on, is only begun there: what
+/// is made of the bundle must not leave the caller's hands before weights->finish().
+Result<Bundle> validate_bundle(Bytes file, ChecksumPass *weights = nullptr);
 
 /// The one section of this kind, or empty, of a file of which nothing else is wanted: checks header, index,
 /// where the sections lie and the checksum of this one, which takes no pass over the weights.

@@ -3,57 +3,61 @@
 #include "runtime/cpu/cpu.h"
 #include "runtime/format/checksum.h"
 #include <algorithm>
-#include <atomic>
 #include <system_error>
-#include <thread>
 
 namespace bitnet::runtime {
-namespace {
 
-struct Chunk {
-  const uint8_t *data;
-  size_t size;
-};
-
-/// Runs `work` on up to n threads, this one included. Fewer threads are no error: each takes what is left.
-template <typename Work> void run_on_threads(size_t n, const Work &work) {
-  std::vector<std::thread> threads;
-  threads.reserve(n);
+void ChecksumPass::start(std::vector<Section> sections) {
+  sections_ = std::move(sections);
+  for (const Section &s : sections_)
+    for (size_t at = 0; at < s.bytes.size; at += format::kChecksumChunk)
+      chunks_.push_back({s.bytes.data + at, std::min<size_t>(s.bytes.size - at, format::kChecksumChunk), 0});
+  const size_t wanted = std::min<size_t>(chunks_.size() / 4, size_t(cpu::available_cpus() - 1));
+  threads_.reserve(wanted);
   try {
-    while (threads.size() + 1 < n)
-      threads.emplace_back(work);
+    while (threads_.size() < wanted)
+      threads_.emplace_back([this] { take_chunks(); });
   } catch (const std::system_error &) {
+    // Fewer threads are no error: each takes what is left.
   }
-  work();
-  for (std::thread &t : threads)
-    t.join();
 }
 
-} // namespace
+void ChecksumPass::take_chunks() {
+  for (size_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < chunks_.size();)
+    chunks_[i].sum = format::bytes_checksum(chunks_[i].data, chunks_[i].size);
+}
 
-Status verify_checksums(const std::vector<Section> &sections) {
-  std::vector<Chunk> chunks;
-  for (const Section &s : sections)
-    for (size_t at = 0; at < s.bytes.size; at += format::kChecksumChunk)
-      chunks.push_back({s.bytes.data + at, std::min<size_t>(s.bytes.size - at, format::kChecksumChunk)});
+void ChecksumPass::join() {
+  for (std::thread &t : threads_)
+    t.join();
+  threads_.clear();
+}
 
-  std::vector<uint64_t> sums(chunks.size());
-  std::atomic<size_t> next{0};
-  run_on_threads(std::min<size_t>(chunks.size() / 4 + 1, size_t(cpu::available_cpus())), [&] {
-    for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < chunks.size();)
-      sums[i] = format::bytes_checksum(chunks[i].data, chunks[i].size);
-  });
+ChecksumPass::~ChecksumPass() {
+  next_.store(chunks_.size(), std::memory_order_relaxed);
+  join();
+}
 
-  size_t first = 0;
-  for (const Section &s : sections) {
-    const size_t n = format::checksum_chunks(s.bytes.size);
-    if (format::combine_checksums(sums.data() + first, n) != s.checksum)
+Status ChecksumPass::finish() {
+  take_chunks();
+  join();
+  auto chunk = chunks_.begin();
+  for (const Section &s : sections_) {
+    std::vector<uint64_t> sums(format::checksum_chunks(s.bytes.size));
+    for (uint64_t &sum : sums)
+      sum = chunk++->sum;
+    if (format::combine_checksums(sums.data(), sums.size()) != s.checksum)
       return bad_bundle(
           "section " + std::string(format::fb::EnumNameSectionKind(s.kind)) +
           ": its bytes do not match its checksum: the file is damaged; compile or copy it again");
-    first += n;
   }
   return {};
+}
+
+Status verify_checksums(const std::vector<Section> &sections) {
+  ChecksumPass pass;
+  pass.start(sections);
+  return pass.finish();
 }
 
 } // namespace bitnet::runtime

@@ -43,11 +43,11 @@ bool multiply(uint64_t a, uint64_t b, uint64_t *product) { return !__builtin_mul
 class Validator {
 public:
   explicit Validator(Bytes file) : file_(file) {}
-  Status run() {
+  Status run(ChecksumPass &weights) {
     BITNET_RETURN_IF_ERROR(read_header());
     BITNET_RETURN_IF_ERROR(read_index());
     BITNET_RETURN_IF_ERROR(read_sections());
-    BITNET_RETURN_IF_ERROR(verify_checksums(out_.sections));
+    BITNET_RETURN_IF_ERROR(check_sections(weights));
     BITNET_RETURN_IF_ERROR(read_model());
     BITNET_RETURN_IF_ERROR(read_kernels());
     BITNET_RETURN_IF_ERROR(read_images());
@@ -69,6 +69,7 @@ private:
   Status read_header();
   Status read_index();
   Status read_sections();
+  Status check_sections(ChecksumPass &weights);
   Status read_model();
   Status read_kernels();
   Status read_image(const fb::Image &image);
@@ -168,6 +169,15 @@ Status Validator::read_sections() {
   }
   weights_bytes_ = out_.section(SectionKind::weights).size;
   return {};
+}
+
+/// All but the weights at once: what follows reads them.
+Status Validator::check_sections(ChecksumPass &weights) {
+  std::vector<Section> large, others;
+  for (const Section &s : out_.sections)
+    (s.kind == SectionKind::weights ? large : others).push_back(s);
+  weights.start(std::move(large));
+  return verify_checksums(others);
 }
 
 Status Validator::read_model() {
@@ -474,10 +484,12 @@ Bytes Bundle::section(SectionKind kind) const {
   return {};
 }
 
-Result<Bundle> validate_bundle(Bytes file) {
+Result<Bundle> validate_bundle(Bytes file, ChecksumPass *weights) {
   Validator validator(file);
-  if (Status status = validator.run(); !status.ok())
+  ChecksumPass own;
+  if (Status status = validator.run(weights ? *weights : own); !status.ok())
     return status;
+  BITNET_RETURN_IF_ERROR(own.finish());
   return validator.take();
 }
 

@@ -1,5 +1,6 @@
 // Opening a bundle: map, validate, choose and load the kernels, read the tokenizer.
 #include "runtime/exec/model.h"
+#include "runtime/bundle/checksums.h"
 #include "runtime/bundle/select_image.h"
 #include "runtime/cpu/cpu.h"
 #include "runtime/exec/describe.h"
@@ -43,16 +44,17 @@ Result<std::unique_ptr<const Model>> Model::open(const std::string &path, const 
 }
 
 Status Model::load(const std::string &forced_cpu) {
-  auto bundle = validate_bundle({file_.data(), file_.size()});
+  ChecksumPass weights; // goes on while the rest is loaded
+  auto bundle = validate_bundle({file_.data(), file_.size()}, &weights);
   if (!bundle.ok())
     return std::move(bundle).status();
   bundle_ = std::move(*bundle);
 
-  const char *environment = std::getenv("BITNET_CPU");
-  auto selected = select_image(bundle_, cpu::features(),
-                               forced_cpu.empty() && environment ? std::string(environment) : forced_cpu);
+  const char *environment = forced_cpu.empty() ? std::getenv("BITNET_CPU") : nullptr;
+  auto selected = select_image(bundle_, cpu::features(), environment ? environment : forced_cpu);
   if (!selected.ok())
-    return std::move(selected).status();
+    return environment && *environment ? std::move(selected).status().in("BITNET_CPU (environment)")
+                                       : std::move(selected).status();
   image_index_ = *selected;
   const Image &image = bundle_.images[image_index_];
   auto loaded = load_image(image);
@@ -73,7 +75,7 @@ Status Model::load(const std::string &forced_cpu) {
   for (const Call &call : bundle_.plan.calls)
     bytes_per_token_ += bytes_for_one_row(call);
   description_ = describe(*this);
-  return {};
+  return weights.finish();
 }
 
 uint64_t Model::kv_bytes_per_token() const {

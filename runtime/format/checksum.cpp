@@ -7,7 +7,12 @@ namespace bitnet::format {
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "chunk checksums are hashed as little-endian words");
 
-uint64_t bytes_checksum(const void *data, size_t size) { return XXH3_64bits(data, size); }
+uint64_t bytes_checksum_avx2(const void *data, size_t size); // checksum_avx2.cpp
+
+uint64_t bytes_checksum(const void *data, size_t size) {
+  static const bool has_avx2 = __builtin_cpu_supports("avx2");
+  return has_avx2 ? bytes_checksum_avx2(data, size) : XXH3_64bits(data, size);
+}
 
 uint64_t combine_checksums(const uint64_t *chunks, size_t n_chunks) {
   return XXH3_64bits(chunks, n_chunks * sizeof *chunks);
@@ -26,7 +31,7 @@ uint64_t section_checksum(const uint8_t *data, size_t size) {
   XXH3_64bits_reset(&state);
   for (size_t at = 0; at < size; at += kChecksumChunk) {
     const size_t left = size - at;
-    const uint64_t chunk = XXH3_64bits(data + at, left < kChecksumChunk ? left : kChecksumChunk);
+    const uint64_t chunk = bytes_checksum(data + at, left < kChecksumChunk ? left : kChecksumChunk);
     append(state, chunk);
   }
   return XXH3_64bits_digest(&state);

@@ -77,11 +77,29 @@ TEST_F(CApi, NamesTheFile) {
   EXPECT_EQ(error_.message, path_ + ": built for portable; avx2 was asked for; rebuild with --target=avx2");
 }
 
+// The weights' checksum ends last, in the background; no model comes out before it has.
+TEST_F(CApi, RefusesDamagedWeights) {
+  std::string file = TinyBundle().file();
+  file[4096 + 77] ^= 1;
+  const std::string damaged = bitnet::test::write_file("damaged.bnx", file);
+  EXPECT_EQ(bitnet_model_open(damaged.c_str(), nullptr, &model_, &error_), BITNET_BAD_BUNDLE);
+  EXPECT_EQ(error_.message, damaged + ": section weights: its bytes do not match its checksum: the file is "
+                                      "damaged; compile or copy it again");
+  EXPECT_EQ(model_, nullptr);
+  unlink(damaged.c_str());
+}
+
 TEST_F(CApi, TakesTheVariantFromTheEnvironment) {
   setenv("BITNET_CPU", "avx512", 1);
   EXPECT_EQ(bitnet_model_open(path_.c_str(), nullptr, &model_, &error_), BITNET_UNSUPPORTED);
   EXPECT_EQ(error_.message,
-            path_ + ": built for portable; avx512 was asked for; rebuild with --target=avx512");
+            path_ + ": BITNET_CPU (environment): built for portable; avx512 was asked for; rebuild with "
+                    "--target=avx512");
+  setenv("BITNET_CPU", "avx9", 1);
+  EXPECT_EQ(bitnet_model_open(path_.c_str(), nullptr, &model_, &error_), BITNET_INVALID_ARGUMENT);
+  EXPECT_EQ(error_.message, path_ +
+                                ": BITNET_CPU (environment): cpu variant: expected one of portable, avx2, "
+                                "avx512, avx512vnni, got 'avx9'");
   const bitnet_model_options options = {"portable"};
   EXPECT_EQ(bitnet_model_open(path_.c_str(), &options, &model_, &error_), BITNET_OK)
       << "an option comes first";
