@@ -43,13 +43,12 @@ double cost_ns(Op op, const OpDims &d, int32_t rows, int32_t last_position) {
     return r * d.k / 2.0;
   }
 }
-/// Parts of a call: one a thread as far as each is worth handing out (0.2 to 1 µs), and up to four a thread
-/// where they stay long, so that a thread that loses its CPU delays the others by a part and not by its whole
-/// share.
-int parts_for(double ns, int threads) {
-  constexpr double kWorthAThread = 1500, kLongPart = 10000; // ns
-  const auto at_most = [](double parts, int limit) { return parts < limit ? int(parts) : limit; };
-  return std::max(at_most(1 + ns / kWorthAThread, threads), at_most(ns / kLongPart, 4 * threads));
+/// As many threads as have 1.5 µs of work each (handing it out takes 0.1 to 0.3 µs), and pieces of 10 µs or
+/// more: a kernel starts its streams anew in each.
+Split split_for(double ns, int32_t units, int threads) {
+  constexpr double kWorthAThread = 1500, kWorthAPiece = 10000; // ns
+  const double wanted = 1 + ns / kWorthAThread, smallest = 1 + units * (kWorthAPiece / ns);
+  return {wanted < threads ? int32_t(wanted) : threads, smallest < units ? int32_t(smallest) : units};
 }
 
 } // namespace
@@ -143,19 +142,17 @@ void PlanWalker::bind(BoundCall &call, int index, const Arg &arg, const Slice &s
   }
 }
 
-/// One call, cut into parts of consecutive units.
+/// One call, whose units threads take in pieces.
 struct PlanWalker::Section {
   BoundCall *call;
   format::KernelFn function;
-  int32_t rows, units, parts;
+  int32_t rows;
   std::atomic<int> result{0};
 };
 
-void PlanWalker::run_part(void *context, int part) {
+void PlanWalker::run_piece(void *context, int32_t begin, int32_t end) {
   Section &s = *static_cast<Section *>(context);
   int32_t rows = s.rows;
-  auto begin = int32_t(int64_t(s.units) * part / s.parts);
-  auto end = int32_t(int64_t(s.units) * (part + 1) / s.parts);
   void *args[format::kMaxArgs + 3];
   int n = 0;
   for (; n < s.call->n_args; ++n)
@@ -173,12 +170,12 @@ Status PlanWalker::run_call(BoundCall &call, int32_t rows, int32_t last_position
   const Choice *choice = call.choices.data();
   while (choice->max_rows < rows)
     ++choice;
-  Section section{&call, choice->function, rows, call.units + call.units_per_row * rows, 1};
+  Section section{&call, choice->function, rows};
+  const int32_t units = call.units + call.units_per_row * rows;
+  Split split;
   if (pool.threads() > 1)
-    section.parts =
-        std::max(1, std::min(parts_for(cost_ns(call.op, call.dims, rows, last_position), pool.threads()),
-                             section.units));
-  pool.run(section.parts, run_part, &section);
+    split = split_for(cost_ns(call.op, call.dims, rows, last_position), units, pool.threads());
+  pool.run(units, split, run_piece, &section);
   if (const int result = section.result.load(std::memory_order_relaxed))
     return internal_error(std::string("kernel ") + format::op_name(call.op) + " returned " +
                           std::to_string(result));

@@ -49,7 +49,7 @@ private:
     std::vector<Choice> choices;
   };
   struct Section;
-  static void run_part(void *section, int part);
+  static void run_piece(void *section, int32_t begin, int32_t end);
   void bind(BoundCall &call, int index, const format::Arg &arg, const Slice &slice, uint8_t *arena,
             const StepInputs &inputs, const KvCache &cache, int32_t sequences);
   Status run_call(BoundCall &call, int32_t rows, int32_t last_position, ThreadPool &pool);
