@@ -2,7 +2,7 @@
 """Compares this project with llama-cpp-python on the same weights: prompt and generation speed, in turns.
 
 Every engine runs in a process of its own that stays alive, on a file of its own. In each round every test is measured
-once by all engines, one right after the other, and the machine's limits just before, so that a slow minute falls on
+once by all engines, one right after the other, and the machine's limits between them, so that a slow minute falls on
 all alike. README.md says how to make the models.
 """
 
@@ -41,18 +41,28 @@ def measure(entries: Sequence[Entry], rounds: int, say: Callable[[str], None]) -
         limiter = next((engine for engine in running if engine.entry.limits), None)
         runs: results.Runs = {name: {} for name in names}
         limits: dict[Key, list[float]] = {}
+
+        def limit_of(key: Key) -> float:
+            limit = Key(results.DOT if key.test.startswith("pp") else results.READ, key.threads)
+            if not limiter or limit not in limiter.index:
+                return 0.0
+            limits.setdefault(limit, []).append(limiter.measure(limit))
+            return limits[limit][-1]
+
         keys = dict.fromkeys(key for engine in running for key in engine.index if key.test not in LIMITS)
         for turn in range(rounds):
             for key in sorted(keys, key=lambda key: key.threads):
-                limit = Key(results.DOT if key.test.startswith("pp") else results.READ, key.threads)
-                if limiter and limit in limiter.index:
-                    limits.setdefault(limit, []).append(limiter.measure(limit))
+                before = limit_of(key)
                 for engine in running:
                     if key in engine.index and turn < (engine.entry.rounds or rounds):
                         value = engine.measure(key)
-                        runs[engine.entry.name].setdefault(key, []).append(value)
-                        say(f"round {turn + 1}/{rounds}: {key.test}, threads {key.threads}: "
-                            f"{engine.entry.name} {value:.2f} tok/s")  # fmt: skip
+                        after = limit_of(key)
+                        runs[engine.entry.name].setdefault(key, []).append(results.Run(value, (before + after) / 2))
+                        before = after
+                        say(
+                            f"round {turn + 1}/{rounds}: {key.test}, threads {key.threads}: "
+                            f"{engine.entry.name} {value:.2f} tok/s"
+                        )
         described = [engine.entry.describe() | {"hello": engine.hello} for engine in running]
     return {"engines": described, "runs": runs, "limits": limits}
 

@@ -12,6 +12,7 @@ import re
 import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,34 +35,41 @@ def parse_test(test: str) -> tuple[str, int, int, int]:
     return kind + (no_head or ""), int(n), int(rows or 1), int(depth or 0)
 
 
-def shares(
-    hello: Mapping[str, Any], test: str, tokens_per_second: float, reads: float, macs: float
-) -> dict[str, float]:
-    """Which share of the limits (bytes and multiply-adds per second; 0 = not known) a speed is."""
+@dataclass(frozen=True)
+class Run:
+    """Tokens per second, and what the machine could do just before and after it, on average (bytes per second for a
+    generation, multiply-adds per second for a prompt; 0 = not measured)."""
+
+    speed: float
+    limit: float
+
+
+Runs = dict[str, dict[Key, list[Run]]]  # by the entry's name
+
+
+def shares(hello: Mapping[str, Any], test: str, runs: Sequence[Run]) -> dict[str, float]:
+    """Which share of the machine's limit the runs of a test were: the median. A machine that is shared has another
+    limit every few seconds, so that medians of speeds and limits would not belong together."""
     kind, n, rows, depth = parse_test(test)
-    if kind == "pp" and macs > 0:
-        return {"share_of_dot_product_peak": hello["ternary_weights"] * tokens_per_second / macs}
-    if kind == "tg" and reads > 0:
-        steps = tokens_per_second / rows
-        cache = hello["kv_bytes_per_token"] * (depth + (n + 1) / 2) * rows
-        return {"share_of_read_bandwidth": (hello["bytes_per_token"] + cache) * steps / reads}
-    return {}
-
-
-Runs = dict[str, dict[Key, list[float]]]  # by the entry's name
+    if kind not in ("pp", "tg") or not all(run.limit > 0 for run in runs):
+        return {}
+    if kind == "pp":
+        needed = hello["ternary_weights"]
+        return {"share_of_dot_product_peak": statistics.median(needed * run.speed / run.limit for run in runs)}
+    needed = hello["bytes_per_token"] / rows + hello["kv_bytes_per_token"] * (depth + (n + 1) / 2)
+    return {"share_of_read_bandwidth": statistics.median(needed * run.speed / run.limit for run in runs)}
 
 
 def assemble(
     engines: Sequence[Mapping[str, Any]], runs: Runs, limits: Mapping[Key, Sequence[float]], about: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The object. engines: Entry.describe() and the "hello" of each; limits: of the tests READ and DOT."""
-    median = {key: statistics.median(values) for key, values in limits.items()}
     results = []
     for engine in engines:
-        for key, values in runs[engine["name"]].items():
-            line = {"engine": engine["name"], "test": key.test, "threads": key.threads, **summary(values)}
-            reads, macs = (median.get(Key(limit, key.threads), 0.0) for limit in (READ, DOT))
-            results.append(line | shares(engine["hello"], key.test, line["median"], reads, macs))
+        for key, of_key in runs[engine["name"]].items():
+            line = {"engine": engine["name"], "test": key.test, "threads": key.threads}
+            line |= summary([run.speed for run in of_key])
+            results.append(line | {"limits": [run.limit for run in of_key]} | shares(engine["hello"], key.test, of_key))
     return {
         "schema": SCHEMA,
         **about,
@@ -86,10 +94,10 @@ def sorted_keys(limits: Mapping[Key, Sequence[float]]) -> list[tuple[Key, Sequen
     return sorted(limits.items(), key=lambda item: (item[0].test, item[0].threads))
 
 
-def ratio(ours: str, peer: str, key: Key, our_runs: Sequence[float], peer_runs: Sequence[float]) -> dict[str, Any]:
+def ratio(ours: str, peer: str, key: Key, our_runs: Sequence[Run], peer_runs: Sequence[Run]) -> dict[str, Any]:
     """How many times faster: of the medians, and round by round. Only the rounds count that both took part in."""
     shared = min(len(our_runs), len(peer_runs))
-    ours_shared, peers_shared = our_runs[:shared], peer_runs[:shared]
+    ours_shared, peers_shared = ([run.speed for run in of[:shared]] for of in (our_runs, peer_runs))
     return {
         "engine": ours,
         "peer": peer,

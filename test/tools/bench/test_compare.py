@@ -14,17 +14,20 @@ import engines
 import plot
 import results
 from engines import BenchError, Entry
+from results import Run
 
 HELLO = {"bytes_per_token": 700e6, "kv_bytes_per_token": 1e6, "ternary_weights": 2e9}
 
-# An engine that measures nothing: it answers with `speed` times how often it has been asked.
+# An engine that measures nothing: it answers with `speed` times how often it has been asked for the same.
 ENGINE = """
 import json, sys
 tests = [{"test": "pp8", "threads": 1}, {"test": "tg4", "threads": 1}]
 tests += [{"test": "dot product peak", "threads": 1}, {"test": "read bandwidth", "threads": 1}]
 print(json.dumps({"tests": tests, **json.loads(sys.argv[2])}), flush=True)
-for times, line in enumerate(sys.stdin, 1):
-    print(float(sys.argv[1]) * times * (1e9 if int(line) > 1 else 1), flush=True)
+asked = [0] * 4
+for line in sys.stdin:
+    asked[int(line)] += 1
+    print(float(sys.argv[1]) * asked[int(line)] * (1e9 if int(line) > 1 else 1), flush=True)
 """
 
 
@@ -59,32 +62,42 @@ def test_names_of_tests_are_read() -> None:
 
 def test_shares_are_of_what_a_step_reads_or_multiplies() -> None:
     # 700 MB and a cache of 2048 positions and then 1 to 3 more, 2050 MB on average: 2750 MB, 4 times a second
-    share = results.shares(HELLO, "tg3 @ d2048", 4.0, 22e9, 1e12)
+    share = results.shares(HELLO, "tg3 @ d2048", [Run(4.0, 22e9)])
     assert share == {"share_of_read_bandwidth": pytest.approx(0.5)}
     # two rows: half as many steps, each with the weights once and both caches
-    share = results.shares(HELLO, "tg1 x2", 20.0, 70.2e9, 1e12)
+    share = results.shares(HELLO, "tg1 x2", [Run(20.0, 70.2e9)])
     assert share == {"share_of_read_bandwidth": pytest.approx(0.1)}
-    assert results.shares(HELLO, "pp512", 100.0, 1e9, 250e9) == {"share_of_dot_product_peak": pytest.approx(0.8)}
-    assert results.shares(HELLO, "tg8 no head", 100.0, 1e9, 250e9) == {}
-    assert results.shares(HELLO, "pp512", 100.0, 1e9, 0.0) == {}
+    assert results.shares(HELLO, "pp512", [Run(100.0, 250e9)]) == {"share_of_dot_product_peak": pytest.approx(0.8)}
+    assert results.shares(HELLO, "tg8 no head", [Run(100.0, 1e9)]) == {}
+    assert results.shares(HELLO, "pp512", [Run(100.0, 0.0)]) == {}
 
 
-def test_engines_take_turns_and_ratios_are_of_medians(tmp_path: Path) -> None:
+def test_share_is_the_median_of_the_runs_shares() -> None:
+    # half of the limit while it was low, nine tenths while it was high: neither speed belongs to the other limit
+    runs = [Run(10.0, 40e9), Run(10.0, 40e9), Run(45.0, 100e9), Run(45.0, 100e9), Run(45.0, 100e9)]
+    assert results.shares(HELLO, "pp8", runs) == {"share_of_dot_product_peak": pytest.approx(0.9)}
+
+
+def test_engines_take_turns_with_the_limits_between(tmp_path: Path) -> None:
     measured = result(tmp_path)
     results.check(measured)
-    # the engine that measures the limits is asked twice for a test: 2, 4 | 6, 8 | 10, 12
     ours = line_of(measured, "ours", "pp8")
-    assert (ours["runs"], ours["median"]) == ([60, 180, 300], 180)
+    assert (ours["runs"], ours["median"]) == ([30, 60, 90], 60)
+    # a limit before and after each engine, which are three twice and then two
     limits = {line["limit"]: line["runs"] for line in measured["limits"]}
-    assert limits == {results.DOT: [30e9, 150e9, 270e9], results.READ: [90e9, 210e9, 330e9]}
-    assert ours["share_of_dot_product_peak"] == pytest.approx(2e9 * 180 / 150e9)
-    assert line_of(measured, "peer <&>", "tg4")["runs"] == [20, 40, 60]
-    assert line_of(measured, "slow peer", "tg4")["runs"] == [10, 20]
-    ratios = {(line["peer"], line["test"]): line for line in measured["ratios"]}
-    assert ratios["peer <&>", "tg4"]["ratio"] == pytest.approx(240 / 40)
-    assert ratios["slow peer", "tg4"]["rounds"]["runs"] == [120 / 10, 240 / 20]
-    assert ratios["slow peer", "tg4"]["ratio"] == pytest.approx(180 / 15)  # of the rounds that both took part in
+    assert limits[results.DOT] == limits[results.READ] == [30e9 * times for times in range(1, 12)]
+    assert ours["limits"] == [45e9, 165e9, 285e9]  # times 1 and 2, 5 and 6, 9 and 10
+    assert line_of(measured, "peer <&>", "pp8")["limits"] == [75e9, 195e9, 315e9]
+    assert ours["share_of_dot_product_peak"] == pytest.approx(2e9 * 60 / 165e9)
+    assert line_of(measured, "slow peer", "tg4")["runs"] == [5, 10]
+
+
+def test_ratios_are_of_medians_of_the_rounds_that_both_took_part_in(tmp_path: Path) -> None:
+    ratios = {(line["peer"], line["test"]): line for line in result(tmp_path)["ratios"]}
     assert len(ratios) == 4
+    assert ratios["peer <&>", "tg4"]["ratio"] == pytest.approx(60 / 20)
+    assert ratios["slow peer", "tg4"]["ratio"] == pytest.approx(45 / 7.5)
+    assert ratios["slow peer", "tg4"]["rounds"]["runs"] == [30 / 5, 60 / 10]
 
 
 def test_result_says_where_it_comes_from_and_survives_a_file(tmp_path: Path) -> None:
@@ -96,8 +109,8 @@ def test_result_says_where_it_comes_from_and_survives_a_file(tmp_path: Path) -> 
     results.save(measured, tmp_path / "folder" / "result.json")
     assert results.load(tmp_path / "folder" / "result.json") == measured
     table = results.table(measured)
-    assert "| tg4 | 1 | ours / peer <&> | 6.00 | 6.00..6.00 |" in table
-    assert "read bandwidth, threads 1: 210.0 GB/s (90.0..330.0)" in table
+    assert "| tg4 | 1 | ours / peer <&> | 3.00 | 3.00..3.00 |" in table
+    assert "read bandwidth, threads 1: 180.0 GB/s (30.0..330.0)" in table
 
 
 @pytest.mark.parametrize(
@@ -129,15 +142,15 @@ def test_picture_shows_every_number(tmp_path: Path) -> None:
         rect.get("fill"): float(rect.get("height", "0"))
         for rect in picture.iter("{http://www.w3.org/2000/svg}rect")
         if rect.get("width") == str(plot.BAR - 4)
-    }  # of the last panel, tg4: 240 and 40 tokens per second
-    assert heights[plot.OURS[0]] == pytest.approx(6 * heights[plot.PEERS[0]], rel=0.01)
+    }  # of the last panel, tg4: 60 and 20 tokens per second
+    assert heights[plot.OURS[0]] == pytest.approx(3 * heights[plot.PEERS[0]], rel=0.01)
     right = max(float(rect.get("x", "0")) for rect in picture.iter("{http://www.w3.org/2000/svg}rect"))
     assert right + plot.BAR <= float(picture.get("width", "0"))
 
 
 def test_limit_line_is_where_the_whole_limit_would_be(tmp_path: Path) -> None:
     measured = result(tmp_path)
-    assert plot.limit_of(measured, "pp8", 1) == pytest.approx(150e9 / 2e9)
+    assert plot.limit_of(measured, "pp8", 1) == pytest.approx(165e9 / 2e9)
     assert plot.limit_of(measured, "pp8", 2) == 0
 
 
