@@ -45,4 +45,8 @@ private:
 Halide::Expr linear_output(const KernelSpec &spec, KernelArgs &args, Halide::Expr row, Halide::Expr token,
                            Halide::Expr sum_of_codes);
 
+/// The form for many rows (linear_panel.cpp), and whether there is one for this spec.
+bool has_panel(const KernelSpec &spec);
+Generated generate_linear_panel(const KernelSpec &spec);
+
 } // namespace bitnet::codegen

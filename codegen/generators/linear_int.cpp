@@ -23,9 +23,7 @@ void hold_in_registers(Func sums, const LinearWalk &walk) {
 }
 
 /// vpdpbusd: four u8 x i8 products added to an i32 lane, which is one output row. Codes are unpacked in the
-/// loop, also for many tokens: keeping a panel of unpacked codes was 6 % slower on Zen 5 (485 and 455
-/// GMAC/s), whose two other vector ports unpack for free. (On Ice Lake, which has no such ports, a panel
-/// gained up to 20 %.)
+/// loop, once for the tokens of a tile.
 Func sums_by_dot4(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk) {
   const Coding c = coding_of(spec.op);
   const int lines = c.lines(spec.dims.k);
@@ -120,6 +118,8 @@ Func sums_by_words(const KernelSpec &spec, KernelArgs &args, const LinearWalk &w
 }
 
 Generated generate_linear_int(const KernelSpec &spec) {
+  if (has_panel(spec))
+    return generate_linear_panel(spec);
   KernelArgs args(spec);
   LinearWalk walk(spec, args, linear_tile(spec));
   const Func dots = has_dot4(spec.cpu)                                   ? sums_by_dot4(spec, args, walk)

@@ -29,12 +29,13 @@ protected:
   CpuVariant cpu() const { return std::get<0>(GetParam()); }
   int32_t tile() const { return std::get<1>(GetParam()); }
 
-  void expect_twin(Op op, const OpDims &d, const std::function<void(CallBuffers &)> &prepare = {}) {
-    const KernelSpec spec{op, d, tile(), cpu()};
+  void expect_twin(Op op, const OpDims &d, const std::function<void(CallBuffers &)> &prepare = {},
+                   const std::vector<int32_t> &row_counts = {1, 3, 8, 13}) {
+    const KernelSpec spec{op, d, tile(), cpu(), {}};
     LoadedKernel kernel;
     std::string error;
     ASSERT_TRUE(kernel.load(spec, &error)) << error;
-    for (const int32_t rows : {1, 3, 8, 13})
+    for (const int32_t rows : row_counts)
       EXPECT_EQ(
           difference_from_twin(spec, kernel.function(), {rows}, uint64_t(d.n * 31 + d.k + rows), prepare),
           "");
@@ -49,6 +50,14 @@ TEST_P(Linear, T2EqualsTwin) {
 TEST_P(Linear, T2WithResidualEqualsTwin) {
   expect_twin(Op::linear_t2, dims(48, 64, true));
   expect_twin(Op::linear_t2, dims(256, 256, true));
+}
+
+/// Panels of 1, 2 and 3 stripes; k of whole, odd and prime numbers of blocks; tiles that the rows do not
+/// fill.
+class LinearPanel : public Linear {};
+TEST_P(LinearPanel, T2EqualsTwin) {
+  for (const OpDims &d : {dims(112, 80), dims(96, 688, true), dims(128, 2560), dims(128, 2576)})
+    expect_twin(Op::linear_t2, d, {}, {5, 9, 24, 39});
 }
 
 TEST_P(Linear, T2WritesOverItsResidual) {
@@ -82,6 +91,14 @@ INSTANTIATE_TEST_SUITE_P(EveryVariant, Linear,
                          [](const auto &info) {
                            return std::string(format::cpu_variant(std::get<0>(info.param)).name) + "_rows" +
                                   std::to_string(std::get<1>(info.param));
+                         });
+
+INSTANTIATE_TEST_SUITE_P(ManyRows, LinearPanel,
+                         testing::Combine(testing::Values(CpuVariant::portable, CpuVariant::avx2,
+                                                          CpuVariant::avx512, CpuVariant::avx512vnni),
+                                          testing::Values(0)),
+                         [](const auto &info) {
+                           return std::string(format::cpu_variant(std::get<0>(info.param)).name);
                          });
 
 } // namespace
