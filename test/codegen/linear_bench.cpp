@@ -48,6 +48,26 @@ __attribute__((noinline, target("avx2"))) uint64_t read_all(const uint8_t *at, s
   return total;
 }
 
+bool has_matrix(const KernelSpec &spec) {
+  const format::Signature signature = format::signature(spec.op, spec.dims);
+  return std::any_of(signature.args, signature.args + signature.n_args,
+                     [](const format::Arg &arg) { return !std::strcmp(arg.name, "w"); });
+}
+
+void measure_rows(const KernelSpec &spec, const LoadedKernel &kernel, CallBuffers &call, int32_t rows) {
+  constexpr int kCalls = 2000;
+  std::vector<double> times;
+  for (int round = 0; round < 7; ++round)
+    times.push_back(seconds_of([&] {
+                      for (int c = 0; c < kCalls; ++c)
+                        call.run(kernel.function(), 0, call.units());
+                    }) /
+                    kCalls);
+  std::sort(times.begin(), times.end());
+  std::printf("%-58s R=%-4d %8.2f us (best %8.2f)\n", to_string(spec).c_str(), rows, times[3] * 1e6,
+              times[0] * 1e6);
+}
+
 void measure(const KernelSpec &spec, int32_t rows, bool cached) {
   LoadedKernel kernel;
   std::string error;
@@ -55,7 +75,9 @@ void measure(const KernelSpec &spec, int32_t rows, bool cached) {
     std::puts(error.c_str());
     return;
   }
-  CallBuffers call(spec, {rows}, 1);
+  CallBuffers call(spec, {rows, rows, 16, 1, 16}, 1);
+  if (!has_matrix(spec))
+    return measure_rows(spec, kernel, call, rows);
   const size_t bytes = size_t(call.elements("w")) * (spec.op == format::Op::linear_f16 ? 2 : 1);
   const size_t copies = cached ? 1 : std::max<size_t>(1, kFootprint / bytes);
   void *memory = mmap(nullptr, copies * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
