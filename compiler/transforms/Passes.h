@@ -13,7 +13,7 @@ namespace bitnet::compiler {
 struct PipelineOptions {
   std::string head = "f16"; ///< f16 or q8
   int32_t maxRows = 128;    ///< most rows of one step
-  bool fuse = true;         ///< the fuse-* passes; off only to compare
+  bool fuse = true;         ///< the fuse-* passes and merge-ropes; off only to compare
 };
 
 /// From the bitnet dialect to a planned kernel-dialect function.

@@ -94,6 +94,25 @@ def FuseResidualAddPass : BitNetPass<"fuse-residual-add"> {
   }];
 }
 
+def MergeRopesPass : BitNetPass<"merge-ropes"> {
+  let summary = "neighbouring slices are turned by one rope";
+  let description = [{
+    ```mlir
+    %q, %k, %v = bitnet.split %x
+    %a = bitnet.rope %q, %positions {context_length, head_dim, theta}
+    %b = bitnet.rope %k, %positions {context_length, head_dim, theta}
+    ```
+    ==>
+    ```mlir
+    %qk, %v = bitnet.split %x
+    %ab = bitnet.rope %qk, %positions {context_length, head_dim, theta}
+    %a, %b = bitnet.split %ab
+    ```
+    where nothing else reads %q and %k. Same numbers: every head is turned on its own. What it saves is one hand-out of work to
+    the threads per layer, so it needs merge-projections before it.
+  }];
+}
+
 def SelectKernelsPass : BitNetPass<"select-kernels"> {
   let summary = "a kernel and row tiles for every op, a packing for every weight";
   let description = [{

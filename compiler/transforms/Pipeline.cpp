@@ -17,6 +17,7 @@ void buildPipeline(mlir::OpPassManager &pm, const PipelineOptions &options) {
     pm.addPass(createFuseNormQuantPass());
     pm.addPass(createFuseGateNormQuantPass());
     pm.addPass(createFuseResidualAddPass());
+    pm.addPass(createMergeRopesPass());
   }
   pm.addPass(mlir::createCanonicalizerPass());
   pm.addPass(createSelectKernelsPass());
@@ -33,7 +34,7 @@ namespace {
 struct CommandLineOptions : mlir::PassPipelineOptions<CommandLineOptions> {
   Option<std::string> head{*this, "head", llvm::cl::desc("f16 or q8"), llvm::cl::init("f16")};
   Option<int32_t> maxRows{*this, "max-rows", llvm::cl::desc("most rows of one step"), llvm::cl::init(128)};
-  Option<bool> fuse{*this, "fuse", llvm::cl::desc("run the fuse-* passes"), llvm::cl::init(true)};
+  Option<bool> fuse{*this, "fuse", llvm::cl::desc("run the fuse-* passes and merge-ropes"), llvm::cl::init(true)};
 };
 } // namespace
 

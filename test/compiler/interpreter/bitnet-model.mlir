@@ -8,6 +8,7 @@
 // RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-fuse-gate-norm-quant | bitnet-interpret | diff %t.expected -
 // RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-fuse-norm-quant --bitnet-fuse-gate-norm-quant | bitnet-interpret | diff %t.expected -
 // RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-fuse-residual-add | bitnet-interpret | diff %t.expected -
+// RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-merge-projections --bitnet-merge-ropes | bitnet-interpret | diff %t.expected -
 // RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-select-kernels | bitnet-interpret | diff %t.expected -
 // RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-select-kernels --bitnet-lower-to-kernel --bitnet-plan-memory | bitnet-interpret | diff %t.expected -
 // RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-pipeline="max-rows=5" | bitnet-interpret | diff %t.expected -

@@ -13,8 +13,7 @@
 // CHECK-NEXT: kernel.constant
 // CHECK: kernel.call "norm_quant" {{.*}}label = "blk.0.attn_norm"
 // CHECK: kernel.call "linear_t2" {{.*}}label = "blk.0.attn_qkv"
-// CHECK: kernel.call "rope" {{.*}}label = "blk.0.rope"
-// CHECK: kernel.call "rope" {{.*}}label = "blk.0.rope"
+// CHECK: kernel.call "rope" {{.*}}heads = 6 : i32, label = "blk.0.rope"
 // CHECK: kernel.call "kv_append" {{.*}}label = "blk.0.kv_append"
 // CHECK: kernel.call "attention" {{.*}}label = "blk.0.attention"
 // CHECK: kernel.call "norm_quant" {{.*}}label = "blk.0.attn_sub_norm"
