@@ -84,7 +84,8 @@ public:
     return py::dict(
         "prompt_tokens"_a = timings.prompt_tokens, "generated_tokens"_a = timings.generated_tokens,
         "prompt_seconds"_a = timings.prompt_seconds, "generation_seconds"_a = timings.generation_seconds,
-        "cached_tokens"_a = timings.cached_tokens);
+        "cached_tokens"_a = timings.cached_tokens, "drafted_tokens"_a = timings.drafted_tokens,
+        "accepted_tokens"_a = timings.accepted_tokens);
   }
 
   std::pair<float, std::vector<std::pair<int32_t, float>>> logprobs(int32_t n) {
@@ -215,12 +216,14 @@ private:
   std::recursive_mutex mutex_;
 };
 
-std::shared_ptr<Generation>
-generate(std::shared_ptr<Engine> engine, const Tokens &prompt, int32_t max_tokens, float temperature,
-         int32_t top_k, float top_p, float min_p, float repetition_penalty, int32_t repetition_window,
-         float presence_penalty, float frequency_penalty, uint64_t seed,
-         const std::optional<std::map<int32_t, float>> &logit_bias, const std::vector<std::string> &stop,
-         const std::optional<Tokens> &stop_tokens, bool ignore_eos, bool reuse_prefix, bool all_logits) {
+std::shared_ptr<Generation> generate(std::shared_ptr<Engine> engine, const Tokens &prompt, int32_t max_tokens,
+                                     float temperature, int32_t top_k, float top_p, float min_p,
+                                     float repetition_penalty, int32_t repetition_window,
+                                     float presence_penalty, float frequency_penalty, uint64_t seed,
+                                     const std::optional<std::map<int32_t, float>> &logit_bias,
+                                     const std::vector<std::string> &stop,
+                                     const std::optional<Tokens> &stop_tokens, bool ignore_eos,
+                                     bool reuse_prefix, bool all_logits, int32_t speculate) {
   std::vector<int32_t> bias_tokens;
   std::vector<float> bias_values;
   if (logit_bias)
@@ -253,6 +256,7 @@ generate(std::shared_ptr<Engine> engine, const Tokens &prompt, int32_t max_token
   options.ignore_eos = ignore_eos;
   options.reuse_prefix = reuse_prefix;
   options.all_logits = all_logits;
+  options.speculate = speculate;
   options.stop = stop_texts.data();
   options.n_stop = stop_texts.size();
   if (stop_tokens) {
@@ -275,7 +279,7 @@ void bindGeneration(py::module_ &module) {
            "repetition_window"_a = 64, "presence_penalty"_a = 0.0f, "frequency_penalty"_a = 0.0f,
            "seed"_a = 0, "logit_bias"_a = py::none(), "stop"_a = std::vector<std::string>(),
            "stop_tokens"_a = py::none(), "ignore_eos"_a = false, "reuse_prefix"_a = false,
-           "all_logits"_a = false);
+           "all_logits"_a = false, "speculate"_a = int32_t(BITNET_SPECULATE_AUTO));
   py::class_<Generation, std::shared_ptr<Generation>>(module, "Generation")
       .def("next", &Generation::next, "logits_processor"_a = py::none())
       .def("cancel", &Generation::cancel)

@@ -41,6 +41,8 @@ class Timings(TypedDict):
     prompt_seconds: float
     generation_seconds: float
     cached_tokens: int
+    drafted_tokens: int
+    accepted_tokens: int
 
 class Tokenizer(metaclass=_pybind11_type):
     def __init__(self, path: str) -> None: ...
@@ -109,6 +111,7 @@ class Engine(metaclass=_pybind11_type):
         ignore_eos: bool = False,
         reuse_prefix: bool = False,
         all_logits: bool = False,
+        speculate: int = 0,
     ) -> Generation: ...
 
 class Generation(metaclass=_pybind11_type):

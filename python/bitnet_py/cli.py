@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from . import _runtime
 from .chat_template import chat_tokens
 from .errors import BitNetError, ConfigError
+from .generation import speculation_of
 from .model import BitNetModel, load_model
 from .streams import Sampling, StreamingGenerator, stream
 
@@ -106,6 +107,9 @@ def _declare_sampling(parser: argparse.ArgumentParser, *, tokens: int, temperatu
     add("--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be given several times")
     add("--logit-bias", action="append", default=[], type=_bias, metavar="ID=VALUE",
         help="add to a token's logit, -inf bans it; may be given several times")  # fmt: skip
+    add("--speculate", type=_speculation, default="auto", metavar="HOW",
+        help="also run guesses from the text so far, which never changes it: auto (greedy, where it pays), ngram (any "
+        "sampling, where it pays), off, or how many, up to 15 (%(default)s)")  # fmt: skip
     add("--ignore-eos", action="store_true", help="go on past tokens that end a text")
 
 
@@ -132,6 +136,15 @@ def _bias(text: str) -> tuple[int, float]:
         return int(token), float(value)
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected ID=VALUE, got '{text}'") from None
+
+
+def _speculation(text: str) -> str | int:
+    how: str | int = int(text) if text.isdecimal() else text
+    try:
+        speculation_of(how)
+    except ConfigError:
+        raise argparse.ArgumentTypeError(f"expected auto, off, ngram or a number from 1 to 15, got '{text}'") from None
+    return how
 
 
 # ---- what every command needs
@@ -176,6 +189,7 @@ def sampling_of(args: argparse.Namespace) -> Sampling:
         ignore_eos=args.ignore_eos,
         logit_bias=dict(args.logit_bias),
         logprobs=getattr(args, "logprobs", None),
+        speculate=args.speculate,
     )
 
 
@@ -191,14 +205,14 @@ def print_json(value: object, *, indent: int | None = 2) -> None:
 
 
 def timings_of(text: StreamingGenerator) -> dict[str, Any]:
-    """Tokens, seconds and speeds; the first token comes from the prompt's own step, the others took one each."""
+    """Tokens, seconds and speeds; the first token comes from the prompt's own step, the others from further ones."""
     timings = text.timings
-    steps = timings["generated_tokens"] - 1
+    drawn = timings["generated_tokens"] - 1
     read = timings["prompt_tokens"] - timings["cached_tokens"]
     return {
         **timings,
         "prompt_tokens_per_second": _per_second(read, timings["prompt_seconds"]),
-        "generation_tokens_per_second": _per_second(steps, timings["generation_seconds"]),
+        "generation_tokens_per_second": _per_second(drawn, timings["generation_seconds"]),
     }
 
 

@@ -9,7 +9,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import ArgumentTypeError, ConfigError, ContextFullError
@@ -22,7 +22,8 @@ class InferenceConfig:
 
     At most max_new_tokens are made, and no more than prompt and text together have max_length tokens. do_sample False
     or temperature 0: always the likeliest token. top_k None or 0: off. seed None: another text each time. eos_token_id
-    None: the tokenizer's stop tokens. pad_token_id is accepted and not needed: prompts are never padded.
+    None: the tokenizer's stop tokens. pad_token_id is accepted and not needed: prompts are never padded. speculate: see
+    Sampling.
     """
 
     max_length: int = 2048
@@ -35,16 +36,21 @@ class InferenceConfig:
     seed: int | None = None
     pad_token_id: int | None = None
     eos_token_id: int | None = None
+    speculate: str | int = field(default="auto", repr=False, kw_only=True)
 
 
 @dataclass
 class GenerationConfig:
-    """A smaller configuration, by BitNet-rs's names; temperature 0: always the likeliest token."""
+    """A smaller configuration, by BitNet-rs's names.
+
+    temperature 0: always the likeliest token. speculate: see Sampling.
+    """
 
     max_tokens: int = 100
     temperature: float = 0.7
     top_p: float = 0.9
     top_k: int = 50
+    speculate: str | int = field(default="auto", repr=False, kw_only=True)
 
 
 class BitNetConfig:

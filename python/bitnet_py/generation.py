@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from . import _runtime, metrics
 from .detokenizer import Detokenizer
+from .errors import ConfigError
 
 _log = logging.getLogger("bitnet_py.stream")
 
@@ -29,7 +30,10 @@ class Sampling:
     penalties look back, < 0 all. seed None: a new one each time. stop: texts that end the generation and are no part of
     it. stop_tokens: None takes the tokenizer's. logit_bias: added to the logits of these ids. logprobs: None, or the
     number of likeliest tokens to report with each token (0: only the drawn one). reuse_prefix: what earlier ones with
-    it have read of the same beginning is not read again, as suits a conversation; the text is the same.
+    it have read of the same beginning is not read again, as suits a conversation; the text is the same. speculate:
+    steps also run tokens that are guessed from the text so far, which makes texts that repeat themselves faster and
+    never changes one; "auto": where the likeliest token is always taken, as far as it pays; "ngram": with any sampling,
+    as far as it pays; "off"; or how many, up to 15, whether it pays or not.
     """
 
     max_tokens: int = 128
@@ -48,6 +52,7 @@ class Sampling:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     logprobs: int | None = None
     reuse_prefix: bool = False
+    speculate: str | int = "auto"
 
 
 @dataclass
@@ -65,8 +70,9 @@ class Completion:
 
     tokens: all drawn, with the stop token if one ended the text. text: without special tokens and stop texts.
     finish_reason: "stop", "length" or "cancelled". logprobs: one for each of tokens, if asked for. timings:
-    prompt_tokens, generated_tokens, prompt_seconds, generation_seconds, cached_tokens (of the prompt, not read again);
-    the first token comes from the prompt's logits, so generation_seconds covers generated_tokens - 1 steps.
+    prompt_tokens, generated_tokens, prompt_seconds, generation_seconds, cached_tokens (of the prompt, not read again),
+    drafted_tokens (guesses that ran) and accepted_tokens (those that were right); the first token comes from the
+    prompt's logits, so generation_seconds covers generated_tokens - 1 steps, less the accepted_tokens.
     """
 
     prompt_tokens: list[int]
@@ -117,6 +123,7 @@ class Request:
             stop_tokens=sampling.stop_tokens if tokenizer is None else _stop_tokens(sampling, tokenizer),
             ignore_eos=sampling.ignore_eos,
             reuse_prefix=sampling.reuse_prefix,
+            speculate=speculation_of(sampling.speculate),
             all_logits=changes_logits or sampling.logprobs is not None,
         )
         self.detokenizer = None if tokenizer is None else Detokenizer(tokenizer, sampling.stop)
@@ -192,6 +199,18 @@ class Request:
             logprobs=self.logprobs,
             timings=self.timings,
         )
+
+
+_SPECULATION = {"auto": 0, "off": -1, "ngram": -2}
+
+
+def speculation_of(how: object) -> int:
+    """Sampling.speculate as the runtime has it; ConfigError if it is not one of those."""
+    if isinstance(how, str) and how in _SPECULATION:
+        return _SPECULATION[how]
+    if isinstance(how, int) and not isinstance(how, bool) and 1 <= how <= 15:
+        return how
+    raise ConfigError(f"speculate: expected 'auto', 'off', 'ngram' or a number from 1 to 15, got {how!r}")
 
 
 def _stop_tokens(sampling: Sampling, tokenizer: _runtime.Tokenizer) -> Sequence[int]:

@@ -35,8 +35,8 @@ class SimpleInference:
     Every method that generates takes these keywords, which go before the configuration: max_new_tokens (or max_tokens),
     max_length, temperature, top_p, top_k, min_p, repetition_penalty (repeat_penalty), repetition_window
     (repeat_last_n), presence_penalty, frequency_penalty, seed, do_sample, stop (a text or several), stop_tokens
-    (stop_token_ids), eos_token_id, ignore_eos, logit_bias, logprobs, reuse_prefix; see Sampling. None is as if not
-    given. An unknown one is an ArgumentTypeError, an illegal value a ConfigError.
+    (stop_token_ids), eos_token_id, ignore_eos, logit_bias, logprobs, reuse_prefix, speculate; see Sampling. None is as
+    if not given. An unknown one is an ArgumentTypeError, an illegal value a ConfigError.
     """
 
     def __init__(

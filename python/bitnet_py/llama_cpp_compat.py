@@ -9,7 +9,8 @@
 |---|---|
 | `Llama(model_path, n_ctx, n_threads, seed, pooling_type, last_n_tokens_size, chat_format)` | the same; n_ctx 0 = the model's, above the model's: lowered with a warning |
 | `n_gpu_layers`, `split_mode`, `main_gpu`, `tensor_split`, `vocab_only`, `use_mmap`, `use_mlock`, `n_batch`, `n_ubatch`, `n_threads_batch`, `attention_type`, `logits_all`, `embedding`, `offload_kqv`, `flash_attn`, `op_offload`, `swa_full`, `no_perf`, `numa`, `type_k`, `type_v`, `spm_infill`, `verbose` | accepted, without meaning here: one CPU path, files are mapped, logprobs and embeddings always work |
-| `kv_overrides`, `lora_*`, `rope_*`, `yarn_*`, `draft_model`, `chat_handler`, `tokenizer` | refused if given: they would change the model (see `bitnetc --set`, `compiler_flags=`) |
+| `kv_overrides`, `lora_*`, `rope_*`, `yarn_*`, `chat_handler`, `tokenizer` | refused if given: they would change the model (see `bitnetc --set`, `compiler_flags=`) |
+| `draft_model=LlamaPromptLookupDecoding(...)` | guesses from the text so far, also where tokens are drawn at random, as many as pay; greedy texts have them without it. The text is the same; other draft models are refused |
 | `from_pretrained(repo_id, filename)` | files on this disk and in the hub's cache; nothing is downloaded |
 | `__call__`, `create_completion` | same arguments, defaults and dictionaries, plus `timings`; `stream=True` gives chunks of whole characters |
 | `create_chat_completion` | same; the model's own template, or chat_format: "chatml", "llama-3" or Jinja source; `logprobs`, `top_logprobs`, `stream` |
@@ -79,7 +80,7 @@ _IGNORED = frozenset({
 })  # fmt: skip
 # What would change the model or its text, with the value that changes nothing.
 _REFUSED: dict[str, Any] = {
-    **dict.fromkeys(("kv_overrides", "lora_base", "lora_path", "draft_model", "chat_handler", "tokenizer")),
+    **dict.fromkeys(("kv_overrides", "lora_base", "lora_path", "chat_handler", "tokenizer")),
     "lora_scale": 1.0,
     "rope_scaling_type": -1,
     "rope_freq_base": 0.0,
@@ -105,6 +106,14 @@ class LlamaState:
         return len(self.input_ids)
 
 
+@dataclass(frozen=True)
+class LlamaPromptLookupDecoding:
+    """For Llama's draft_model. The numbers are accepted without meaning: as many tokens are guessed as pay."""
+
+    max_ngram_size: int = 2
+    num_pred_tokens: int = 10
+
+
 class Llama:
     """A model with the methods of llama-cpp-python's `Llama`; the table above says which.
 
@@ -125,8 +134,13 @@ class Llama:
         chat_format: str | None = None,
         verbose: bool = True,
         compiler_flags: Sequence[str] = (),
+        draft_model: object = None,
         **others: Any,
     ) -> None:
+        if draft_model is not None and type(draft_model).__name__ != "LlamaPromptLookupDecoding":
+            kind = type(draft_model).__name__
+            raise ConfigError(f"Llama: draft_model: expected LlamaPromptLookupDecoding, got {kind}; leave it out")
+        self._speculate = "auto" if draft_model is None else "ngram"
         for name, value in others.items():
             if name in _REFUSED:
                 _refuse("Llama", name, value, _REFUSED[name])
@@ -670,6 +684,7 @@ class Llama:
             logit_bias={int(token): float(bias) for token, bias in (logit_bias or {}).items()},
             logprobs=logprobs,
             reuse_prefix=True,
+            speculate=self._speculate,
         )
 
     def _bytes_of(self, token: int, special: bool = False) -> bytes:

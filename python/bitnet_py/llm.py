@@ -9,7 +9,8 @@
 |---|---|
 | `LLM(model, seed, max_model_len, max_num_seqs)` | the same; model: a file or folder, or "org/name" in the hub's cache (nothing is downloaded) |
 | `tokenizer`, `tokenizer_mode`, `trust_remote_code`, `tensor_parallel_size`, `dtype`, `revision`, `gpu_memory_utilization`, `swap_space`, `cpu_offload_gb`, `enforce_eager`, `disable_log_stats`, ... | accepted, without meaning here |
-| `quantization`, `enable_lora`, `speculative_config`, `hf_overrides` | refused if given: they would change the model |
+| `quantization`, `enable_lora`, `hf_overrides` | refused if given: they would change the model |
+| `speculative_config` | `{"method": "ngram"}`: also where tokens are drawn at random, as far as it pays; without it greedy requests speculate; other methods are refused |
 | `generate`, `chat`, `embed`, `get_tokenizer`, `get_default_sampling_params` | the same; prompts are text, token lists, or dictionaries with `prompt` or `prompt_token_ids` |
 | `SamplingParams`: n, penalties, temperature, top_p, top_k, min_p, seed, stop, stop_token_ids, ignore_eos, max_tokens, min_tokens, logprobs, prompt_logprobs, detokenize, skip_special_tokens, include_stop_str_in_output, logit_bias, allowed_token_ids | the same; min_tokens runs its requests one by one |
 | `best_of`, `bad_words`, `structured_outputs`, `guided_decoding`, `logits_processors`, `logprob_token_ids`, `thinking_token_budget`, `repetition_detection` | refused if given |
@@ -194,7 +195,7 @@ _IGNORED = frozenset({
     "max_num_batched_tokens", "block_size", "enable_prefix_caching", "enable_chunked_prefill", "kv_cache_dtype",
     "device", "load_format", "download_dir", "distributed_executor_backend", "compilation_config", "hf_token",
 })  # fmt: skip
-_REFUSED = frozenset({"quantization", "quantization_config", "enable_lora", "speculative_config", "hf_overrides"})
+_REFUSED = frozenset({"quantization", "quantization_config", "enable_lora", "hf_overrides"})
 
 
 class LLM:
@@ -213,6 +214,7 @@ class LLM:
         max_num_seqs: int = 16,
         threads: int | None = None,
         compiler_flags: Sequence[str] = (),
+        speculative_config: Mapping[str, Any] | None = None,
         **others: Any,
     ) -> None:
         for name, value in others.items():
@@ -221,6 +223,11 @@ class LLM:
                     raise ConfigError(f"LLM: {name}: not covered by this package, got {value!r}; leave it out")
             elif name not in _IGNORED:
                 raise ArgumentTypeError(f"LLM: unexpected argument '{name}'")
+        if speculative_config and speculative_config.get("method") != "ngram":
+            raise ConfigError(
+                f"LLM: speculative_config: expected {{'method': 'ngram'}}, got {dict(speculative_config)!r}"
+            )
+        self._speculate = "ngram" if speculative_config else "auto"
         self.model = load_model(hub.find(model), compiler_flags=compiler_flags)
         info = self.model._native.info()
         if max_model_len is not None and not 0 < max_model_len <= info["context"]:
@@ -385,6 +392,7 @@ class LLM:
             stop_tokens=(*stop_tokens, *(params.stop_token_ids or ())),
             logit_bias=bias,
             logprobs=None if params.logprobs is None else self._top(params.logprobs),
+            speculate=self._speculate,
         )
 
     def _top(self, count: int) -> int:

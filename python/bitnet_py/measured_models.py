@@ -64,6 +64,7 @@ def measured_model(model: BitNetModel, tokenizer: Any, gen_args: GenArgs | None)
     sampling = Sampling(
         max_tokens=args.gen_length,
         repetition_penalty=args.repetition_penalty,
+        speculate="off",  # what a token costs, whatever the text is
         **(drawing if args.use_sampling else {}),
     )
     native = native_tokenizer(tokenizer)

@@ -220,6 +220,15 @@ BITNET_API int32_t bitnet_engine_threads(const bitnet_engine *engine);
 
 typedef enum bitnet_finish { BITNET_FINISH_NONE = 0, BITNET_FINISH_STOP = 1, BITNET_FINISH_LENGTH = 2, BITNET_FINISH_CANCELLED = 3 } bitnet_finish;
 
+/* Speculation: a step also runs tokens that are guessed from the text so far (what followed when it last ended like this),
+ * and what was guessed right needs no step of its own. Events, tokens and text are the same bit for bit, with any sampling.
+ * A number above 0 (at most 15): always that many, whether it pays or not. */
+typedef enum bitnet_speculate {
+  BITNET_SPECULATE_AUTO = 0,  /* where draws are greedy, and as far as it pays by what steps cost and guesses hit */
+  BITNET_SPECULATE_OFF = -1,
+  BITNET_SPECULATE_NGRAM = -2 /* whatever the draws are, as far as it pays */
+} bitnet_speculate;
+
 typedef struct bitnet_generation_options {
   bitnet_sampling sampling;
   int32_t max_tokens;            /* new tokens; <= 0: until the context is full */
@@ -229,6 +238,7 @@ typedef struct bitnet_generation_options {
   const int32_t *stop_tokens;    /* [n_stop_tokens] instead of the tokenizer's; NULL = the tokenizer's */
   size_t n_stop_tokens;
   int32_t prompt_rows;           /* tokens of the prompt in one step; 0 = the model's max_rows */
+  int32_t speculate;             /* of bitnet_speculate, or how many tokens */
   int32_t all_logits;            /* 1: bitnet_generation_logits gives all logits, exactly; 0: it gives none, so that the model need
                                     not compute those that the draw does not look at. The text is the same */
   int32_t reuse_prefix;          /* 1: start from what an earlier generation with this option left of the same beginning, and
@@ -244,11 +254,13 @@ typedef struct bitnet_token_event {
   bitnet_finish finish;  /* not NONE: this is the last event */
 } bitnet_token_event;
 
-/* The first token is drawn from the prompt's logits, so generation_seconds covers generated_tokens - 1 steps. */
+/* The first token is drawn from the prompt's logits, so generation_seconds covers generated_tokens - 1 steps, less the
+ * accepted_tokens. */
 typedef struct bitnet_timings {
   int32_t prompt_tokens, generated_tokens;
   double prompt_seconds, generation_seconds;
   int32_t cached_tokens; /* of prompt_tokens: were there already (reuse_prefix), so that prompt_seconds is for the others */
+  int32_t drafted_tokens, accepted_tokens; /* guessed ones that ran, and those of them that were drawn later (speculation) */
 } bitnet_timings;
 
 /* Prepares a generation with a sequence of its own; the prompt is read by the first calls of _next. The engine must outlive

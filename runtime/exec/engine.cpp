@@ -132,18 +132,32 @@ Result<std::unique_ptr<Engine::Sequence>> Engine::open_for(const int32_t *tokens
 }
 
 Engine::Sequence::Sequence(Engine &engine, Slab &slab, int32_t number, int32_t start, bool is_kept)
-    : engine_(engine), slab_(slab), number_(number), start_(start), is_kept_(is_kept),
-      logits_(size_t(engine.model_.bundle().model.vocab)) {}
+    : engine_(engine), slab_(slab), number_(number), start_(start), is_kept_(is_kept), length_(start) {
+  reserve_logits(1);
+}
 
-Engine::Sequence::~Sequence() { engine_.close(slab_, number_, is_kept_); }
+Engine::Sequence::~Sequence() { engine_.close(*this); }
 
-void Engine::close(Slab &slab, int32_t number, bool is_kept) {
+float *Engine::Sequence::logits(size_t i) {
+  return i < n_logits_ ? logits_.get() + i * size_t(engine_.model_.bundle().model.vocab) : nullptr;
+}
+
+/// Of at least so many rows. Memory is not touched before logits come.
+void Engine::Sequence::reserve_logits(size_t rows) {
+  if (rows <= logits_rows_)
+    return;
+  logits_.reset(new float[rows * size_t(engine_.model_.bundle().model.vocab)]);
+  logits_rows_ = rows;
+  n_logits_ = 0;
+}
+
+void Engine::close(const Sequence &sequence) {
   std::lock_guard<std::mutex> lock(mutex_);
-  Slab::Left &left = slab.left[size_t(number)];
-  if (!is_kept)
-    left.tokens.clear();
+  Slab &slab = sequence.slab_;
+  Slab::Left &left = slab.left[size_t(sequence.number_)];
+  left.tokens.resize(sequence.is_kept_ ? size_t(sequence.length_) : 0); // to less
   left.when = ++n_given_back_;
-  slab.free.push_back(number); // has room: it was there before
+  slab.free.push_back(sequence.number_); // has room: it was there before
   drop_oldest_left(kMostLeft);
   if (!stepping_)
     settle();
@@ -185,6 +199,8 @@ void Engine::settle() {
 
 void Engine::run(Request *requests, size_t n) {
   std::vector<Ticket> tickets(n);
+  for (size_t i = 0; i < n; ++i)
+    requests[i].sequence->reserve_logits(requests[i].n_logits);
   std::unique_lock<std::mutex> lock(mutex_);
   queue_.reserve(queue_.size() + n); // from here on nothing is allocated, so nothing can fail half-way
   for (size_t i = 0; i < n; ++i) {
@@ -220,28 +236,38 @@ void Engine::wait_for_companions(std::unique_lock<std::mutex> &lock) {
 }
 
 /// Rows of one session for one step: those of the first in the queue and all who wait for it too. Whoever
-/// wants one token comes first, so that a long prompt delays nobody by more than a step.
+/// wants one token, or the logits of all that are left, comes first, so that a long prompt delays nobody by
+/// more than a step.
 void Engine::gather() {
   parts_.clear();
   rows_.clear();
   slab_ = &queue_.front()->request->sequence->slab_;
   const auto max_rows = size_t(model_.bundle().plan.max_rows);
-  int32_t wanted = 0;
-  for (const bool single : {true, false})
+  size_t wanted = 0;
+  for (const bool first : {true, false})
     for (Ticket *ticket : queue_) {
       const Request &request = *ticket->request;
       Sequence &sequence = *request.sequence;
       const size_t left = request.n_tokens - ticket->n_done, n = std::min(left, max_rows - rows_.size());
-      if (&sequence.slab_ != slab_ || (left == 1) != single || n == 0)
+      if (&sequence.slab_ != slab_ || (left == 1 || left <= request.n_logits) != first || n == 0)
         continue;
-      if (!std::exchange(sequence.is_cut_, true)) // of an existing sequence, to less: cannot fail
-        (void)slab_->session->truncate(sequence.number_, sequence.start_);
-      const int32_t position = slab_->session->length(sequence.number_);
-      const bool wants = request.wants_logits && n == left;
-      for (size_t i = 0; i < n; ++i)
+      const int32_t position = sequence.length_;
+      if (position < slab_->session->length(sequence.number_)) {
+        (void)slab_->session->truncate(sequence.number_,
+                                       position); // of an existing sequence, to less: cannot fail
+        if (sequence.is_kept_)
+          slab_->left[size_t(sequence.number_)].tokens.resize(size_t(position));
+      }
+      const size_t without = request.n_tokens - request.n_logits; // tokens before those that want logits
+      Part part = {ticket, n, 0, wanted, std::max(ticket->n_done, without) - without};
+      for (size_t i = 0; i < n; ++i) {
+        const bool wants = ticket->n_done + i >= without;
         rows_.push_back({request.tokens[ticket->n_done + i], position + int32_t(i), sequence.number_,
-                         wants && i + 1 == n ? BITNET_WANT_LOGITS : 0, request.best, request.margin});
-      parts_.push_back({ticket, n, wants ? wanted++ : -1});
+                         wants ? BITNET_WANT_LOGITS : 0, request.best, request.margin});
+        part.n_logits += wants;
+      }
+      wanted += part.n_logits;
+      parts_.push_back(part);
       ticket->served = true;
     }
 }
@@ -251,40 +277,48 @@ void Engine::step(std::unique_lock<std::mutex> &lock) {
   lock.unlock();
   const auto start = std::chrono::steady_clock::now();
   const Status status = slab_->session->step(rows_.data(), rows_.size());
-  last_step_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  bool all_want = status.ok();
   if (status.ok())
-    for (const Part &part : parts_)
-      if (part.logits >= 0) { // the sequence belongs to a thread that waits
-        Sequence &sequence = *part.ticket->request->sequence;
-        std::memcpy(sequence.logits_.data(), slab_->session->logits(size_t(part.logits)),
-                    sequence.logits_.size() * sizeof(float));
-        sequence.has_logits_ = true;
-      }
+    for (const Part &part : parts_) { // the sequences belong to threads that wait
+      all_want &= part.n_logits == part.n;
+      Sequence &sequence = *part.ticket->request->sequence;
+      const auto vocab = size_t(model_.bundle().model.vocab);
+      for (size_t i = 0; i < part.n_logits; ++i)
+        std::memcpy(sequence.logits_.get() + (part.to_logits + i) * vocab,
+                    slab_->session->logits(part.first_logits + i), vocab * sizeof(float));
+      if (part.n_logits > 0)
+        sequence.n_logits_ = part.to_logits + part.n_logits;
+    }
+  last_step_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (all_want)
+    costs_.add(rows_.size(), last_step_seconds_);
   lock.lock();
   finish_parts(status);
 }
 
 void Engine::finish_parts(const Status &status) {
-  n_companions_ = 0;
+  size_t n_companions = 0;
   for (const Part &part : parts_) {
     Ticket &ticket = *part.ticket;
     Request &request = *ticket.request;
-    const Sequence &sequence = *request.sequence;
+    Sequence &sequence = *request.sequence;
     std::vector<int32_t> &left = sequence.slab_.left[size_t(sequence.number_)].tokens;
     if (status.ok()) {
       if (sequence.is_kept_) // has room for the context
         left.insert(left.end(), request.tokens + ticket.n_done, request.tokens + ticket.n_done + part.n);
       ticket.n_done += part.n;
+      sequence.length_ += int32_t(part.n);
     } else { // the step took nothing; earlier parts of the same request are taken back
-      const int32_t number = sequence.number_;
-      (void)slab_->session->truncate(number, slab_->session->length(number) - int32_t(ticket.n_done));
+      sequence.length_ -= int32_t(ticket.n_done);
+      (void)slab_->session->truncate(sequence.number_, sequence.length_);
       if (sequence.is_kept_)
-        left.resize(left.size() - ticket.n_done);
+        left.resize(size_t(sequence.length_));
       request.status = status;
     }
     ticket.finished = !status.ok() || ticket.n_done == request.n_tokens;
-    n_companions_ += ticket.finished;
+    n_companions += ticket.finished;
   }
+  n_companions_.store(n_companions, std::memory_order_relaxed);
   queue_.erase(std::remove_if(queue_.begin(), queue_.end(), [](const Ticket *t) { return t->finished; }),
                queue_.end());
   // Who had a turn stands behind who had none: a long prompt does not keep other sessions waiting.

@@ -4,6 +4,9 @@
 // bits as if each had run alone). Draws nothing and knows no text.
 #pragma once
 #include "runtime/exec/session.h"
+#include "runtime/exec/step_costs.h"
+#include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -27,21 +30,25 @@ public:
     ~Sequence();
     Sequence(const Sequence &) = delete;
     Sequence &operator=(const Sequence &) = delete;
-    /// f32 [vocab] of the last token that was appended with wants_logits; nullptr before. A copy of its own.
-    float *logits() { return has_logits_ ? logits_.data() : nullptr; }
+    /// f32 [vocab] of the i-th token whose logits the last request that wanted some wanted; nullptr before. A
+    /// copy of its own.
+    float *logits(size_t i = 0);
     /// Positions that it held when it was opened.
     int32_t start() const { return start_; }
+    /// Takes back all tokens after the first n. Not while a request runs.
+    void keep(int32_t n) { length_ = std::min(length_, n); }
 
   private:
     friend class Engine;
     Sequence(Engine &engine, Slab &slab, int32_t number, int32_t start, bool is_kept);
     Engine &engine_;
     Slab &slab_;
-    const int32_t number_, start_; ///< number_: in the slab's session
-    const bool is_kept_;           ///< leaves its tokens for later ones
-    bool is_cut_ = false;          ///< the session's sequence was cut to start_
-    std::vector<float> logits_;    ///< [vocab]
-    bool has_logits_ = false;
+    void reserve_logits(size_t rows);
+    const int32_t number_, start_;    ///< number_: in the slab's session
+    const bool is_kept_;              ///< leaves its tokens for later ones
+    int32_t length_;                  ///< what the session's sequence holds beyond is cut off before it grows
+    std::unique_ptr<float[]> logits_; ///< [logits_rows_, vocab], of which n_logits_ are the last request's
+    size_t logits_rows_ = 0, n_logits_ = 0;
   };
 
   static Result<std::unique_ptr<Engine>> create(const Model &model, const EngineOptions &options);
@@ -59,7 +66,7 @@ public:
     Sequence *sequence;
     const int32_t *tokens;
     size_t n_tokens;
-    bool wants_logits;  ///< of the last token
+    size_t n_logits;    ///< of the last so many tokens; at most n_tokens
     int32_t best = 0;   ///< which of them must be exact; see bitnet_row
     float margin = 0;   ///< see best
     Status status = {}; ///< how it went
@@ -70,6 +77,10 @@ public:
   const Model &model() const { return model_; }
   int32_t context() const { return context_; }
   int32_t threads() const { return threads_; }
+  /// What steps cost in which all rows want logits.
+  const StepCosts &costs() const { return costs_; }
+  /// Requests that the last step ended: about as many as the next one will have.
+  size_t companions() const { return n_companions_.load(std::memory_order_relaxed); }
 
 private:
   /// A request in the queue.
@@ -97,7 +108,7 @@ private:
   Result<Slab *> add_slab();
   Result<std::unique_ptr<Sequence>> take(Place place, size_t start, bool is_kept);
   Result<Place> empty_place();
-  void close(Slab &slab, int32_t number, bool is_kept);
+  void close(const Sequence &sequence);
   void drop_oldest_left(size_t most);
   template <typename See> void see_free(See see);
   void wait_for_companions(std::unique_lock<std::mutex> &lock);
@@ -121,14 +132,15 @@ private:
   // have room for max_rows entries from the start.
   struct Part {
     Ticket *ticket;
-    size_t n;
-    int32_t logits; ///< index among the rows that want some, or -1
+    size_t n, n_logits;             ///< rows, and those of them that want logits
+    size_t first_logits, to_logits; ///< index of the first of these among all of the step, and of the request
   };
   std::vector<Part> parts_;
   std::vector<bitnet_row> rows_;
   Slab *slab_ = nullptr;
 
-  size_t n_companions_ = 0; ///< requests that the last step ended
+  std::atomic<size_t> n_companions_{0}; ///< written under the lock
+  StepCosts costs_;
   double last_step_seconds_ = 0;
 };
 

@@ -7,6 +7,12 @@
 namespace bitnet::runtime {
 namespace {
 
+constexpr int32_t kMostGuesses = 15; ///< in a step
+/// With up to 8 rows kernels unpack the weights once for all; beyond, each pays for itself.
+constexpr int32_t kMostCheapGuesses = 7;
+/// Guesses must promise to be worth this much, since promises are estimates.
+constexpr double kWorthGuessing = 1.03;
+
 Status check_tokens(const char *what, const int32_t *tokens, size_t n, int32_t vocab) {
   for (size_t i = 0; i < n; ++i)
     if (tokens[i] < 0 || tokens[i] >= vocab)
@@ -50,6 +56,10 @@ Result<std::unique_ptr<Generation>> Generation::create(const Limits &limits, con
   if (options.prompt_rows < 0)
     return invalid_argument("generation: prompt_rows: expected 0 or more, got " +
                             std::to_string(options.prompt_rows));
+  if (options.speculate < BITNET_SPECULATE_NGRAM || options.speculate > kMostGuesses)
+    return invalid_argument("generation: speculate: expected BITNET_SPECULATE_ (0, -1 or -2) or up to " +
+                            std::to_string(kMostGuesses) + " tokens, got " +
+                            std::to_string(options.speculate));
   auto stop_strings = stop_strings_of(options, tokenizer);
   if (!stop_strings.ok())
     return std::move(stop_strings).status().in("generation");
@@ -64,8 +74,24 @@ Result<std::unique_ptr<Generation>> Generation::create(const Limits &limits, con
       new Generation(chosen, tokenizer, *std::move(stop_strings), options));
   generation->sampler_ = *std::move(sampler);
   generation->prompt_.assign(prompt, prompt + n_prompt);
-  for (size_t i = 0; i < n_prompt; ++i)
+  const bool speculates = options.speculate == BITNET_SPECULATE_AUTO
+                              ? !(options.sampling.temperature > 0)
+                              : options.speculate != BITNET_SPECULATE_OFF;
+  if (speculates) {
+    generation->only_if_it_pays_ = options.speculate <= 0;
+    generation->most_guesses_ =
+        std::min(options.speculate > 0 ? options.speculate : kMostCheapGuesses, limits.max_rows - 1);
+    const size_t room =
+        size_t(limits.context) + 1 - n_prompt; // the last token that is drawn needs no position
+    generation->drafts_ = std::make_unique<NgramDrafts>(
+        n_prompt + (options.max_tokens > 0 ? std::min(size_t(options.max_tokens), room) : room));
+  }
+  generation->planned_.reserve(size_t(generation->most_guesses_) + 1);
+  for (size_t i = 0; i < n_prompt; ++i) {
     generation->sampler_->accept(prompt[i], false);
+    if (speculates)
+      generation->drafts_->append(prompt[i], false);
+  }
   return generation;
 }
 
@@ -81,14 +107,60 @@ Generation::Generation(const Limits &limits, const Tokenizer *tokenizer, StopStr
     stop_tokens_ = tokenizer->stop_tokens();
 }
 
-Generation::Tokens Generation::next_tokens() const {
+Generation::Tokens Generation::next_tokens(const StepCosts &costs, size_t others) {
   if (finish_ != BITNET_FINISH_NONE || can_draw_ || is_cancelled())
-    return {nullptr, 0, false, {}};
-  const LogitsNeed need = all_logits_ ? LogitsNeed{0, 0} : sampler_->need();
-  if (prompt_done())
-    return {&last_token_, 1, true, need};
-  const size_t n = std::min(prompt_.size() - n_run_, static_cast<size_t>(std::max(1, limits_.max_rows)));
-  return {prompt_.data() + n_run_, n, n_run_ + n == prompt_.size(), need};
+    return {nullptr, 0, 0, {}};
+  if (!prompt_done()) {
+    const size_t n = std::min(prompt_.size() - n_run_, static_cast<size_t>(std::max(1, limits_.max_rows)));
+    const bool is_end = n_run_ + n == prompt_.size();
+    return {prompt_.data() + n_run_, n, is_end, all_logits_ ? LogitsNeed{0, 0} : sampler_->need()};
+  }
+  if (planned_ran_ && row_ + 1 < planned_.size() &&
+      planned_[row_ + 1] == last_token_) { // guessed right: it ran already
+    ++row_;
+    ++n_run_;
+    ++timings_.accepted_tokens;
+    can_draw_ = true;
+    return {nullptr, 0, 0, {}};
+  }
+  planned_.assign(1, last_token_);
+  planned_ran_ = false;
+  const size_t n_guesses = guess(costs, others);
+  return {planned_.data(), planned_.size(), planned_.size(),
+          all_logits_ ? LogitsNeed{0, 0} : sampler_->need(int32_t(n_guesses))};
+}
+
+/// Appends guesses to planned_; how many.
+size_t Generation::guess(const StepCosts &costs, size_t others) {
+  if (!drafts_)
+    return 0;
+  size_t most = std::min(size_t(most_guesses_), size_t(limits_.context) - n_run_ - 1);
+  if (max_tokens_ > 0) // each guess that runs draws one more token
+    most = std::min(most, size_t(max_tokens_ - timings_.generated_tokens - 1));
+  size_t n = most;
+  if (only_if_it_pays_) { // the most tokens for the time
+    n = 0;
+    double reach = 1, tokens = double(others) + 1;
+    const double alone = tokens / costs.of(others + 1);
+    double best = alone * kWorthGuessing;
+    for (size_t i = 0; i < most; ++i) {
+      reach *= drafts_->chance(i);
+      tokens += reach;
+      if (const double rate = tokens / costs.of(others + 2 + i); rate > best) {
+        best = rate;
+        n = i + 1;
+      }
+    }
+  }
+  if (n == 0)
+    return 0;
+  planned_.resize(1 + n);
+  n = drafts_->draft(n, planned_.data() + 1);
+  planned_.resize(1 + n);
+  for (size_t i = 1; i < planned_.size(); ++i) // a token that ends the text is not run
+    if (is_stop_token(planned_[i]))
+      planned_.resize(i);
+  return planned_.size() - 1;
 }
 
 void Generation::start_at(int32_t n) {
@@ -97,14 +169,17 @@ void Generation::start_at(int32_t n) {
 }
 
 void Generation::ran(double seconds) {
-  const Tokens tokens = next_tokens();
-  const bool was_prompt = !prompt_done();
-  n_run_ += tokens.n;
-  can_draw_ = tokens.wants_logits;
-  if (was_prompt) {
+  if (!prompt_done()) {
+    n_run_ += std::min(prompt_.size() - n_run_, static_cast<size_t>(std::max(1, limits_.max_rows)));
+    can_draw_ = prompt_done();
     timings_.prompt_tokens = static_cast<int32_t>(n_run_);
     timings_.prompt_seconds += seconds;
   } else {
+    ++n_run_;
+    planned_ran_ = true;
+    row_ = 0;
+    can_draw_ = true;
+    timings_.drafted_tokens += int32_t(planned_.size() - 1);
     timings_.generation_seconds += seconds;
   }
 }
@@ -127,6 +202,8 @@ void Generation::draw(const float *logits, bitnet_token_event *event) {
   can_draw_ = false;
   const int32_t token = sampler_->sample(logits);
   sampler_->accept(token, true);
+  if (drafts_)
+    drafts_->append(token, true);
   last_token_ = token;
   ++timings_.generated_tokens;
   end_event(take(token), token, event);
@@ -134,9 +211,13 @@ void Generation::draw(const float *logits, bitnet_token_event *event) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+bool Generation::is_stop_token(int32_t token) const {
+  return std::find(stop_tokens_.begin(), stop_tokens_.end(), token) != stop_tokens_.end();
+}
+
 /// Adds the text of a drawn token and says whether it is the last one.
 bitnet_finish Generation::take(int32_t token) {
-  if (std::find(stop_tokens_.begin(), stop_tokens_.end(), token) != stop_tokens_.end())
+  if (is_stop_token(token))
     return BITNET_FINISH_STOP;
   if (tokenizer_) {
     // A model may have more rows than its tokenizer has tokens; those and special tokens have no text.

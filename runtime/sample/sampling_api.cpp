@@ -3,6 +3,7 @@
 #include "runtime/exec/engine.h"
 #include "runtime/sample/generation.h"
 
+#include <algorithm>
 #include <chrono>
 
 using namespace bitnet::runtime;
@@ -127,13 +128,18 @@ bitnet_status bitnet_generation_create(bitnet_engine *engine, const int32_t *pro
   });
 }
 
-void bitnet_generation_destroy(bitnet_generation *generation) { delete generation; }
+void bitnet_generation_destroy(bitnet_generation *generation) {
+  if (generation)
+    generation->sequence->keep(generation->impl->length()); // guesses are not left to others
+  delete generation;
+}
 
 bitnet_status bitnet_generation_run(bitnet_generation *const *generations, size_t n_generations,
                                     bitnet_error *error) {
   return at_c_border(error, [&]() -> Status {
     std::vector<Engine::Request> requests;
     std::vector<Generation *> running;
+    size_t rows = 0;
     for (size_t i = 0; i < n_generations; ++i) {
       if (!generations || !generations[i])
         return invalid_argument("bitnet_generation_run: expected generations, got NULL");
@@ -141,10 +147,15 @@ bitnet_status bitnet_generation_run(bitnet_generation *const *generations, size_
         return invalid_argument(
             "bitnet_generation_run: expected generations of one engine, got another's at " +
             std::to_string(i));
-      const Generation::Tokens tokens = generations[i]->impl->next_tokens();
+      // Rows of others in the step: of those before, one of each of those behind, and of other threads'.
+      Engine &engine = *generations[i]->engine;
+      const size_t others = rows + std::max(n_generations, engine.companions()) - i - 1;
+      const Generation::Tokens tokens = generations[i]->impl->next_tokens(engine.costs(), others);
       if (tokens.n == 0)
         continue;
-      requests.push_back({generations[i]->sequence.get(), tokens.data, tokens.n, tokens.wants_logits,
+      rows += tokens.n;
+      generations[i]->sequence->keep(generations[i]->impl->length());
+      requests.push_back({generations[i]->sequence.get(), tokens.data, tokens.n, tokens.n_logits,
                           tokens.need.best, tokens.need.margin});
       running.push_back(generations[i]->impl.get());
     }
@@ -169,7 +180,7 @@ bitnet_status bitnet_generation_draw(bitnet_generation *generation, bitnet_token
     if (!generation || !event)
       return invalid_argument(
           "bitnet_generation_draw: expected a generation and a place for the event, got NULL");
-    generation->impl->draw(generation->sequence->logits(), event);
+    generation->impl->draw(generation->sequence->logits(generation->impl->row()), event);
     return {};
   });
 }
@@ -181,7 +192,8 @@ bitnet_status bitnet_generation_next(bitnet_generation *generation, bitnet_token
 }
 
 float *bitnet_generation_logits(bitnet_generation *generation) {
-  return generation && generation->impl->all_logits() ? generation->sequence->logits() : nullptr;
+  return generation && generation->impl->all_logits() ? generation->sequence->logits(generation->impl->row())
+                                                      : nullptr;
 }
 
 void bitnet_generation_cancel(bitnet_generation *generation) {

@@ -31,6 +31,41 @@ def test_generate_is_what_the_command_line_writes(greedy: bitnet_py.SimpleInfere
     assert completion.finish_reason == expected["finish_reason"]
 
 
+@pytest.mark.parametrize("speculate", ["auto", "off", "ngram", 1, 7, 15])
+def test_speculation_never_changes_a_text(
+    greedy: bitnet_py.SimpleInference,
+    model: bitnet_py.BitNetModel,
+    tokenizer: bitnet_py.Tokenizer,
+    speculate: str | int,
+) -> None:
+    prompt = "And Adam begat Seth; and Seth begat Enos; and Enos begat Cainan; and Cainan begat"
+    plain = greedy.complete(prompt, max_new_tokens=80, speculate="off")
+    guessed = greedy.complete(prompt, max_new_tokens=80, speculate=speculate)
+    assert guessed.tokens == plain.tokens
+    assert plain.timings["drafted_tokens"] == 0
+    assert (guessed.timings["accepted_tokens"] > 0) == (speculate != "off")
+    hot: dict[str, Any] = {
+        "max_new_tokens": 60,
+        "temperature": 1.2,
+        "seed": 3,
+        "repetition_penalty": 1.1,
+        "logprobs": 2,
+    }
+    drawn = greedy.complete(prompt, **hot, speculate=speculate)
+    assert drawn.logprobs == greedy.complete(prompt, **hot, speculate="off").logprobs
+    assert speculate != "auto" or drawn.timings["drafted_tokens"] == 0
+    config = bitnet_py.GenerationConfig(max_tokens=20, temperature=0, speculate=speculate)
+    assert bitnet_py.SimpleInference(model, tokenizer, config).complete(prompt).tokens == plain.tokens[:20]
+
+
+def test_illegal_speculation_is_refused(greedy: bitnet_py.SimpleInference) -> None:
+    for wrong in ("always", 0, 16, True, 2.0):
+        with pytest.raises(
+            bitnet_py.ConfigError, match="speculate: expected 'auto', 'off', 'ngram' or a number from 1"
+        ):
+            greedy.generate(PROMPT, speculate=wrong)
+
+
 # -- the configuration
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import bitnet_py
-from bitnet_py.llama_cpp_compat import Llama, LogitsProcessorList, StoppingCriteriaList
+from bitnet_py.llama_cpp_compat import Llama, LlamaPromptLookupDecoding, LogitsProcessorList, StoppingCriteriaList
 
 PROMPT = "And God said"
 MESSAGES = [{"role": "user", "content": "Who made the heaven?"}]
@@ -41,6 +41,14 @@ def test_defaults_are_the_originals(llama: Llama) -> None:
     assert answer["usage"]["completion_tokens"] <= 16
     same = llama(PROMPT, max_tokens=16, temperature=0.8, top_p=0.95, min_p=0.05, top_k=40, repeat_penalty=1.0, seed=7)
     assert text_of(llama(PROMPT, seed=7)) == text_of(same)
+
+
+def test_prompt_lookup_gives_the_same_text(llama: Llama) -> None:
+    drafting = Llama(model_path=llama.model_path, n_ctx=0, draft_model=LlamaPromptLookupDecoding(num_pred_tokens=4))
+    for arguments in ({"temperature": 0}, {"temperature": 0.7, "seed": 3}):
+        assert text_of(drafting(PROMPT, max_tokens=80, **arguments)) == text_of(
+            llama(PROMPT, max_tokens=80, **arguments)
+        )
 
 
 def test_tokens_are_a_prompt_as_they_are(llama: Llama) -> None:
@@ -357,6 +365,8 @@ def test_constructor(model: bitnet_py.BitNetModel) -> None:
     Llama(model_path=model.path, n_gpu_layers=-1, n_batch=512, logits_all=True, embedding=True, use_mmap=True).close()
     with pytest.raises(TypeError, match="Llama: unexpected argument 'n_cxt'"):
         Llama(model_path=model.path, n_cxt=5)
+    with pytest.raises(ValueError, match="draft_model: expected LlamaPromptLookupDecoding, got str; leave it out"):
+        Llama("any.bnx", draft_model="small")
     with pytest.raises(ValueError, match="lora_path: not covered"):
         Llama(model_path=model.path, lora_path="x.gguf")
     with pytest.raises(FileNotFoundError):

@@ -37,6 +37,13 @@ def test_greedy_texts_are_the_packages_own(llm: LLM, inference: bitnet_py.Simple
     assert first.metrics.prompt_seconds > 0
 
 
+def test_speculation_gives_the_same_texts(llm: LLM) -> None:
+    guessing = LLM(model=str(llm.model.path), max_num_seqs=3, speculative_config={"method": "ngram"})
+    for sampling in (GREEDY, SamplingParams(temperature=0.9, seed=5, max_tokens=60)):
+        outputs = guessing.generate(PROMPTS, sampling, use_tqdm=False)
+        assert texts(outputs) == texts(llm.generate(PROMPTS, sampling, use_tqdm=False))
+
+
 def test_prompts_in_every_form(llm: LLM) -> None:
     tokens = llm.generate(PROMPTS[0], GREEDY, use_tqdm=False)[0].prompt_token_ids
     forms: list[Any] = [
@@ -221,6 +228,10 @@ def test_constructor(model: bitnet_py.BitNetModel, llm: LLM, tmp_path: Path) -> 
     LLM(model=model.path, tensor_parallel_size=1, dtype="auto", trust_remote_code=True, gpu_memory_utilization=0.9)
     with pytest.raises(TypeError, match="LLM: unexpected argument 'modle'"):
         LLM(model=model.path, modle=1)
+    with pytest.raises(
+        ValueError, match=r"LLM: speculative_config: expected \{'method': 'ngram'\}, got \{'method': 'eagle'\}"
+    ):
+        LLM("any.bnx", speculative_config={"method": "eagle"})
     with pytest.raises(ValueError, match="LLM: quantization: not covered by this package, got 'awq'"):
         LLM(model=model.path, quantization="awq")
     with pytest.raises(FileNotFoundError, match="nowhere: does not exist"):

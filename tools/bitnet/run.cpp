@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -23,7 +24,7 @@ struct Flags {
   int32_t max_tokens = 128, chunk = 0;
   bitnet_sampling sampling{};
   bool ignore_eos = false, chat = false, echo = false, json = false;
-  std::string system, logits_file;
+  std::string system, logits_file, speculate = "auto";
   std::vector<std::string> stop;
 
   Flags() { bitnet_sampling_default(&sampling); }
@@ -58,6 +59,10 @@ void Flags::declare(Arguments &arguments) {
   arguments.flag("--json", json, "print one object: prompt_tokens, tokens, text, finish_reason, timings");
   arguments.option("--dump-logits", "FILE", logits_file,
                    "write raw f32 [tokens, vocab]: row i is what token i was drawn from");
+  arguments.option(
+      "--speculate", "HOW", speculate,
+      "also run guesses from the text so far, which never changes it: auto (greedy, where it pays), "
+      "ngram (any sampling, where it pays), off, or how many, up to 15");
   arguments.option("--chunk", "N", chunk, "feed the prompt N tokens at a time; 0 = as many as suits");
   model.declareSession(arguments);
 }
@@ -96,6 +101,21 @@ void requireRoom(size_t prompt_tokens, int32_t context, int32_t model_context) {
 
 const char *nameOf(bitnet_finish finish) {
   return finish == BITNET_FINISH_STOP ? "stop" : finish == BITNET_FINISH_LENGTH ? "length" : "cancelled";
+}
+
+/// --speculate as the C interface has it.
+int32_t speculationOf(const std::string &how) {
+  if (how == "auto")
+    return BITNET_SPECULATE_AUTO;
+  if (how == "off")
+    return BITNET_SPECULATE_OFF;
+  if (how == "ngram")
+    return BITNET_SPECULATE_NGRAM;
+  if (how.size() <= 2 && how.find_first_not_of("0123456789") == std::string::npos)
+    if (const int count = std::atoi(how.c_str()); count >= 1 && count <= 15)
+      return count;
+  throw UsageError("flag '--speculate': expected auto, off, ngram or a number from 1 to 15, got '" + how +
+                   "'");
 }
 
 /// The file of --dump-logits; does nothing without a path.
@@ -186,6 +206,8 @@ nlohmann::ordered_json toJson(const std::vector<int32_t> &prompt, const Outcome 
             {"prompt_tokens_per_second", perSecond(timings.prompt_tokens, timings.prompt_seconds)},
             {"generated_tokens", timings.generated_tokens},
             {"generation_seconds", timings.generation_seconds},
+            {"drafted_tokens", timings.drafted_tokens},
+            {"accepted_tokens", timings.accepted_tokens},
             {"generation_tokens_per_second", generationSpeed(timings)}}}};
 }
 
@@ -202,6 +224,7 @@ int run(int argc, char **argv) {
                      std::to_string(flags.max_tokens));
   if (flags.chunk < 0)
     throw UsageError("flag '--chunk': expected 0 or more, got " + std::to_string(flags.chunk));
+  const int32_t speculate = speculationOf(flags.speculate);
   if (!flags.system.empty() && !flags.chat)
     throw UsageError("--system needs --chat");
 
@@ -239,6 +262,7 @@ int run(int argc, char **argv) {
   options.stop = stop.data();
   options.n_stop = stop.size();
   options.prompt_rows = flags.chunk;
+  options.speculate = speculate;
   options.all_logits = !flags.logits_file.empty();
   bitnet_error error{};
   bitnet_generation *created = nullptr;

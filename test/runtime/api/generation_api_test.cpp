@@ -90,6 +90,57 @@ TEST_F(GenerationApi, LogitsAreForThoseWhoAskBefore) {
   EXPECT_EQ(bitnet_generation_logits(without.get()), nullptr);
 }
 
+TEST_F(GenerationApi, SpeculationChangesStepsAndNothingElse) {
+  for (const float temperature : {0.0f, 0.2f, 3e5f}) { // the tiny model's logits are far apart
+    std::vector<int32_t> expected[3];
+    for (const int32_t speculate : {-1, 0, -2, 2, 15}) {
+      std::vector<Generation> all;
+      std::vector<bitnet_generation *> handles;
+      for (int32_t i = 0; i < 3; ++i) {
+        const std::vector<int32_t> prompt = {7, i, 7, i, 7};
+        bitnet_generation_options options;
+        bitnet_generation_default(&options);
+        options.max_tokens = 40;
+        options.speculate = speculate;
+        options.sampling.temperature = temperature;
+        options.sampling.top_k = 3;
+        options.sampling.seed = uint64_t(i);
+        bitnet_generation *created = nullptr;
+        ASSERT_EQ(bitnet_generation_create(engine_.get(), prompt.data(), prompt.size(), &options, &created,
+                                           &error_),
+                  BITNET_OK)
+            << error_.message;
+        all.emplace_back(created);
+        handles.push_back(created);
+      }
+      std::vector<int32_t> drawn[3];
+      for (int i = 0; i < 45; ++i) {
+        ASSERT_EQ(bitnet_generation_run(handles.data(), 3, &error_), BITNET_OK) << error_.message;
+        for (size_t g = 0; g < 3; ++g) {
+          bitnet_token_event event{};
+          ASSERT_EQ(bitnet_generation_draw(handles[g], &event, &error_), BITNET_OK);
+          if (event.token >= 0)
+            drawn[g].push_back(event.token);
+        }
+      }
+      bitnet_timings timings{};
+      bitnet_generation_get_timings(handles[0], &timings);
+      EXPECT_EQ(timings.generated_tokens, 40);
+      if (speculate > 0 || (speculate == 0 && temperature == 0)) {
+        EXPECT_GT(timings.drafted_tokens, 0) << temperature << " " << speculate;
+      } else if (speculate != BITNET_SPECULATE_NGRAM) {
+        EXPECT_EQ(timings.drafted_tokens, 0) << temperature << " " << speculate;
+      }
+      for (size_t g = 0; g < 3; ++g) {
+        EXPECT_EQ(drawn[g].size(), 40u);
+        if (speculate == -1)
+          expected[g] = drawn[g];
+        EXPECT_EQ(drawn[g], expected[g]) << temperature << " " << speculate;
+      }
+    }
+  }
+}
+
 TEST_F(GenerationApi, SeveralRunInOneStep) {
   const Generation a = generation(1, 3), b = generation(9, 3), c = generation(2, 1);
   bitnet_generation *all[] = {a.get(), b.get(), c.get()};

@@ -263,5 +263,69 @@ TEST_F(Engines, ThreadsRunSequencesOfTheirOwnAndLeaveWhenTheyLike) {
   EXPECT_EQ(texts_done, 160);
 }
 
+/// The logits of a text's tokens [length - n, length), and of nothing behind them.
+void expect_rows(Engine::Sequence &sequence, const std::vector<int32_t> &tokens, size_t length, size_t n) {
+  int32_t sum = 0;
+  for (size_t i = 0; i < length; ++i) {
+    sum += tokens[i];
+    if (i + n >= length) {
+      const float *logits = sequence.logits(i + n - length);
+      ASSERT_TRUE(logits);
+      EXPECT_EQ(logits[299], test::tiny_logit(tokens[i], sum, 299)) << i;
+    }
+  }
+  EXPECT_EQ(sequence.logits(n), nullptr);
+}
+
+TEST_F(Engines, SeveralTokensOfARequestMayWantLogits) {
+  open(); // max_rows is 5
+  std::vector<std::unique_ptr<Engine::Sequence>> sequences;
+  std::vector<std::vector<int32_t>> tokens;
+  for (int32_t who = 0; who < 4; ++who) {
+    sequences.push_back(sequence());
+    tokens.push_back(Text::beginning(40, who));
+  }
+  size_t length = 0;
+  for (size_t n : {9, 1, 4, 5, 7, 2}) {
+    std::vector<Engine::Request> requests;
+    for (size_t i = 0; i < 4; ++i)
+      requests.push_back({sequences[i].get(), tokens[i].data() + length, n, std::min(n, 1 + i * 2)});
+    engine_->run(requests.data(), requests.size());
+    length += n;
+    for (size_t i = 0; i < 4; ++i) {
+      ASSERT_TRUE(requests[i].status.ok()) << requests[i].status.message();
+      expect_rows(*sequences[i], tokens[i], length, std::min(n, 1 + i * 2));
+    }
+  }
+}
+
+TEST_F(Engines, TokensThatAreTakenBackLeaveNothing) {
+  open();
+  const auto tokens = Text::beginning(30, 1);
+  const std::vector<int32_t> wrong(30, 96);
+  {
+    const auto one = sequence_for(tokens);
+    size_t length = 0;
+    for (size_t n : {3, 6, 1, 5, 5}) { // right ones and three that are wrong
+      std::vector<int32_t> next(tokens.begin() + ptrdiff_t(length), tokens.begin() + ptrdiff_t(length + n));
+      next.insert(next.end(), wrong.begin(), wrong.begin() + 3);
+      Engine::Request request{one.get(), next.data(), next.size(), n + 3};
+      engine_->run(&request, 1);
+      ASSERT_TRUE(request.status.ok()) << request.status.message();
+      length += n;
+      for (size_t i = 0, sum = 0; i < length; ++i) {
+        sum += size_t(tokens[i]);
+        if (i + n >= length) {
+          EXPECT_EQ(one->logits(i + n - length)[0], test::tiny_logit(tokens[i], int32_t(sum), 0));
+        }
+      }
+      one->keep(int32_t(length));
+    }
+  }
+  std::vector<int32_t> more(tokens.begin(), tokens.begin() + 20);
+  more.insert(more.end(), 10, 96); // the wrong ones were not left to it
+  EXPECT_EQ(sequence_for(more)->start(), 20);
+}
+
 } // namespace
 } // namespace bitnet::runtime

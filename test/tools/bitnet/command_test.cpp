@@ -124,6 +124,29 @@ TEST(BitnetRun, SeedDecidesWhatIsDrawn) {
   EXPECT_NE(drawn("1"), drawn("2"));
 }
 
+TEST(BitnetRun, SpeculationChangesStepsAndNothingElse) {
+  const auto run = [](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {
+        "run", model(), "-p",           "And Adam begat Seth; and Seth begat Enos; and Enos begat",
+        "-n",  "100",   "--ignore-eos", "--speculate"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return jsonOf(arguments);
+  };
+  for (const std::vector<std::string> &sampling : std::vector<std::vector<std::string>>{
+           {}, {"--repeat-penalty", "1.2"}, {"--temp", "0.8", "--top-k", "40", "--seed", "4"}}) {
+    const auto with = [&](const char *how) {
+      std::vector<std::string> arguments = {how};
+      arguments.insert(arguments.end(), sampling.begin(), sampling.end());
+      return run(arguments);
+    };
+    const Json plain = with("off");
+    EXPECT_EQ(plain["timings"]["drafted_tokens"], 0);
+    for (const char *how : {"auto", "ngram", "1", "7", "15"})
+      EXPECT_EQ(with(how)["tokens"], plain["tokens"]) << how;
+    EXPECT_GT(with("7")["timings"]["accepted_tokens"], 0);
+  }
+}
+
 TEST(BitnetRun, ChatAppliesTheTemplateOfTheModel) {
   const Json object = jsonOf({"run", model(), "--chat", "-p", "And it came", "-n", "1"});
   const Ran text = runBitnet({"tokenize", model(), "--ids", commas(object["prompt_tokens"])});

@@ -33,7 +33,8 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kFlags = {
       "--threads",
       "--context",
       "--presence-penalty",
-      "--frequency-penalty"}},
+      "--frequency-penalty",
+      "--speculate"}},
     {"tokenize", {"--prompt", "--file", "--ids", "--no-special", "--parse-special", "--json"}},
     {"perplexity", {"--window", "--one-document", "--json", "--cpu", "--threads", "--context"}},
     {"bench",
@@ -91,6 +92,10 @@ TEST(BitnetUsage, WrongCommandLinesSayWhatIsWrongAndExitWith2) {
        "error: bitnet run: flag '-n': expected a whole number, got '2x'; see bitnet run --help\n"},
       {{"run", "m.bnx", "-n", "0"},
        "error: bitnet run: flag '--n-predict': expected 1 or more, or -1, got 0; see bitnet run --help\n"},
+      {{"run", "m.bnx", "--speculate", "16"},
+       "error: bitnet run: flag '--speculate': expected auto, off, ngram or a number from 1 to 15, got '16'; "
+       "see bitnet "
+       "run --help\n"},
       {{"run", "m.bnx", "--temp", ""},
        "error: bitnet run: flag '--temp': expected a number, got ''; see bitnet run --help\n"},
       {{"run", "m.bnx", "--temp", "nan"},

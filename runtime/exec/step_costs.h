@@ -1,0 +1,28 @@
+// What steps of different numbers of rows cost compared with each other, learned from those that ran. Says
+// whether more rows pay; never what a row's result is.
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstddef>
+
+namespace bitnet::runtime {
+
+/// add() by one thread at a time; of() from any thread.
+class StepCosts {
+public:
+  static constexpr size_t kMostRows = 32; ///< beyond, of() goes on in proportion
+  StepCosts();
+
+  /// A step of so many rows, each with logits, took so long.
+  void add(size_t rows, double seconds);
+  /// The cost of a step with rows >= 1, in a unit of its own. A number of rows that was not run for long is
+  /// taken for cheap again, so that one bad measurement is not the last.
+  double of(size_t rows) const;
+
+private:
+  std::array<std::atomic<double>, kMostRows> cost_; ///< of rows 1, 2, ...
+  std::array<bool, kMostRows> known_{};
+  double unit_ = 0; ///< seconds
+};
+
+} // namespace bitnet::runtime

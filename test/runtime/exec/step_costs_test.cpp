@@ -1,0 +1,50 @@
+// Costs follow what was measured, whatever all measurements have in common.
+#include "runtime/exec/step_costs.h"
+#include <gtest/gtest.h>
+#include <random>
+
+namespace bitnet::runtime {
+namespace {
+
+double ratio(const StepCosts &costs, size_t rows) { return costs.of(rows) / costs.of(1); }
+
+TEST(StepCosts, FollowWhatIsMeasured) {
+  StepCosts costs;
+  for (int i = 0; i < 200; ++i)
+    for (size_t rows : {1, 2, 4, 8})
+      costs.add(rows, 1e-3 * (1 + 0.3 * double(rows - 1)));
+  EXPECT_NEAR(ratio(costs, 2), 1.3, 0.03);
+  EXPECT_NEAR(ratio(costs, 4), 1.9, 0.05);
+  EXPECT_NEAR(ratio(costs, 8), 3.1, 0.1);
+}
+
+TEST(StepCosts, WhatAllStepsHaveInCommonChangesNothing) {
+  StepCosts costs;
+  for (int i = 0; i < 3000; ++i)
+    costs.add(i % 2 ? 4 : 1, (i % 2 ? 1.9 : 1.0) * (1e-3 + 1e-6 * i)); // the text grows
+  EXPECT_NEAR(ratio(costs, 4), 1.9, 0.1);
+}
+
+TEST(StepCosts, ABadMeasurementIsForgotten) {
+  StepCosts costs;
+  costs.add(1, 1e-3);
+  costs.add(4, 1); // the thread lost its CPU for a second
+  const double bad = ratio(costs, 4);
+  EXPECT_LT(bad, 5);
+  for (int i = 0; i < 4000; ++i)
+    costs.add(1, 1e-3);
+  EXPECT_LT(ratio(costs, 4), 1 + (bad - 1) / 4);
+}
+
+TEST(StepCosts, AreDefinedForAnyNumberOfRows) {
+  StepCosts costs;
+  for (size_t rows : {0, 33, 1000})
+    costs.add(rows, 1);
+  costs.add(1, 0);
+  EXPECT_EQ(costs.of(1), 1);
+  for (size_t rows = 2; rows < 100; ++rows)
+    EXPECT_GT(costs.of(rows), costs.of(rows - 1));
+}
+
+} // namespace
+} // namespace bitnet::runtime
