@@ -5,24 +5,31 @@ namespace bitnet::codegen {
 using format::Op;
 using Halide::cast;
 using Halide::Expr;
+using Halide::select;
 
-namespace {
-
-/// x, with what Halide could prove about its range forgotten. A code that is known to be below 128 would be
-/// narrowed to i8, and the u8 x i8 instructions be missed.
 Expr opaque(Expr x) {
   using Halide::Internal::Call;
   return Call::make(x.type(), Call::return_second, {Expr(0), x}, Call::PureIntrinsic);
 }
 
-} // namespace
-
-Coding coding_of(Op op) { return op == Op::linear_t2 ? Coding{4, 1, 2} : Coding{1, 128, 255}; }
+Coding coding_of(Op op) {
+  return op == Op::linear_t2 ? Coding{4, 1, 2} : op == Op::linear_t3 ? Coding{5, 1, 2} : Coding{1, 128, 255};
+}
 
 Expr code_of(Op op, Expr byte, Expr plane) {
-  if (op == Op::linear_s8)
+  const Halide::Type type = byte.type();
+  switch (op) {
+  case Op::linear_t2:
+    return opaque((byte >> cast(type, plane * 2)) & cast(type, 3));
+  case Op::linear_t3: { // digit of 256 * v / 243 (format/layouts.h): moved up to the top, then cut off there
+    const Expr power = select(plane == 0, 1, plane == 1, 3, plane == 2, 9, plane == 3, 27, 81);
+    const Expr q = (byte * cast(type, power)) & cast(type, 255);
+    return opaque(
+        select(q >= cast(type, 171), cast(type, 2), q >= cast(type, 86), cast(type, 1), cast(type, 0)));
+  }
+  default:
     return byte;
-  return opaque((byte >> cast<uint8_t>(plane * 2)) & cast<uint8_t>(3));
+  }
 }
 
 } // namespace bitnet::codegen

@@ -15,13 +15,19 @@ struct Coding {
   int top;    ///< largest code
   /// Inputs in a line, and lines that n inputs fill.
   int k_line() const { return 4 * planes; }
-  int lines(int k) const { return k / k_line(); }
+  int lines(int k) const { return (k + k_line() - 1) / k_line(); }
 };
 
-/// The coding of linear_t2 and linear_s8.
+/// The coding of linear_t2, linear_t3 and linear_s8. The last line of linear_t3 may hold codes of inputs
+/// beyond k: they are 0, and the activations there may be read (format::kArenaSlack), whatever they are.
 Coding coding_of(format::Op op);
 
-/// Code of one plane (a constant once its loop is unrolled) of a byte, u8.
+/// Code of one plane (a constant once its loop is unrolled) of a byte. The byte is u8 or u16, and so is the
+/// code.
 Halide::Expr code_of(format::Op op, Halide::Expr byte, Halide::Expr plane);
+
+/// x, with what Halide could prove about its range forgotten. A code that is known to be below 128 would be
+/// narrowed to i8, and the u8 x i8 instructions be missed.
+Halide::Expr opaque(Halide::Expr x);
 
 } // namespace bitnet::codegen

@@ -57,8 +57,8 @@ Generated generate_gate(const KernelSpec &spec); ///< gate, gate_quant, gate_nor
 Generated generate_kv_append(const KernelSpec &spec);
 Generated generate_linear_f16(const KernelSpec &spec);
 Generated generate_linear_s8(const KernelSpec &spec);
-Generated generate_linear_t2(const KernelSpec &spec);
-Generated generate_norm(const KernelSpec &spec); ///< rms_norm, quantize, norm_quant
+Generated generate_linear_ternary(const KernelSpec &spec); ///< linear_t2, linear_t3
+Generated generate_norm(const KernelSpec &spec);           ///< rms_norm, quantize, norm_quant
 Generated generate_rope(const KernelSpec &spec);
 Generated generate_rows(const KernelSpec &spec); ///< add, gather_rows
 

@@ -101,7 +101,8 @@ Generated generate(const KernelSpec &spec) {
   case Op::gather_rows:
     return generate_rows(spec);
   case Op::linear_t2:
-    return generate_linear_t2(spec);
+  case Op::linear_t3:
+    return generate_linear_ternary(spec);
   case Op::linear_s8:
     return generate_linear_s8(spec);
   case Op::linear_f16:

@@ -1,10 +1,11 @@
-// linear_t2 and linear_s8: integer dot products of unsigned weight codes (coding.h) with int8 activations,
-// then the epilogue (linear.h). Sums are exact in i32, so their order is free, and each kind of machine gets
-// the form of the dot product that it has an instruction for.
+// linear_t2, linear_t3 and linear_s8: integer dot products of unsigned weight codes (coding.h) with int8
+// activations, then the epilogue (linear.h). Sums are exact in i32, so their order is free, and each kind of
+// machine gets the form of the dot product that it has an instruction for.
 #include "codegen/generators/coding.h"
 #include "codegen/generators/linear.h"
 #include "codegen/target.h"
 #include "runtime/format/layouts.h"
+#include <functional>
 
 namespace bitnet::codegen {
 
@@ -14,7 +15,8 @@ using format::Op;
 
 namespace {
 
-const Var lane("lane"), stream("stream"), unit("unit"), token("token"), j("j"), plane("plane"), line("line");
+const Var lane("lane"), stream("stream"), unit("unit"), token("token"), part("part"), j("j"), step("step"),
+    line("line");
 
 /// Schedules the sums of a tile: all in registers for the whole of k.
 void hold_in_registers(Func sums, const LinearWalk &walk) {
@@ -22,32 +24,93 @@ void hold_in_registers(Func sums, const LinearWalk &walk) {
   sums.vectorize(lane).unroll(stream).unroll(token);
 }
 
+/// What a line is multiplied as. It is taken in `steps`; each makes `parts` u8 vectors, and each part has
+/// sums of its own, which `combined` makes one.
+struct Unpacking {
+  int steps, parts;
+  std::function<Expr(Expr byte, Expr step, Expr part)> vector;
+  std::function<Expr(Expr step, Expr part)> plane; ///< of the inputs that it multiplies
+  std::function<Expr(std::vector<Expr> sums)> combined;
+};
+
+/// Σ code * q, a code at a time: the least work where a code serves several tokens.
+Unpacking by_codes(Op op) {
+  return {coding_of(op).planes, 1, [op](Expr byte, Expr step, Expr) { return code_of(op, byte, step); },
+          [](Expr step, Expr) { return step; }, [](std::vector<Expr> sums) { return sums[0]; }};
+}
+
+/// 2-bit codes with one shift a line instead of three: of each nibble, the low code, and the high one where
+/// it stands, four times too large. Byte shifts compete with the dot products for ports (GFNI on Zen 4), 32
+/// registers hold both sums of 8 stripes.
+Unpacking by_nibbles() {
+  return {2, 2,
+          [](Expr byte, Expr step, Expr part) {
+            return opaque((byte >> cast<uint8_t>(step * 4)) & cast<uint8_t>(3 << (part * 2)));
+          },
+          [](Expr step, Expr part) { return step * 2 + part; },
+          [](std::vector<Expr> sums) { return sums[0] + (sums[1] >> 2); }};
+}
+
+/// Base 3 without a digit: 256 * code p = 3 q_p - q_{p+1} (layouts.h), so 256 Σ code*q = 3 Σ q_p*x - Σ
+/// q_{p+1}*x, modulo 2^32 and so exactly, |256 Σ code*q| < 2^31. `zero` is 0, but not to LLVM, which would
+/// make one slow multiplication of the repeated additions.
+Unpacking by_powers(Expr zero) {
+  return {5, 2,
+          [zero](Expr byte, Expr step, Expr part) {
+            std::vector<Expr> q{byte};
+            for (int p = 1; p <= 5; ++p) {
+              const Expr last = p > 1 ? q.back() ^ zero : q.back();
+              q.push_back(last + last + last);
+            }
+            const Expr p = step + part;
+            return select(p == 0, q[0], p == 1, q[1], p == 2, q[2], p == 3, q[3], p == 4, q[4], q[5]);
+          },
+          [](Expr step, Expr) { return step; },
+          [](std::vector<Expr> sums) {
+            const Expr wide = cast<uint32_t>(sums[0]) * cast<uint32_t>(3) - cast<uint32_t>(sums[1]);
+            return reinterpret<int32_t>(wide) >> 8;
+          }};
+}
+
 /// vpdpbusd: four u8 x i8 products added to an i32 lane, which is one output row. Codes are unpacked in the
 /// loop, once for the tokens of a tile.
-Func sums_by_dot4(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk) {
+Expr sums_by_dot4(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk, LinearTile tile) {
   const Coding c = coding_of(spec.op);
   const int lines = c.lines(spec.dims.k);
+  const Unpacking u = tile.tokens > 1 || spec.op == Op::linear_s8 ? by_codes(spec.op)
+                      : spec.op == Op::linear_t2                  ? by_nibbles()
+                                                 : by_powers(cast<uint8_t>(args.begin >> 31));
   ImageParam &w = args["w"], &q = args["q"];
 
   // Algorithm
-  Func sums("sums"), codes("codes");
-  codes(j, lane, plane, line, stream) = code_of(spec.op, w(j, lane, line, stream), plane);
-  RDom k(0, 4, 0, c.planes, 0, lines, "k");
-  sums(lane, stream, unit, token) = 0;
-  sums(lane, stream, unit, token) += cast<int32_t>(codes(k.x, lane, k.y, unit * lines + k.z, stream)) *
-                                     cast<int32_t>(q(k.z * c.k_line() + k.y * 4 + k.x, token));
+  Func sums("sums"), vectors("vectors");
+  vectors(j, lane, step, part, line, stream) = u.vector(w(j, lane, line, stream), step, part);
+  RDom k(0, 4, 0, u.steps, 0, lines, "k");
+  sums(lane, stream, unit, token, part) = 0;
+  sums(lane, stream, unit, token, part) +=
+      cast<int32_t>(vectors(k.x, lane, k.y, part, unit * lines + k.z, stream)) *
+      cast<int32_t>(q(k.z * c.k_line() + u.plane(k.y, part) * 4 + k.x, token));
 
   // Schedule
   hold_in_registers(sums, walk);
+  sums.bound(part, 0, u.parts).unroll(part);
   Stage update = sums.update();
-  update.reorder(k.x, lane, stream, token, k.y, k.z).unroll(stream).unroll(token).unroll(k.y);
+  update.reorder(k.x, lane, stream, token, part, k.y, k.z)
+      .unroll(stream)
+      .unroll(token)
+      .unroll(part)
+      .unroll(k.y);
   update.atomic().vectorize(k.x).vectorize(lane);
-  return sums;
+  std::vector<Expr> parts;
+  for (int p = 0; p < u.parts; ++p)
+    parts.push_back(sums(walk.lane, walk.stream, walk.unit, walk.token, p));
+  return u.combined(parts);
 }
 
 /// vpmaddubsw: u8 x i8 products added in pairs to i16 lanes, two lanes an output row; those in pairs to i32
-/// lanes. A pair of codes 0..2 gives at most 2*2*127 = 508, a line's four planes 2032: nothing saturates.
-Func sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk) {
+/// lanes. A pair of codes 0..2 gives at most 2*2*127 = 508, a line's four planes 2032, five planes 2540:
+/// nothing saturates.
+Expr sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk) {
   const Coding c = coding_of(spec.op);
   const int lines = c.lines(spec.dims.k);
   ImageParam &w = args["w"], &q = args["q"];
@@ -77,28 +140,29 @@ Func sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, const LinearWalk
   Stage products = pairs.update();
   products.reorder(p.x, half, lane, p.y, line, stream, unit, token).unroll(p.y);
   products.atomic(true).vectorize(p.x).vectorize(half).vectorize(lane);
-  return sums;
+  return sums(walk.lane, walk.stream, walk.unit, walk.token);
 }
 
 /// pmaddwd: i16 products added in pairs to an i32 lane, which is one output row. The bytes of a row are read
 /// as two words, and a word's low and high byte are taken by mask and shift, so no byte is ever moved to
 /// another lane; the activations are widened once a tile and stored in the matching order.
-Func sums_by_words(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk) {
+Expr sums_by_words(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk) {
   const Coding c = coding_of(spec.op);
-  const int lines = c.lines(spec.dims.k), bits = 8 / c.planes;
+  const int lines = c.lines(spec.dims.k);
   const int stream_lines = format::stream_lines(spec.dims.n, lines),
             streams = format::weight_streams(spec.dims.n);
   ImageParam w = args.dense_as("w", UInt(16), {2, kRowTile, stream_lines, streams});
   ImageParam &q = args["q"];
-  Var word("word"), high("high");
+  Var word("word"), high("high"), plane("plane");
 
   // Algorithm
   Func sums("sums"), wide("wide");
   wide(word, high, plane, line, token) =
       cast<int16_t>(q(line * c.k_line() + plane * 4 + word * 2 + high, token));
   RDom k(0, 2, 0, 2, 0, c.planes, 0, lines, "k");
-  const Expr shift = cast<uint16_t>(k.y * 8 + k.z * bits), mask = cast<uint16_t>((1 << bits) - 1);
-  const Expr code = cast<int16_t>((w(k.x, lane, unit * lines + k.w, stream) >> shift) & mask);
+  const Expr byte =
+      (w(k.x, lane, unit * lines + k.w, stream) >> cast<uint16_t>(k.y * 8)) & cast<uint16_t>(255);
+  const Expr code = cast<int16_t>(code_of(spec.op, byte, k.z));
   sums(lane, stream, unit, token) = 0;
   sums(lane, stream, unit, token) += cast<int32_t>(code) * cast<int32_t>(wide(k.x, k.y, k.z, k.w, token));
 
@@ -114,18 +178,18 @@ Func sums_by_words(const KernelSpec &spec, KernelArgs &args, const LinearWalk &w
   wide.compute_at(walk.tile()).store_in(MemoryType::Register); // up to 8 * k bytes of stack
   wide.bound(word, 0, 2).bound(high, 0, 2).bound(plane, 0, c.planes).bound(line, 0, lines);
   wide.vectorize(word).vectorize(high).unroll(plane);
-  return sums;
+  return sums(walk.lane, walk.stream, walk.unit, walk.token);
 }
 
 Generated generate_linear_int(const KernelSpec &spec) {
   if (has_panel(spec))
     return generate_linear_panel(spec);
   KernelArgs args(spec);
-  LinearWalk walk(spec, args, linear_tile(spec));
-  const Func dots = has_dot4(spec.cpu)                                   ? sums_by_dot4(spec, args, walk)
-                    : spec.op == Op::linear_t2 && has_pair_dot(spec.cpu) ? sums_by_pair_dot(spec, args, walk)
-                                                                         : sums_by_words(spec, args, walk);
-  const Expr sum = dots(walk.lane, walk.stream, walk.unit, walk.token);
+  const LinearTile tile = linear_tile(spec);
+  LinearWalk walk(spec, args, tile);
+  const Expr sum = has_dot4(spec.cpu)                                   ? sums_by_dot4(spec, args, walk, tile)
+                   : spec.op != Op::linear_s8 && has_pair_dot(spec.cpu) ? sums_by_pair_dot(spec, args, walk)
+                                                                        : sums_by_words(spec, args, walk);
   walk.write(linear_output(spec, args, walk.row, walk.token, sum));
   return args.finish({walk.y});
 }
@@ -133,6 +197,6 @@ Generated generate_linear_int(const KernelSpec &spec) {
 } // namespace
 
 Generated generate_linear_s8(const KernelSpec &spec) { return generate_linear_int(spec); }
-Generated generate_linear_t2(const KernelSpec &spec) { return generate_linear_int(spec); }
+Generated generate_linear_ternary(const KernelSpec &spec) { return generate_linear_int(spec); }
 
 } // namespace bitnet::codegen

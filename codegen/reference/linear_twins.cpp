@@ -21,23 +21,34 @@ template <class Body> void for_outputs(const OpDims &d, const TwinArgs &a, Body 
           body(stripe * format::kRowTile + lane, r);
 }
 
-} // namespace
-
-int linear_t2_twin(const OpDims &d, void *const *args) {
-  const TwinArgs a(Op::linear_t2, d, args);
+/// linear_t2 and linear_t3: code(w, n, k) is that of weight [n, k].
+template <class Code> int ternary_twin(Op op, const OpDims &d, void *const *args, Code code) {
+  const TwinArgs a(op, d, args);
   enum { q, s, sum, w, row_scale, residual };
   const int32_t y = d.add ? residual + 1 : residual;
   for_outputs(d, a, [&](int32_t n, int32_t r) {
     int32_t dot = 0; // |dot| <= 2 * 127 * k
-    for (int32_t k = 0; k < d.k; ++k) {
-      const int32_t code = a.data<uint8_t>(w)[format::t2_byte(d.n, d.k, n, k)] >> format::t2_shift(k) & 3;
-      dot += code * a.row<int8_t>(q, r)[k];
-    }
+    for (int32_t k = 0; k < d.k; ++k)
+      dot += code(a.data<uint8_t>(w), n, k) * a.row<int8_t>(q, r)[k];
     const float scale = a.data<float>(row_scale)[n] / a.data<float>(s)[r];
     const float product = float(dot - a.data<int32_t>(sum)[r]) * scale;
     a.row<float>(y, r)[n] = d.add ? a.row<float>(residual, r)[n] + product : product;
   });
   return 0;
+}
+
+} // namespace
+
+int linear_t2_twin(const OpDims &d, void *const *args) {
+  return ternary_twin(Op::linear_t2, d, args, [&](const uint8_t *w, int32_t n, int32_t k) {
+    return w[format::t2_byte(d.n, d.k, n, k)] >> format::t2_shift(k) & 3;
+  });
+}
+
+int linear_t3_twin(const OpDims &d, void *const *args) {
+  return ternary_twin(Op::linear_t3, d, args, [&](const uint8_t *w, int32_t n, int32_t k) {
+    return format::t3_code(w[format::t3_byte(d.n, d.k, n, k)], format::t3_place(k));
+  });
 }
 
 int linear_s8_twin(const OpDims &d, void *const *args) {

@@ -16,6 +16,7 @@ int kv_append_twin(const format::OpDims &dims, void *const *args);
 int linear_f16_twin(const format::OpDims &dims, void *const *args);
 int linear_s8_twin(const format::OpDims &dims, void *const *args);
 int linear_t2_twin(const format::OpDims &dims, void *const *args);
+int linear_t3_twin(const format::OpDims &dims, void *const *args);
 int norm_quant_twin(const format::OpDims &dims, void *const *args);
 int quantize_twin(const format::OpDims &dims, void *const *args);
 int rms_norm_twin(const format::OpDims &dims, void *const *args);

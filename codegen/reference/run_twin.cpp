@@ -25,6 +25,8 @@ int run_twin(format::Op op, const format::OpDims &dims, void *const *args) {
     return add_twin(dims, args);
   case Op::linear_t2:
     return linear_t2_twin(dims, args);
+  case Op::linear_t3:
+    return linear_t3_twin(dims, args);
   case Op::linear_s8:
     return linear_s8_twin(dims, args);
   case Op::linear_f16:

@@ -27,6 +27,7 @@ std::vector<Field> fields_of(Op op) {
   case Op::linear_f16:
     return {Field::n, Field::k};
   case Op::linear_t2:
+  case Op::linear_t3:
     return {Field::n, Field::k, Field::add};
   case Op::rms_norm:
   case Op::norm_quant:
@@ -121,7 +122,9 @@ std::string join(const KernelSpec &spec, const char *between, const char *equals
   return text;
 }
 
-bool is_linear(Op op) { return op == Op::linear_t2 || op == Op::linear_s8 || op == Op::linear_f16; }
+bool is_linear(Op op) {
+  return op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_s8 || op == Op::linear_f16;
+}
 
 /// Why a tile is not legal, or empty. The op's dims are.
 std::string tile_error(const KernelSpec &spec) {
@@ -222,6 +225,6 @@ std::string spec_error(const KernelSpec &spec) {
   return "rows: expected " + expected + ", got " + std::to_string(spec.rows);
 }
 
-RowTiles row_tiles(Op op) { return is_linear(op) ? RowTiles{{1, 4, 8, 0}, 4} : RowTiles{{0}, 1}; }
+RowTiles row_tiles(Op op) { return is_linear(op) ? RowTiles{{1, 2, 4, 8, 0}, 5} : RowTiles{{0}, 1}; }
 
 } // namespace bitnet::codegen

@@ -26,7 +26,7 @@ struct KernelTile {
 struct KernelSpec {
   format::Op op = format::Op::count;
   format::OpDims dims;
-  /// Row tile: 1, 4, 8 = the kernel computes ceil(R/rows)*rows rows; 0 = any number (see kernel_ops.h, kRowPad).
+  /// Row tile: 1, 2, 4, 8 = the kernel computes ceil(R/rows)*rows rows; 0 = any number (see kernel_ops.h, kRowPad).
   int32_t rows = 0;
   format::CpuVariant cpu = format::CpuVariant::portable;
   KernelTile tile = {};
@@ -41,8 +41,8 @@ std::optional<KernelSpec> parse_kernel_spec(std::string_view text, std::string *
 /// Why this spec cannot be generated (illegal dims or row tile), or empty.
 std::string spec_error(const KernelSpec &spec);
 /// Row tiles that exist for an op, ascending, 0 last; what the compiler may choose from.
-/// Linear ops: {1, 4, 8, 0}; the others: {0}.
-struct RowTiles { int32_t tiles[4]; int32_t count; };
+/// Linear ops: {1, 2, 4, 8, 0}; the others: {0}.
+struct RowTiles { int32_t tiles[5]; int32_t count; };
 RowTiles row_tiles(format::Op op);
 
 } // namespace bitnet::codegen

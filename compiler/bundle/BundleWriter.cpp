@@ -14,6 +14,18 @@ namespace fb = bitnet::format::fb;
 namespace bitnet::compiler {
 namespace {
 
+/// How ternary weights are packed: "t2", "t3" or both.
+std::string ternaryPackings(const Plan &plan) {
+  std::string names;
+  for (Packing p : {Packing::t2, Packing::t3})
+    for (const Constant &c : plan.constants)
+      if (c.packing == p) {
+        names += (names.empty() ? "" : "+") + std::string(packingName(p));
+        break;
+      }
+  return names;
+}
+
 codegen::KernelSpec specOf(const PlanCall &call, const PlanChoice &choice) {
   codegen::KernelSpec spec;
   spec.op = call.op;
@@ -126,7 +138,7 @@ struct IndexBuilder {
                                                weights.offsets[i], packedBytes(c)));
     }
     b.Finish(fb::CreateBundleDirect(b, BITNET_VERSION, modelOffset, &sections, &kernelList, &imageList,
-                                    planOffset, &tensors, "t2"),
+                                    planOffset, &tensors, ternaryPackings(*input.plan).c_str()),
              fb::BundleIdentifier());
   }
 };

@@ -11,6 +11,7 @@ namespace bitnet::compiler {
 /// How a constant's bytes are made from the checkpoint's tensors (compiler/pack).
 enum class Packing : uint8_t {
   t2,       ///< layout A of the rows of `names`, one matrix after the other
+  t3,       ///< layout B of the same
   rowScale, ///< f32 [rows]: scale of each ternary row of `names`
   f16,      ///< f16 row tiles of one dense matrix
   s8,       ///< int8 row stripes of one dense matrix (q8 head)

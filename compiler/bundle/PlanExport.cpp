@@ -99,6 +99,8 @@ Packing packingOf(kernel::Packing p) {
   switch (p) {
   case kernel::Packing::t2:
     return Packing::t2;
+  case kernel::Packing::t3:
+    return Packing::t3;
   case kernel::Packing::row_scale:
     return Packing::rowScale;
   case kernel::Packing::f16:

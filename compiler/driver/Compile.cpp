@@ -50,6 +50,9 @@ Error runPasses(mlir::ModuleOp module, const Options &options) {
   mlir::PassManager pm(module.getContext());
   PipelineOptions pipeline;
   pipeline.head = options.head;
+  pipeline.packing = options.packing;
+  for (format::CpuVariant cpu : options.targets)
+    pipeline.cpus.push_back(format::cpu_variant(cpu).name);
   pipeline.maxRows = options.maxRows;
   pipeline.fuse = options.fuse;
   buildPipeline(pm, pipeline);

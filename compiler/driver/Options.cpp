@@ -88,6 +88,14 @@ const std::vector<Flag> &flags() {
          o.head = v;
          return Error::success();
        }},
+      {"packing", nullptr, "KIND",
+       "ternary weights: t2 (2 bits a weight), t3 (5 weights a byte), or auto (default): by measured rates",
+       [](Options &o, const std::string &v) -> Error {
+         if (v != "auto" && v != "t2" && v != "t3")
+           return badValue("packing", v, "auto, t2 or t3");
+         o.packing = v;
+         return Error::success();
+       }},
       {"emit", nullptr, "KIND",
        "bnx (default); bitnet or kernel: the IR; specs: the kernels' names; stmt, asm: Halide's loops or "
        "assembly of "

@@ -79,7 +79,7 @@ llvm::Error GraphInterpreter::bindArguments(StepInput &input) {
 llvm::Expected<GraphInterpreter::Cells> GraphInterpreter::weightCells(Operation &op) {
   auto weight = cast<WeightOp>(op);
   Cells cells;
-  for (const PackedShape &shape : packedShapes(weight.getValue().getType())) {
+  for (const PackedShape &shape : packedShapes(weight.getValue())) {
     Constant c;
     c.packing = packingOf(shape.packing);
     for (Attribute name : weight.getNames())

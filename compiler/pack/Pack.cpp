@@ -10,6 +10,8 @@ const char *packingName(Packing p) {
   switch (p) {
   case Packing::t2:
     return "t2";
+  case Packing::t3:
+    return "t3";
   case Packing::rowScale:
     return "row_scale";
   case Packing::f16:
@@ -33,6 +35,8 @@ uint64_t packedBytes(const Constant &c) {
   switch (c.packing) {
   case Packing::t2:
     return format::t2_bytes(c.rows, c.cols);
+  case Packing::t3:
+    return format::t3_bytes(c.rows, c.cols);
   case Packing::rowScale:
   case Packing::s8Scale:
     return uint64_t(c.rows) * 4;
@@ -51,7 +55,8 @@ uint64_t packedBytes(const Constant &c) {
 Error packConstant(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report) {
   switch (c.packing) {
   case Packing::t2:
-    return packT2(c, weights, sink, report);
+  case Packing::t3:
+    return packTernary(c, weights, sink, report);
   case Packing::rowScale:
     return packRowScale(c, weights, sink);
   case Packing::f16:

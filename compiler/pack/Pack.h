@@ -13,7 +13,7 @@ uint64_t packedBytes(const Constant &constant);
 
 /// What packing found out; summed over constants by the caller.
 struct PackReport {
-  uint64_t ternaryWeights = 0; ///< weights packed by Packing::t2
+  uint64_t ternaryWeights = 0; ///< weights packed by Packing::t2 or t3
   uint64_t inexactF16 = 0;     ///< dense values that f16 cannot hold exactly (rounded to nearest even)
 };
 
@@ -26,7 +26,8 @@ llvm::Error packConstant(const Constant &constant, const WeightSource &weights,
 /// The whole constant at once (tests, the interpreter).
 llvm::Expected<std::vector<uint8_t>> packConstant(const Constant &constant, const WeightSource &weights);
 
-/// One 16-row stripe of layout A from trits [rows <= 16, cols] row-major; missing rows are zero weights.
+/// One 16-row stripe of layout A or B from trits [rows <= 16, cols] row-major; missing rows are zero weights.
 void packT2Stripe(const int8_t *trits, int32_t rows, int32_t cols, uint8_t *out);
+void packT3Stripe(const int8_t *trits, int32_t rows, int32_t cols, uint8_t *out);
 
 } // namespace bitnet::compiler

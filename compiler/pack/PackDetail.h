@@ -28,7 +28,7 @@ private:
   const Sink &sink_;
 };
 
-llvm::Error packT2(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report);
+llvm::Error packTernary(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report);
 llvm::Error packRowScale(const Constant &c, const WeightSource &weights, const Sink &sink);
 llvm::Error packF16(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report);
 llvm::Error packS8(const Constant &c, const WeightSource &weights, const Sink &sink);

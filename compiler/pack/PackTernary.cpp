@@ -1,4 +1,5 @@
-// Layout A ("2-bit stripes", runtime/format/layouts.h) and the row scales that go with it.
+// Layouts A ("2-bit stripes") and B ("base 3") of runtime/format/layouts.h, and the row scales that go with
+// them.
 #include "compiler/pack/PackDetail.h"
 #include "runtime/format/layouts.h"
 #include <cstring>
@@ -21,14 +22,33 @@ void packT2Stripe(const int8_t *trits, int32_t rows, int32_t cols, uint8_t *out)
   }
 }
 
+void packT3Stripe(const int8_t *trits, int32_t rows, int32_t cols, uint8_t *out) {
+  const int32_t lines = format::t3_lines(cols);
+  for (int32_t line = 0; line < lines; ++line)
+    for (int32_t r = 0; r < format::kRowTile; ++r)
+      for (int32_t j = 0; j < 4; ++j) {
+        int32_t code[5];
+        for (int32_t p = 0; p < 5; ++p) {
+          const int32_t col = 20 * line + 4 * p + j;
+          code[p] = col >= cols ? 0 : r < rows ? trits[size_t(r) * cols + col] + 1 : 1;
+        }
+        out[size_t(line) * 64 + size_t(r) * 4 + j] =
+            format::t3_encode(code[0], code[1], code[2], code[3], code[4]);
+      }
+}
+
 namespace {
 
 /// Every weight of the stripe, read back through the layout's own formula.
-bool stripeHolds(const int8_t *trits, int32_t rows, int32_t cols, const uint8_t *stripe) {
+bool stripeHolds(Packing packing, const int8_t *trits, int32_t rows, int32_t cols, const uint8_t *stripe) {
+  const auto codeOf = [&](int32_t r, int32_t c) {
+    if (packing == Packing::t3)
+      return format::t3_code(stripe[format::t3_byte(16, cols, r, c)], format::t3_place(c));
+    return int32_t(stripe[format::t2_byte(16, cols, r, c)] >> format::t2_shift(c) & 3);
+  };
   for (int32_t r = 0; r < rows; ++r)
     for (int32_t c = 0; c < cols; ++c)
-      if (int((stripe[format::t2_byte(16, cols, r, c)] >> format::t2_shift(c)) & 3) - 1 !=
-          trits[size_t(r) * cols + c])
+      if (codeOf(r, c) - 1 != trits[size_t(r) * cols + c])
         return false;
   return true;
 }
@@ -43,8 +63,9 @@ struct StripeWriter {
   int32_t filled = 0, written = 0;
 
   Error flush() {
-    packT2Stripe(trits.data(), filled, constant.cols, bytes.data());
-    if (!stripeHolds(trits.data(), filled, constant.cols, bytes.data()))
+    (constant.packing == Packing::t3 ? packT3Stripe : packT2Stripe)(trits.data(), filled, constant.cols,
+                                                                    bytes.data());
+    if (!stripeHolds(constant.packing, trits.data(), filled, constant.cols, bytes.data()))
       return createStringError("packing '%s': rows %d..%d do not decode to what was read",
                                constant.names.front().c_str(), written, written + filled - 1);
     written += format::kRowTile;
@@ -67,9 +88,10 @@ struct StripeWriter {
 
 } // namespace
 
-Error packT2(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report) {
-  StripeWriter out{c, StreamSink(c.rows, format::t2_lines(c.cols), sink), report,
-                   std::vector<int8_t>(size_t(16) * c.cols), std::vector<uint8_t>(size_t(4) * c.cols)};
+Error packTernary(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report) {
+  const int32_t lines = c.packing == Packing::t3 ? format::t3_lines(c.cols) : format::t2_lines(c.cols);
+  StripeWriter out{c, StreamSink(c.rows, lines, sink), report, std::vector<int8_t>(size_t(16) * c.cols),
+                   std::vector<uint8_t>(size_t(lines) * 64)};
   for (const std::string &name : c.names) {
     Expected<import::TernaryMatrix> m = weights.ternary(name);
     if (!m)

@@ -31,6 +31,13 @@ KernelOf matrix(format::Op op, int64_t rows, int64_t cols) {
   return k;
 }
 
+/// Whether select-kernels packs this ternary matrix in base 3.
+bool isBase3(Value weight) {
+  Operation *op = weight.getDefiningOp();
+  const auto packing = op ? op->getAttrOfType<StringAttr>(kPackingAttr) : StringAttr();
+  return packing && packing.getValue() == kernel::stringifyPacking(kernel::Packing::t3);
+}
+
 KernelOf gate(format::Op op, Value gate, StringRef act) {
   KernelOf k = withWidth(op, gate);
   k.dims.act = format::act_from_name(act.str().c_str());
@@ -52,11 +59,13 @@ int32_t paddedRows(int64_t rows) {
   return int32_t(uint32_t((rows + format::kRowTile - 1) / format::kRowTile * format::kRowTile));
 }
 
-SmallVector<PackedShape, 2> packedShapes(Type weight) {
+SmallVector<PackedShape, 2> packedShapes(Value value) {
   using kernel::Packing;
+  const Type weight = value.getType();
   if (auto t = dyn_cast<TernaryType>(weight)) {
     const int32_t rows = paddedRows(t.getRows());
-    return {{Packing::t2, rows, int32_t(t.getCols())}, {Packing::row_scale, rows, int32_t(t.getCols())}};
+    return {{isBase3(value) ? Packing::t3 : Packing::t2, rows, int32_t(t.getCols())},
+            {Packing::row_scale, rows, int32_t(t.getCols())}};
   }
   if (auto t = dyn_cast<Int8MatrixType>(weight)) {
     const int32_t rows = paddedRows(t.getRows());
@@ -78,8 +87,8 @@ std::optional<KernelOf> kernelOf(Operation *op) {
       .Case([](QuantizeActivationOp op) { return withWidth(format::Op::quantize, op.getX()); })
       .Case([](NormQuantizeOp op) { return norm(format::Op::norm_quant, op.getX(), op.getEps()); })
       .Case([](TernaryLinearOp op) {
-        KernelOf k =
-            matrix(format::Op::linear_t2, op.getW().getType().getRows(), op.getW().getType().getCols());
+        KernelOf k = matrix(isBase3(op.getW()) ? format::Op::linear_t3 : format::Op::linear_t2,
+                            op.getW().getType().getRows(), op.getW().getType().getCols());
         k.dims.add = bool(op.getResidual());
         return k;
       })

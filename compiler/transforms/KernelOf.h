@@ -33,6 +33,7 @@ struct PackedShape {
   mlir::kernel::Packing packing;
   int32_t rows, cols;
 };
-llvm::SmallVector<PackedShape, 2> packedShapes(mlir::Type weight);
+/// Of a ternary matrix: by the packing that select-kernels gave it, t2 before.
+llvm::SmallVector<PackedShape, 2> packedShapes(mlir::Value weight);
 
 } // namespace bitnet::compiler

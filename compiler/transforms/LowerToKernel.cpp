@@ -109,7 +109,7 @@ private:
     SmallVector<Value, 2> &values = lowered_[weight.getValue()];
     if (weight->use_empty()) // its sizes were never checked
       return success();
-    for (const PackedShape &shape : packedShapes(weight.getValue().getType())) {
+    for (const PackedShape &shape : packedShapes(weight.getValue())) {
       Type type = kernel::ConstType::get(b_.getContext(), shape.packing, shape.rows, shape.cols);
       values.push_back(kernel::ConstantOp::create(b_, weight.getLoc(), type, weight.getNames(),
                                                   b_.getDenseI32ArrayAttr(weight.partRows()), FloatAttr()));

@@ -11,9 +11,11 @@ namespace bitnet::compiler {
 #include "compiler/transforms/Passes.h.inc"
 
 struct PipelineOptions {
-  std::string head = "f16"; ///< f16 or q8
-  int32_t maxRows = 128;    ///< most rows of one step
-  bool fuse = true;         ///< the fuse-* passes and merge-ropes; off only to compare
+  std::string head = "f16";      ///< f16 or q8
+  int32_t maxRows = 128;         ///< most rows of one step
+  std::string packing = "auto";  ///< of ternary matrices: auto, t2 or t3
+  std::vector<std::string> cpus; ///< CPU variants that auto chooses for
+  bool fuse = true;              ///< the fuse-* passes and merge-ropes; off only to compare
 };
 
 /// From the bitnet dialect to a planned kernel-dialect function.

@@ -123,11 +123,16 @@ def SelectKernelsPass : BitNetPass<"select-kernels"> {
     ==>
     ```mlir
     %w = bitnet.weight ["w"] {bitnet.packing = "t2"} : !bitnet.ternary<64 x 64>
-    %y = bitnet.ternary_linear %q, %s, %w {bitnet.kernel = "linear_t2", bitnet.choices = array<i32: 1, 1, 4, 4, 8, 8, 0, 0>}
+    %y = bitnet.ternary_linear %q, %s, %w {bitnet.kernel = "linear_t2", bitnet.choices = array<i32: 1, 1, 2, 2, 4, 4, 8, 8, 0, 0>}
     ```
+    A ternary matrix becomes t2 (2 bits a weight) or t3 (five weights a byte): packing=auto takes what the measured rates of
+    all of `cpus` (codegen/spec/ternary_cost.h) say is faster somewhere and slower nowhere.
     `choices` are pairs: use this row tile while the step has at most that many rows (0: any). An op whose sizes no kernel
     takes is an error here, so that later passes can rely on it.
   }];
+  let options = [
+    Option<"packing", "packing", "std::string", "\"auto\"", "of ternary matrices: auto, t2 or t3">,
+    ListOption<"cpus", "cpus", "std::string", "CPU variants that will run the kernels, for packing=auto">];
 }
 
 def LowerToKernelPass : BitNetPass<"lower-to-kernel"> {

@@ -20,7 +20,10 @@ void buildPipeline(mlir::OpPassManager &pm, const PipelineOptions &options) {
     pm.addPass(createMergeRopesPass());
   }
   pm.addPass(mlir::createCanonicalizerPass());
-  pm.addPass(createSelectKernelsPass());
+  SelectKernelsPassOptions kernels;
+  kernels.packing = options.packing;
+  kernels.cpus = {options.cpus.begin(), options.cpus.end()};
+  pm.addPass(createSelectKernelsPass(kernels));
   pm.addPass(createLowerToKernelPass());
   PlanMemoryPassOptions memory;
   memory.maxRows = options.maxRows;
@@ -34,7 +37,10 @@ namespace {
 struct CommandLineOptions : mlir::PassPipelineOptions<CommandLineOptions> {
   Option<std::string> head{*this, "head", llvm::cl::desc("f16 or q8"), llvm::cl::init("f16")};
   Option<int32_t> maxRows{*this, "max-rows", llvm::cl::desc("most rows of one step"), llvm::cl::init(128)};
-  Option<bool> fuse{*this, "fuse", llvm::cl::desc("run the fuse-* passes and merge-ropes"), llvm::cl::init(true)};
+  Option<std::string> packing{*this, "packing", llvm::cl::desc("auto, t2 or t3"), llvm::cl::init("auto")};
+  ListOption<std::string> cpus{*this, "cpus", llvm::cl::desc("CPU variants that packing=auto chooses for")};
+  Option<bool> fuse{*this, "fuse", llvm::cl::desc("run the fuse-* passes and merge-ropes"),
+                    llvm::cl::init(true)};
 };
 } // namespace
 
@@ -43,7 +49,7 @@ void registerPassesAndPipeline() {
   mlir::PassPipelineRegistration<CommandLineOptions>(
       "bitnet-pipeline", "the passes that bitnetc runs, from the bitnet dialect to a memory plan",
       [](mlir::OpPassManager &pm, const CommandLineOptions &o) {
-        buildPipeline(pm, {o.head, o.maxRows, o.fuse});
+        buildPipeline(pm, {o.head, o.maxRows, o.packing, {o.cpus.begin(), o.cpus.end()}, o.fuse});
       });
 }
 

@@ -1,6 +1,7 @@
 // A kernel, its row tiles and a packing for everything. See Passes.td. What suits a CPU is codegen's
 // business: the choices are the same for every variant, and each variant brings the kernels for them.
 #include "codegen/spec/kernel_spec.h"
+#include "codegen/spec/ternary_cost.h"
 #include "compiler/transforms/KernelOf.h"
 #include "compiler/transforms/Passes.h"
 #include "dialects/BitNet/BitNet.h"
@@ -27,13 +28,40 @@ SmallVector<int32_t> choicesOf(format::Op op) {
 }
 
 struct SelectKernels final : impl::SelectKernelsPassBase<SelectKernels> {
+  using SelectKernelsPassBase::SelectKernelsPassBase;
+
+  /// t2 or t3 for a ternary matrix.
+  kernel::Packing ternaryPacking(TernaryType type) const {
+    if (packing.getValue() != "auto")
+      return packing.getValue() == "t3" ? kernel::Packing::t3 : kernel::Packing::t2;
+    const format::Op op =
+        codegen::cheapest_ternary(paddedRows(type.getRows()), int32_t(type.getCols()), cpus_);
+    return op == format::Op::linear_t3 ? kernel::Packing::t3 : kernel::Packing::t2;
+  }
+
+  LogicalResult initialize(MLIRContext *context) override {
+    const std::string &wanted = packing.getValue();
+    if (wanted != "auto" && wanted != "t2" && wanted != "t3")
+      return emitError(UnknownLoc::get(context), "packing: expected auto, t2 or t3, got '") << wanted << "'";
+    cpus_.clear();
+    for (const std::string &name : cpus) {
+      const format::CpuVariant cpu = format::cpu_variant_from_name(name.c_str());
+      if (cpu == format::CpuVariant::count)
+        return emitError(UnknownLoc::get(context), "cpus: expected names of CPU variants, got '")
+               << name << "'";
+      cpus_.push_back(cpu);
+    }
+    return success();
+  }
+
   void runOnOperation() override {
     Builder b(&getContext());
     WalkResult result = getOperation().walk([&](Operation *op) {
       if (auto weight = dyn_cast<WeightOp>(op)) {
-        const StringRef packing =
-            kernel::stringifyPacking(packedShapes(weight.getValue().getType()).front().packing);
-        op->setAttr(kPackingAttr, b.getStringAttr(packing));
+        auto ternary = dyn_cast<TernaryType>(weight.getValue().getType());
+        const kernel::Packing chosen =
+            ternary ? ternaryPacking(ternary) : packedShapes(weight.getValue()).front().packing;
+        op->setAttr(kPackingAttr, b.getStringAttr(kernel::stringifyPacking(chosen)));
         return WalkResult::advance();
       }
       std::optional<KernelOf> kernel = kernelOf(op);
@@ -50,6 +78,9 @@ struct SelectKernels final : impl::SelectKernelsPassBase<SelectKernels> {
     if (result.wasInterrupted())
       signalPassFailure();
   }
+
+private:
+  std::vector<format::CpuVariant> cpus_;
 };
 
 } // namespace

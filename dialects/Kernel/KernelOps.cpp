@@ -21,12 +21,13 @@ LogicalResult mlir::kernel::verifyChoices(Operation *op, DenseI32ArrayAttr attr)
   for (size_t i = 0; legal && i < choices.size(); i += 2) {
     const bool last = i + 2 == choices.size();
     const int32_t previous = i ? choices[i - 2] : 0, maxRows = choices[i], tile = choices[i + 1];
-    legal = (last ? maxRows == 0 : maxRows > previous) && (tile == 0 || tile == 1 || tile == 4 || tile == 8);
+    legal = (last ? maxRows == 0 : maxRows > previous) &&
+            (tile == 0 || (tile > 0 && format::kRowPad % tile == 0));
   }
   if (legal)
     return success();
   return op->emitOpError(
-             "choices: expected pairs (most rows, row tile 0, 1, 4 or 8), ascending, the last with "
+             "choices: expected pairs (most rows, row tile 0, 1, 2, 4 or 8), ascending, the last with "
              "0 rows, got ")
          << attr;
 }
@@ -70,7 +71,7 @@ LogicalResult ConstantOp::verify() {
   }
   if (!names || getTheta()) // C1
     return emitOpError("expected names and no theta for ") << getValue().getType();
-  if (names > 1 && packing != Packing::t2 && packing != Packing::row_scale) // C2
+  if (names > 1 && packing != Packing::t2 && packing != Packing::t3 && packing != Packing::row_scale) // C2
     return emitOpError("names: expected one for ") << getValue().getType() << ", got " << names;
   if (getRows().size() != names) // C3
     return emitOpError("entries of rows: expected ") << names << ", got " << getRows().size();
@@ -150,6 +151,10 @@ static format::Arg constArg(ConstType type) {
   case Packing::t2:
     set(format::Elem::u8,
         {4, tile, format::stream_lines(rows, format::t2_lines(cols)), format::weight_streams(rows)});
+    break;
+  case Packing::t3:
+    set(format::Elem::u8,
+        {4, tile, format::stream_lines(rows, format::t3_lines(cols)), format::weight_streams(rows)});
     break;
   case Packing::s8:
     set(format::Elem::u8,

@@ -108,7 +108,7 @@ def Kernel_CallOp : Kernel_Op<"call", [AttrSizedOperandSegments, MemoryEffects<[
     - C2: as many inputs and outputs as the signature has
     - C3: each argument has the kind, element type and extents of the signature
     - C4: all slices have one row space, but for the source of gather_rows (R, and its result L)
-    - C5: choices are pairs, ascend, end with 0, and each row tile is 0, 1, 4 or 8
+    - C5: choices are pairs, ascend, end with 0, and each row tile is 0, 1, 2, 4 or 8
 
     ```mlir
     kernel.call "norm_quant" {choices = array<i32: 0, 0>, eps = 1.0e-5 : f32, k = 64 : i32, label = "blk.0.attn_norm"}

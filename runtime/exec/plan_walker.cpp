@@ -28,6 +28,7 @@ double cost_ns(Op op, const OpDims &d, int32_t rows, int32_t last_position) {
   const double r = rows;
   switch (op) {
   case Op::linear_t2:
+  case Op::linear_t3:
     return r * d.n * d.k / 60.0;
   case Op::linear_s8:
     return r * d.n * d.k / 30.0;

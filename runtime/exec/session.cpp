@@ -34,7 +34,7 @@ Result<std::unique_ptr<Session>> Session::create(const Model &model, const Sessi
     if (r.value < 1 || r.value > r.high)
       return invalid_argument(std::string("session: ") + expected(r.name, 0, r.high, r.value));
   }
-  auto arena = map_memory(bundle.plan.arena_bytes, "session arena");
+  auto arena = map_memory(bundle.plan.arena_bytes + format::kArenaSlack, "session arena");
   if (!arena.ok())
     return std::move(arena).status();
   auto kept = map_memory(size_t(bundle.plan.max_rows) * size_t(bundle.model.vocab) * sizeof(float), "logits");

@@ -7,9 +7,10 @@
 namespace bitnet::format {
 namespace {
 
-constexpr const char *kOpNames[] = {
-    "embed",     "rms_norm",  "quantize",   "norm_quant", "gate",      "gate_quant", "gate_norm_quant", "add",
-    "linear_t2", "linear_s8", "linear_f16", "rope",       "kv_append", "attention",  "gather_rows"};
+constexpr const char *kOpNames[] = {"embed",     "rms_norm",   "quantize",        "norm_quant",
+                                    "gate",      "gate_quant", "gate_norm_quant", "add",
+                                    "linear_t2", "linear_s8",  "linear_f16",      "rope",
+                                    "kv_append", "attention",  "gather_rows",     "linear_t3"};
 constexpr const char *kActNames[] = {"relu2", "silu", "gelu"};
 static_assert(sizeof(kOpNames) / sizeof(*kOpNames) == size_t(Op::count), "one name for each op");
 static_assert(sizeof(kActNames) / sizeof(*kActNames) == size_t(Act::count), "one name for each activation");
@@ -53,6 +54,7 @@ Uses uses(Op op) {
   case Op::linear_f16:
     return {true, true, 0, 0, 0, 0, 0, 0, 0};
   case Op::linear_t2:
+  case Op::linear_t3:
     return {true, true, 0, 0, 0, 0, 0, true, 0};
   case Op::rms_norm:
   case Op::norm_quant:
@@ -134,6 +136,9 @@ const char *op_dims_error(Op op, const OpDims &d) {
   if (u.n && u.k && int64_t(d.n) * d.k > INT32_MAX - (1 << 13))
     return "n * k must be below 2^31 - 2^13";
   // |Σ code*q| ≤ 2*127*k (linear_t2) and 255*127*k (linear_s8) must fit in i32.
+  // 256 * Σ code*q, which linear_t3 sums, must fit too.
+  if (op == Op::linear_t3 && int64_t(d.k) * 2 * 127 * 256 > INT32_MAX)
+    return "k is too large for base-3 weights";
   if (op == Op::linear_s8 && int64_t(d.k) * 255 * 127 > INT32_MAX)
     return "k is too large for an int32 sum";
   return nullptr;
@@ -157,6 +162,7 @@ int32_t resolve_extent(int32_t extent, const Extents &e) {
 
 Signature signature(Op op, const OpDims &d) {
   Builder b;
+  int32_t lines = 0;
   b.s.units_per_row = 1; // elementwise ops: one unit a row
   switch (op) {
   case Op::embed:
@@ -200,8 +206,12 @@ Signature signature(Op op, const OpDims &d) {
     b += activation("y", Elem::f32, d.k, true);
     break;
   case Op::linear_t2:
+  case Op::linear_t3:
     b.quantized_in(d.k);
-    b += {"w", Elem::u8, false, Space::weights, 4, {4, kRowTile, stream_lines(d.n, t2_lines(d.k)), weight_streams(d.n)}};
+    lines = op == Op::linear_t2 ? t2_lines(d.k) : t3_lines(d.k);
+    b += {"w",   Elem::u8,
+          false, Space::weights,
+          4,     {4, kRowTile, stream_lines(d.n, lines), weight_streams(d.n)}};
     b += vector_of("row_scale", Elem::f32, d.n);
     if (d.add)
       b += activation("residual", Elem::f32, d.n, false);
@@ -209,7 +219,9 @@ Signature signature(Op op, const OpDims &d) {
     break;
   case Op::linear_s8:
     b.quantized_in(d.k);
-    b += {"w", Elem::u8, false, Space::weights, 4, {4, kRowTile, stream_lines(d.n, s8_lines(d.k)), weight_streams(d.n)}};
+    b += {"w",   Elem::u8,
+          false, Space::weights,
+          4,     {4, kRowTile, stream_lines(d.n, s8_lines(d.k)), weight_streams(d.n)}};
     b += vector_of("row_scale", Elem::f32, d.n);
     b += activation("y", Elem::f32, d.n, true);
     break;
@@ -253,7 +265,7 @@ Signature signature(Op op, const OpDims &d) {
   case Op::count:
     break;
   }
-  if (op == Op::linear_t2 || op == Op::linear_s8 || op == Op::linear_f16) {
+  if (op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_s8 || op == Op::linear_f16) {
     b.s.units_per_row = 0;
     b.s.units = stream_stripes(d.n);
   }

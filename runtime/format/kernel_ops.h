@@ -31,7 +31,8 @@ enum class Op : uint8_t {
   kv_append = 12,   ///< writes k and v as f16 (saturated to ±65504) to the row's slot
   attention = 13,   ///< softmax(q·k/sqrt(D))·v over positions 0..position[r] of the row's sequence
   gather_rows = 14, ///< y[l,:] = x[index[l],:]
-  count = 15
+  linear_t3 = 15,   ///< as linear_t2                                          weights: layout B (layouts.h)
+  count = 16
 };
 const char *op_name(Op op);
 /// Returns Op::count for an unknown name.
@@ -52,7 +53,7 @@ struct OpDims {
   int32_t head_dim = 0; ///< rope, attention, kv_append; multiple of 4
   int32_t context = 0;  ///< rope: rows of the cos/sin tables
   Act act = Act::relu2; ///< gate*
-  uint8_t add = 0;      ///< linear_t2: 1 = add the residual argument
+  uint8_t add = 0;      ///< linear_t2, linear_t3: 1 = add the residual argument
   float eps = 0;        ///< *norm*
 };
 bool operator==(const OpDims &a, const OpDims &b);
@@ -117,7 +118,7 @@ struct Signature {
   int32_t units_per_row;
 };
 /// Outputs overlap no input, except that these may be one buffer (same address and row stride), so that
-/// plan-memory can write in place: y and x of rope, y and residual of linear_t2, y and a of add. A kernel
+/// plan-memory can write in place: y and x of rope, y and residual of linear_t2 and linear_t3, y and a of add. A kernel
 /// must not compute an element of such an output twice. dims must be legal (op_dims_error == nullptr).
 Signature signature(Op op, const OpDims &d);
 
@@ -125,6 +126,9 @@ Signature signature(Op op, const OpDims &d);
 /// rows, so every activation buffer is allocated for round_up(max_rows, kRowPad) rows. rows = 0 means "many":
 /// any R, padded to kRowPad. Elementwise kernels touch only the R real rows and have rows = 0.
 constexpr int32_t kRowPad = 8;
+/// Bytes after the arena that kernels may read: linear_t3 reads the activations of whole lines of weights, up to 16 beyond
+/// the last row's end, where the weights are such that they add nothing.
+constexpr size_t kArenaSlack = 64;
 
 /// Work unit u of linear_* is stripe u of each of the matrix's streams (layouts.h), also where the layout itself has no
 /// streams (linear_f16): weight_streams(n) stripes of 16 output rows, stream_stripes(n) apart.

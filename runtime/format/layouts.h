@@ -47,6 +47,30 @@ constexpr size_t t2_byte(int32_t n, int32_t k, int32_t row, int32_t col) {
 constexpr int t2_shift(int32_t col) { return 2 * ((col % 16) / 4); }
 static_assert(t2_byte(32, 32, 17, 21) == (8 + 1) * 64 + 1 * 4 + 1 && t2_shift(21) == 2, "layout A, worked example");
 
+/// Layout B, "base 3" (linear_t3): five weights a byte. A stripe has one line for each 20 inputs, the last of which may be
+/// partial. In the line of inputs 20*kb .. 20*kb+19:
+///   byte 4*r + j   ceil(256 * v / 243), v = sum over p = 0..4 of code[16*rb + r][20*kb + 4*p + j] * 3^(4-p)
+/// code = t + 1, and 0 beyond k, so that whatever is multiplied with it adds nothing. With q_p = byte * 3^p mod 256, digit p is
+/// floor(3 * q_p / 256), and exactly 256 * digit = 3 * q_p - q_{p+1}: sums need no digit (codegen/generators/linear_int.cpp).
+constexpr int32_t t3_lines(int32_t k) { return (k + 19) / 20; }
+constexpr size_t t3_bytes(int32_t n, int32_t k) { return streams_bytes(n, t3_lines(k)); }
+constexpr size_t t3_byte(int32_t n, int32_t k, int32_t row, int32_t col) {
+  return (stripe_line(n, t3_lines(k), row / 16) + size_t(col / 20)) * 64 + size_t(row % 16) * 4 + size_t(col % 4);
+}
+constexpr int32_t t3_place(int32_t col) { return col % 20 / 4; }
+/// Five codes, most significant first, as a byte; the code at a place of it.
+constexpr uint8_t t3_encode(int32_t c0, int32_t c1, int32_t c2, int32_t c3, int32_t c4) {
+  return uint8_t((256 * ((((c0 * 3 + c1) * 3 + c2) * 3 + c3) * 3 + c4) + 242) / 243);
+}
+constexpr int32_t t3_code(uint8_t byte, int32_t place) {
+  uint32_t q = byte;
+  for (int32_t p = 0; p < place; ++p)
+    q = q * 3 % 256;
+  return int32_t(q * 3 / 256);
+}
+static_assert(t3_byte(32, 32, 17, 21) == (8 + 1) * 64 + 1 * 4 + 1 && t3_place(21) == 0 && t3_place(19) == 4, "layout B, worked example");
+static_assert(t3_code(t3_encode(2, 0, 1, 2, 1), 0) == 2 && t3_code(t3_encode(2, 0, 1, 2, 1), 4) == 1, "layout B, digits");
+
 /// Int8 stripes (linear_s8): one line for each 4 inputs; byte 4*r + j of line kb holds weight [16*rb + r][4*kb + j] + 128.
 constexpr int32_t s8_lines(int32_t k) { return k / 4; }
 constexpr size_t s8_bytes(int32_t n, int32_t k) { return streams_bytes(n, s8_lines(k)); }

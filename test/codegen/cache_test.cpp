@@ -73,7 +73,7 @@ TEST_F(KernelCache, ReportsAnIllegalSpec) {
   bool from_cache = true;
   EXPECT_FALSE(compile_kernel_cached(spec, folder, &object, &from_cache, &error));
   EXPECT_FALSE(from_cache);
-  EXPECT_EQ(error, "kernel 'linear_s8 n=16 k=16 rows=3 cpu=portable': rows: expected 1, 4, 8, 0, got 3");
+  EXPECT_EQ(error, "kernel 'linear_s8 n=16 k=16 rows=3 cpu=portable': rows: expected 1, 2, 4, 8, 0, got 3");
 }
 
 } // namespace

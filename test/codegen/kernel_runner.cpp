@@ -2,6 +2,7 @@
 #include "codegen/compile.h"
 #include "codegen/reference/twins.h"
 #include "runtime/cpu/cpu.h"
+#include "runtime/format/layouts.h"
 #include <cstdlib>
 #include <cstring>
 #include <sstream>
@@ -78,7 +79,8 @@ void fill_random(Op op, const Arg &arg, uint8_t *out, uint64_t *state) {
   case Elem::u8:
     *out = op == Op::linear_t2
                ? uint8_t(bits % 3 | bits / 3 % 3 << 2 | bits / 9 % 3 << 4 | bits / 27 % 3 << 6)
-               : uint8_t(bits);
+           : op == Op::linear_t3 ? uint8_t((256 * (bits % 243) + 242) / 243)
+                                 : uint8_t(bits);
     break;
   case Elem::i32:
     std::memset(out, 0, 4);
@@ -87,7 +89,25 @@ void fill_random(Op op, const Arg &arg, uint8_t *out, uint64_t *state) {
 }
 
 int32_t padded(int32_t rows) { return (rows + format::kRowPad - 1) / format::kRowPad * format::kRowPad; }
-bool is_linear(Op op) { return op == Op::linear_t2 || op == Op::linear_s8 || op == Op::linear_f16; }
+bool is_linear(Op op) {
+  return op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_s8 || op == Op::linear_f16;
+}
+
+/// What the layout says of codes beyond k: a base-3 line's last digits are 0.
+void clear_codes_beyond(int32_t k, int32_t n, uint8_t *w) {
+  const int32_t lines = format::t3_lines(k), places = k % 20 / 4;
+  if (places == 0)
+    return;
+  for (int32_t stripe = 0; stripe < n / format::kRowTile; ++stripe) {
+    uint8_t *line = w + (format::stripe_line(n, lines, stripe) + size_t(lines) - 1) * 64;
+    for (int32_t i = 0; i < 64; ++i) {
+      int32_t code[5] = {};
+      for (int32_t p = 0; p < places; ++p)
+        code[p] = format::t3_code(line[i], p);
+      line[i] = format::t3_encode(code[0], code[1], code[2], code[3], code[4]);
+    }
+  }
+}
 
 std::string value_text(Elem elem, const uint8_t *at) {
   std::ostringstream text;
@@ -130,6 +150,8 @@ CallBuffers::CallBuffers(const KernelSpec &spec, format::Extents extents, uint64
     if (!arg.output)
       for (size_t at = 0; at < used; at += elem)
         fill_random(spec.op, arg, a.memory[1].bytes + at, &state);
+    if (spec.op == Op::linear_t3 && std::string(arg.name) == "w")
+      clear_codes_beyond(spec.dims.k, spec.dims.n, a.memory[1].bytes);
     arguments.push_back(std::move(a));
   }
 }

@@ -36,7 +36,7 @@ private:
 
 /// The buffers of one call. Row dimensions are allocated for round_up(rows, kRowPad) rows and have a stride
 /// wider than dense, so that a write outside the result is seen. Inputs start with seeded random values of
-/// their type (weights of linear_t2 with legal codes, every f16 finite, i32 all zero), outputs and all gaps
+/// their type (weights of linear_t2 and linear_t3 with legal codes, every f16 finite, i32 all zero), outputs and all gaps
 /// with a fixed pattern.
 class CallBuffers {
 public:

@@ -64,6 +64,14 @@ TEST_P(Linear, T2WritesOverItsResidual) {
   expect_twin(Op::linear_t2, dims(256, 64, true), [](CallBuffers &call) { call.overwrite("residual"); });
 }
 
+/// Also with the last line cut by k after one, two, three and four of its five places.
+TEST_P(Linear, T3EqualsTwin) {
+  for (const OpDims &d : kShapes)
+    expect_twin(Op::linear_t3, d);
+  expect_twin(Op::linear_t3, dims(128, 32, true));
+  expect_twin(Op::linear_t3, dims(32, 80, true), [](CallBuffers &call) { call.overwrite("residual"); });
+}
+
 TEST_P(Linear, S8EqualsTwin) {
   for (const OpDims &d : kShapes)
     expect_twin(Op::linear_s8, d);
@@ -77,8 +85,8 @@ TEST_P(Linear, F16EqualsTwin) {
 /// The largest sums that the widths of the 2B-4T model allow: every product at its bound, with the same sign.
 TEST_P(Linear, SurvivesLargestSums) {
   for (const int8_t activation : {int8_t(127), int8_t(-127)})
-    for (const Op op : {Op::linear_t2, Op::linear_s8})
-      expect_twin(op, dims(16, 6912), [&](CallBuffers &call) {
+    for (const Op op : {Op::linear_t2, Op::linear_t3, Op::linear_s8})
+      expect_twin(op, dims(16, op == Op::linear_t3 ? 6960 : 6912), [&](CallBuffers &call) {
         call.fill("w", op == Op::linear_t2 ? uint8_t(0xaa) : uint8_t(0xff));
         call.fill("q", activation);
       });
@@ -87,7 +95,7 @@ TEST_P(Linear, SurvivesLargestSums) {
 INSTANTIATE_TEST_SUITE_P(EveryVariant, Linear,
                          testing::Combine(testing::Values(CpuVariant::portable, CpuVariant::avx2,
                                                           CpuVariant::avx512, CpuVariant::avx512vnni),
-                                          testing::Values(1, 4, 8, 0)),
+                                          testing::Values(1, 2, 4, 8, 0)),
                          [](const auto &info) {
                            return std::string(format::cpu_variant(std::get<0>(info.param)).name) + "_rows" +
                                   std::to_string(std::get<1>(info.param));

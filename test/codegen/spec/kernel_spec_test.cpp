@@ -22,6 +22,7 @@ const char *const kTexts[] = {
     "kv_append kv_heads=5 head_dim=128 rows=0 cpu=avx2",
     "attention heads=20 kv_heads=5 head_dim=128 rows=0 cpu=avx2",
     "gather_rows k=2560 rows=0 cpu=avx2",
+    "linear_t3 n=3840 k=2560 add=0 rows=1 cpu=avx512vnni",
 };
 
 TEST(KernelSpec, PrintsWhatItParses) {
@@ -75,10 +76,11 @@ TEST(KernelSpec, SaysWhatIsWrong) {
       {"add k=16x rows=0 cpu=avx2", "k: '16x' is not a value of it"},
       {"add k=99999999999 rows=0 cpu=avx2", "k: '99999999999' is not a value of it"},
       {"add k=17 rows=0 cpu=avx2", "k must be a multiple of 16 in [16, 2^20]"},
+      {"linear_t3 n=16 k=33040 add=0 rows=0 cpu=avx2", "k is too large for base-3 weights"},
       {"gate k=16 act=tanh rows=0 cpu=avx2", "act: 'tanh' is not a value of it"},
       {"add k=16 rows= cpu=avx2", "rows: '' is not a number"},
       {"add k=16 rows=4 cpu=avx2", "rows: expected 0, got 4"},
-      {"linear_s8 n=16 k=16 rows=2 cpu=avx2", "rows: expected 1, 4, 8, 0, got 2"},
+      {"linear_s8 n=16 k=16 rows=3 cpu=avx2", "rows: expected 1, 2, 4, 8, 0, got 3"},
       {"add k=16 rows=0 cpu=avx3", "cpu: expected portable, avx2, avx512 or avx512vnni, got 'avx3'"},
       {"add k=16 rows=0 cpu=avx2 x", "expected the end, got 'x'"},
       {"add k=16 rows=0 stripes=1 cpu=avx2", "stripes, tokens: only linear ops have a tile"},

@@ -62,6 +62,30 @@ TEST(PackT2, StripesSpanConcatenatedMatrices) {
           << r << "," << c;
 }
 
+/// 32 inputs: the second line has three places of inputs, the codes of the others are 0.
+TEST(PackT3, HoldsEveryWeightAndNothingBeyond) {
+  const Weights w;
+  const std::vector<uint8_t> bytes = pack(constant(Packing::t3, {"a", "b"}, 48, 32), w);
+  for (int32_t r = 0; r < 48; ++r) {
+    for (int32_t c = 0; c < 32; ++c)
+      ASSERT_EQ(format::t3_code(bytes[format::t3_byte(48, 32, r, c)], format::t3_place(c)) - 1,
+                Weights::trit(r < 24 ? "a" : "b", r % 24, c))
+          << r << "," << c;
+    for (int32_t c = 32; c < 40; ++c)
+      ASSERT_EQ(format::t3_code(bytes[format::t3_byte(48, 32, r, c)], format::t3_place(c)), 0)
+          << r << "," << c;
+  }
+}
+
+TEST(PackT3, EveryByteHoldsItsFiveCodes) {
+  for (int32_t v = 0; v < 243; ++v) {
+    const int32_t code[] = {v / 81, v / 27 % 3, v / 9 % 3, v / 3 % 3, v % 3};
+    const uint8_t byte = format::t3_encode(code[0], code[1], code[2], code[3], code[4]);
+    for (int32_t place = 0; place < 5; ++place)
+      EXPECT_EQ(format::t3_code(byte, place), code[place]) << v << " at " << place;
+  }
+}
+
 TEST(PackT2, PadRowsAreZeroWeights) {
   const Weights w;
   const std::vector<uint8_t> bytes = pack(constant(Packing::t2, {"a"}, 32, 32), w);

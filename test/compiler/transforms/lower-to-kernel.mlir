@@ -10,7 +10,7 @@
 // CHECK: %[[G:.*]] = kernel.alloc : <L x 64 x f32>
 // CHECK: kernel.call "gather_rows" {{.*}} ins(%[[X]], %[[ROWS]] : {{.*}}) outs(%[[G]] :
 // CHECK: %[[Y:.*]] = kernel.alloc : <L x 112 x f32>
-// CHECK: kernel.call "linear_f16" {choices = array<i32: 1, 1, 4, 4, 8, 8, 0, 0>, k = 64 : i32, label = "t", n = 112 : i32} ins(%[[G]], %[[T]] : {{.*}}) outs(%[[Y]] :
+// CHECK: kernel.call "linear_f16" {choices = array<i32: 1, 1, 2, 2, 4, 4, 8, 8, 0, 0>, k = 64 : i32, label = "t", n = 112 : i32} ins(%[[G]], %[[T]] : {{.*}}) outs(%[[Y]] :
 // CHECK: %[[V:.*]] = kernel.view %[[Y]][0] : <L x 112 x f32> -> <L x 100 x f32>
 // CHECK: return %[[V]]
 func.func @head(%tokens: tensor<?xi32> {bitnet.input = "tokens"}, %rows: tensor<?xi32> {bitnet.input = "logit_rows"}) -> tensor<?x100xf32> {

@@ -1,13 +1,20 @@
 // RUN: bitnet-opt %s --bitnet-select-kernels --split-input-file --verify-diagnostics | FileCheck %s
+// RUN: sed '/^\/\/ -----/,$d' %s | bitnet-opt --bitnet-select-kernels=packing=t3 | FileCheck %s --check-prefix=BASE3
+// RUN: not bitnet-opt /dev/null --bitnet-select-kernels=packing=t4 2>&1 | FileCheck %s --check-prefix=BAD
+// BAD: packing: expected auto, t2 or t3, got 't4'
 
 // CHECK-LABEL: func @linears_have_a_tile_for_each_few_rows
 // CHECK: bitnet.weight ["w"] {bitnet.packing = "t2"}
-// CHECK: bitnet.ternary_linear {{.*}} {bitnet.choices = array<i32: 1, 1, 4, 4, 8, 8, 0, 0>, bitnet.kernel = "linear_t2"}
+// CHECK: bitnet.ternary_linear {{.*}} {bitnet.choices = array<i32: 1, 1, 2, 2, 4, 4, 8, 8, 0, 0>, bitnet.kernel = "linear_t2"}
 func.func @linears_have_a_tile_for_each_few_rows(%q: tensor<?x64xi8>, %s: tensor<?xf32>) -> tensor<?x64xf32> {
   %w = bitnet.weight ["w"] : !bitnet.ternary<64 x 64>
   %a = bitnet.ternary_linear %q, %s, %w : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<64 x 64>) -> tensor<?x64xf32>
   return %a : tensor<?x64xf32>
 }
+
+// BASE3-LABEL: func @linears_have_a_tile_for_each_few_rows
+// BASE3: bitnet.weight ["w"] {bitnet.packing = "t3"}
+// BASE3: bitnet.kernel = "linear_t3"
 
 // CHECK-LABEL: func @other_kernels_take_any_rows
 // CHECK: bitnet.weight ["gain"] {bitnet.packing = "f32"}
