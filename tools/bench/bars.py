@@ -36,7 +36,7 @@ BUNDLES = {
     "q8 cache": ("plain", ["--kv=q8"]),
     "zeros": ("zeros", []),
 }
-MODELS = {"plain": [], "zeros": ["--gate-zeros"]}
+MODELS = {"plain": [], "zeros": ["--gate-zeros", "0.75", "--down-zeros", "0.85"]}
 PEER_MODEL = ["--architecture", "bitnet", "--encoding", "tq2_0", "--embedding", "q6_k"]
 REPEATING = "And the LORD spake unto Moses, saying, Speak unto the children of Israel. " * 6
 CHANGING = "In the beginning God created the heaven and the earth. And"
