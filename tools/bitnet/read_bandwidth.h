@@ -1,6 +1,6 @@
 // How fast this machine reads memory: the limit of decoding, which reads every weight once per token. The
-// limit is the fastest of several access patterns: one stream, and 8 or 16 stripes of rows side by side as
-// the ternary kernels read.
+// limit is the fastest of several access patterns: one stream, two far apart, and 8 or 16 stripes of rows
+// side by side as the ternary kernels read.
 #pragma once
 #include <cstddef>
 
