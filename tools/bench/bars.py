@@ -101,6 +101,8 @@ class Bench:
 
     def bundle(self, name: str) -> Path | None:
         model_name, flags = BUNDLES[name]
+        if not self.knows("bitnetc", ["--no-skip"]):  # a compiler that skips nothing
+            flags = [flag for flag in flags if flag != "--no-skip"]
         model = self.model(model_name, MODELS[model_name])
         if not model or not self.knows("bitnetc", flags):
             return None

@@ -113,6 +113,12 @@ def test_bundle_needs_flags_that_the_compiler_knows(tmp_path: Path) -> None:
     assert bench.bundle("zeros") is None  # nor does make-dummy-model know --gate-zeros
 
 
+def test_compiler_that_skips_nothing_needs_no_flag_against_it(tmp_path: Path) -> None:
+    dense = programs(tmp_path, "--head=KIND").bundle("f16 head")
+    assert dense
+    assert dense.read_text().endswith("--target=avx2,avx512 --head=f16\n")
+
+
 def test_file_is_made_anew_only_by_a_newer_program(tmp_path: Path) -> None:
     bench = programs(tmp_path, "")
     model = bench.model("plain", [])
