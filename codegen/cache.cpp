@@ -4,6 +4,8 @@
 #include "codegen/compile.h"
 #include "codegen/generators_version.h"
 #include "runtime/format/checksum.h"
+#include <algorithm>
+#include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
@@ -11,6 +13,7 @@
 #include <fstream>
 #include <sstream>
 #include <unistd.h>
+#include <vector>
 
 namespace bitnet::codegen {
 namespace {
@@ -51,6 +54,40 @@ void write_entry(const fs::path &path, const KernelSpec &spec, const std::string
 
 } // namespace
 
+const char *generators_version() { return BITNET_GENERATORS_VERSION; }
+
+void trim_kernel_cache(const std::string &cache_dir, uint64_t max_bytes) {
+  struct Entry {
+    fs::file_time_type used;
+    uint64_t size;
+    fs::path path;
+  };
+  std::vector<Entry> entries;
+  uint64_t total = 0;
+  std::error_code error; // what another process removes meanwhile is gone as well
+  for (const fs::directory_entry &file : fs::directory_iterator(cache_dir, error)) {
+    const auto used = file.last_write_time(error);
+    const uint64_t size = error ? 0 : file.file_size(error);
+    const std::string name = file.path().filename().string();
+    if (error)
+      continue;
+    if (name.size() > 2 && name.compare(name.size() - 2, 2, ".o") == 0) {
+      entries.push_back({used, size, file.path()});
+      total += size;
+    } else if (name.find(".o.") != std::string::npos &&
+               fs::file_time_type::clock::now() - used > std::chrono::hours(1)) {
+      fs::remove(file.path(), error);
+    }
+  }
+  std::sort(entries.begin(), entries.end(), [](const Entry &a, const Entry &b) { return a.used < b.used; });
+  for (const Entry &entry : entries) {
+    if (total <= max_bytes)
+      return;
+    fs::remove(entry.path, error);
+    total -= entry.size;
+  }
+}
+
 bool compile_kernel_cached(const KernelSpec &spec, const std::string &cache_dir, std::string *object,
                            bool *hit, std::string *error) {
   *hit = false;
@@ -59,6 +96,9 @@ bool compile_kernel_cached(const KernelSpec &spec, const std::string &cache_dir,
   const fs::path path = fs::path(cache_dir) / (symbol(spec) + "-" BITNET_GENERATORS_VERSION ".o");
   if (read_entry(path, spec, object)) {
     *hit = true;
+    std::error_code ignored;
+    fs::last_write_time(path, fs::file_time_type::clock::now(),
+                        ignored); // when it was used: trim_kernel_cache
     return true;
   }
   if (!compile_kernel(spec, Emit::object, object, error))

@@ -19,6 +19,11 @@ bool compile_kernel(const KernelSpec &spec, Emit what, std::string *bytes, std::
 bool compile_kernel_cached(const KernelSpec &spec, const std::string &cache_dir, std::string *object, bool *hit,
                            std::string *error);
 
+/// What decides a kernel's bytes beside its spec: part of every cache entry's name.
+const char *generators_version();
+/// Removes what was used longest ago until the folder's kernels take at most `max_bytes`, and what interrupted runs left.
+void trim_kernel_cache(const std::string &cache_dir, uint64_t max_bytes);
+
 /// A position-independent image of many kernels (see codegen/link.cpp); as stored in a bundle's code section.
 struct KernelImage {
   std::vector<uint8_t> bytes;

@@ -1,6 +1,7 @@
 // The kernel cache: a kernel is compiled once, a damaged entry is compiled again, and nothing else lands in
 // the folder.
 #include "codegen/compile.h"
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
@@ -74,6 +75,32 @@ TEST_F(KernelCache, ReportsAnIllegalSpec) {
   EXPECT_FALSE(compile_kernel_cached(spec, folder, &object, &from_cache, &error));
   EXPECT_FALSE(from_cache);
   EXPECT_EQ(error, "kernel 'linear_s8 n=16 k=16 rows=3 cpu=portable': rows: expected 1, 2, 4, 8, 0, got 3");
+}
+
+TEST_F(KernelCache, ForgetsWhatWasUsedLongestAgo) {
+  EXPECT_FALSE(hit());
+  const fs::path kept = entry();
+  const auto now = fs::file_time_type::clock::now();
+  const auto make = [&](const char *name, std::chrono::hours age) {
+    std::ofstream(fs::path(folder) / name) << std::string(100, 'x');
+    fs::last_write_time(fs::path(folder) / name, now - age);
+  };
+  make("a-0.o", std::chrono::hours(3));
+  make("b-0.o", std::chrono::hours(2));
+  make("c-0.o.Ab12Cd", std::chrono::hours(2)); // left by an interrupted run
+  make("d-0.o.Ab12Cd", std::chrono::hours(0)); // of a run that goes on
+  make("tiles-0.txt", std::chrono::hours(9));  // not a kernel
+  fs::last_write_time(kept, now - std::chrono::hours(4));
+  EXPECT_TRUE(hit()) << "and is now the last one used";
+  trim_kernel_cache(folder, fs::file_size(kept) + 150);
+  const auto there = [&](const char *name) { return fs::exists(fs::path(folder) / name); };
+  EXPECT_FALSE(there("a-0.o"));
+  EXPECT_TRUE(there("b-0.o"));
+  EXPECT_TRUE(fs::exists(kept));
+  EXPECT_FALSE(there("c-0.o.Ab12Cd"));
+  EXPECT_TRUE(there("d-0.o.Ab12Cd"));
+  EXPECT_TRUE(there("tiles-0.txt"));
+  trim_kernel_cache(folder + "/nowhere", 0);
 }
 
 } // namespace
