@@ -143,6 +143,7 @@ void sayResult(const Options &options, const import::Checkpoint &checkpoint, con
               {"weight_bytes", bundle.weightBytes},
               {"kernels", kernels.kernels},
               {"kernel_cache_hits", kernels.cacheHits},
+              {"tuned_kernels", kernels.tuned},
               {"decisions", decisionsJson(checkpoint.decisions())},
               {"seconds", times}};
     outs() << j.dump() << "\n";
@@ -245,6 +246,9 @@ Error compile(const Options &given) {
   if (!bundle)
     return bundle.takeError();
   stages.end("bundle");
+  if (options.verbose || options.tuneSeconds)
+    for (const std::string &line : counts.tuned)
+      errs() << "tuned: " << line << "\n";
   if (options.verbose || options.timePasses)
     for (const auto &[name, seconds] : stages.seconds())
       errs() << "time: " << name << " " << llvm::format("%.2f", seconds) << " s\n";

@@ -8,6 +8,7 @@ namespace bitnet::compiler {
 
 struct KernelCounts {
   size_t kernels = 0, cacheHits = 0;
+  std::vector<std::string> tuned; ///< a line for each kernel whose tile is not the generator's own
 };
 
 /// One image for each of options.targets.

@@ -14,7 +14,7 @@ namespace {
 struct Flag {
   const char *name;  // without the dashes; "-o" style aliases in `alias`
   const char *alias; // or nullptr
-  const char *value; // metavariable, or nullptr for a switch
+  const char *value; // metavariable (in brackets: it may be left out), or nullptr for a switch
   const char *help;
   std::function<Error(Options &, const std::string &)> set;
 };
@@ -59,6 +59,15 @@ Error setEmit(Options &o, const std::string &v) {
       return Error::success();
     }
   return badValue("emit", v, "bnx, bitnet, kernel, specs, stmt, asm, obj or tokenizer");
+}
+
+Error setTune(Options &o, const std::string &v) {
+  constexpr int kStandard = 60;
+  int n = kStandard;
+  if (!v.empty() && (StringRef(v).getAsInteger(10, n) || n < 1 || n > 86400))
+    return badValue("tune", v, "seconds from 1 to 86400");
+  o.tuneSeconds = n;
+  return Error::success();
 }
 
 const std::vector<Flag> &flags() {
@@ -117,6 +126,12 @@ const std::vector<Flag> &flags() {
       {"cache-dir", nullptr, "DIR",
        "kernel cache (default: $XDG_CACHE_HOME/bitnet/kernels or ~/.cache/bitnet/kernels)",
        text(&Options::cacheDir)},
+      {"tune", nullptr, "[SECONDS]",
+       "measure which tile of each linear kernel is the fastest on this CPU, for at most SECONDS (60), and "
+       "keep "
+       "that in the cache: later compiles with --target=host use it. No result changes",
+       setTune},
+      {"no-tuned", nullptr, nullptr, "leave alone what --tune has found", on(&Options::useTuned, false)},
       {"no-cache", nullptr, nullptr, "compile every kernel anew", on(&Options::useCache, false)},
       {"json", nullptr, nullptr, "print the result as one JSON object on stdout", on(&Options::json)},
       {"verbose", "v", nullptr, "say what is done and decided", on(&Options::verbose)},
@@ -178,7 +193,8 @@ Expected<Options> parseOptions(const std::vector<std::string> &args) {
       return createStringError("unknown option '%s'; see bitnetc --help", args[i].c_str());
     std::string value = attached.str();
     const bool hasValue = arg.contains('=');
-    if (flag->value && !hasValue) {
+    const bool optional = flag->value && *flag->value == '[';
+    if (flag->value && !hasValue && !optional) {
       if (++i == args.size())
         return createStringError("--%s: expected %s, got nothing", flag->name, flag->value);
       value = args[i];
@@ -201,6 +217,10 @@ Expected<Options> parseOptions(const std::vector<std::string> &args) {
     return createStringError("--output: expected FILE for a bundle, got '-'; only text goes to stdout");
   if (o.emit == EmitKind::tokenizer && (o.output.empty() || o.output == "-"))
     return createStringError("--emit=tokenizer: expected -o FILE, got nothing");
+  if (o.tuneSeconds && !o.useTuned)
+    return createStringError("--tune and --no-tuned: expected one of them, got both");
+  if (o.tuneSeconds && o.emit != EmitKind::bnx)
+    return createStringError("--tune: expected to make a bundle, got another --emit");
   if (o.emit == EmitKind::object && o.output.empty())
     return createStringError("--emit=obj: expected -o FOLDER, got nothing");
   return o;
@@ -214,7 +234,10 @@ std::string helpText() {
                   "options:\n";
   for (const Flag &f : flags()) {
     std::string left = std::string("  ") + (f.alias ? std::string("-") + f.alias + ", " : "    ") + "--" +
-                       f.name + (f.value ? std::string("=") + f.value : "");
+                       f.name +
+                       (!f.value          ? ""
+                        : *f.value == '[' ? "[=" + std::string(f.value + 1)
+                                          : "=" + std::string(f.value));
     left.resize(std::max<size_t>(left.size() + 2, 28), ' ');
     s += left + f.help + "\n";
   }

@@ -16,9 +16,10 @@ struct Options {
   std::vector<format::CpuVariant> targets;
   std::string targetText = "host";
   EmitKind emit = EmitKind::bnx;
+  int tuneSeconds = 0; ///< 0: do not measure
   int jobs = 0, maxRows = 128;
   bool printIrAfterAll = false, timePasses = false, json = false, verbose = false, fuse = true,
-       useCache = true;
+       useCache = true, useTuned = true;
   bool help = false, version = false, listTargets = false;
 };
 

@@ -2,7 +2,9 @@
 // 5, 6, 7).
 #include "runtime/cpu/cpu.h"
 #include <cpuid.h>
+#include <initializer_list>
 #include <sched.h>
+#include <string>
 #include <unistd.h>
 
 namespace bitnet::cpu {
@@ -66,7 +68,35 @@ uint64_t detect() {
       bits |= format::bit(row.feature);
   return bits;
 }
+/// Text in the bytes of registers.
+std::string text(std::initializer_list<unsigned> words) {
+  std::string s;
+  for (const unsigned word : words)
+    for (int i = 0; i < 4; ++i)
+      if (const char c = char(word >> 8 * i & 0xff); c >= ' ' && c <= '~')
+        s += c;
+  return s;
+}
+
+std::string identify() {
+  const Leaf zero = cpuid(0), one = cpuid(1);
+  const unsigned base = one.a >> 8 & 15, family = base == 15 ? base + (one.a >> 20 & 255) : base;
+  const unsigned model = (one.a >> 4 & 15) | (base == 6 || base == 15 ? one.a >> 12 & 0xf0 : 0);
+  std::string brand;
+  for (unsigned leaf = 0x80000002; leaf <= 0x80000004; ++leaf) {
+    const Leaf l = cpuid(leaf);
+    brand += text({l.a, l.b, l.c, l.d});
+  }
+  brand.erase(brand.find_last_not_of(' ') + 1);
+  return text({zero.b, zero.d, zero.c}) + " " + std::to_string(family) + "." + std::to_string(model) + "." +
+         std::to_string(one.a & 15) + (brand.empty() ? "" : " ") + brand;
+}
 } // namespace
+
+const char *model() {
+  static const std::string all = identify();
+  return all.c_str();
+}
 
 uint64_t features() {
   static const uint64_t bits = detect();

@@ -1,10 +1,12 @@
 // bitnetc as a program: what --help says, what a wrong command line or a bad checkpoint gets, what --emit
 // prints, and that nothing half-written stays behind.
 #include "test/tools/program.h"
+#include <algorithm>
 #include <fstream>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <regex>
+#include <sstream>
 #include <sys/stat.h>
 #include <thread>
 
@@ -31,6 +33,7 @@ TEST(BitnetcUsage, HelpListsEveryFlag) {
                            "--time-passes",        "--list-targets",
                            "-j, --jobs=N",         "--cache-dir=DIR",
                            "--no-cache",           "--json",
+                           "--tune[=SECONDS]",     "--no-tuned",
                            "-v, --verbose",        "--version",
                            "-h, --help",           "activation"})
     EXPECT_NE(help.out.find(flag), std::string::npos) << flag;
@@ -56,6 +59,9 @@ TEST(BitnetcUsage, WrongCommandLinesSayWhatIsWrongAndExitWith2) {
       {{"a.gguf", "--frobnicate"}, "unknown option '--frobnicate'; see bitnetc --help"},
       {{"a.gguf", "--target=sparc"},
        "--target: expected portable, avx2, avx512 or host, got 'sparc'; see --list-targets"},
+      {{"a.gguf", "--tune=0"}, "--tune: expected seconds from 1 to 86400, got '0'"},
+      {{"a.gguf", "--tune", "--no-tuned"}, "--tune and --no-tuned: expected one of them, got both"},
+      {{"a.gguf", "--tune", "--emit=asm"}, "--tune: expected to make a bundle, got another --emit"},
       {{"a.gguf", "--head=f8"}, "--head: expected f16 or q8, got 'f8'"},
       {{"a.gguf", "--emit=exe"},
        "--emit: expected bnx, bitnet, kernel, specs, stmt, asm, obj or tokenizer, got 'exe'"},
@@ -207,6 +213,82 @@ TEST(BitnetcJson, IsOneObjectOnStdout) {
   const auto result = nlohmann::json::parse(ran.out);
   EXPECT_EQ(result["ternary_weights"], 4718592);
   EXPECT_EQ(result["file_bytes"], std::filesystem::file_size(scratch("json.bnx")));
+}
+
+/// The file of tiles in a cache folder, or empty.
+std::string tilesIn(const std::string &cache) {
+  for (const auto &entry : std::filesystem::directory_iterator(cache))
+    if (entry.path().filename().string().rfind("tiles-", 0) == 0)
+      return entry.path().string();
+  return "";
+}
+
+std::string said(const std::string &bundle) {
+  const Ran ran = runBitnet({"run", bundle, "--prompt", "In the beginning", "-n", "24"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  return ran.out;
+}
+
+TEST(BitnetcTune, KeepsWhatItFoundAndChangesNoNumber) {
+  const std::string cache = scratch("tune-cache"), plain = scratch("plain.bnx"), tuned = scratch("tuned.bnx");
+  ASSERT_EQ(bitnetc({model(), "-o", plain, "--cache-dir", cache}).code, 0);
+  EXPECT_EQ(tilesIn(cache), "");
+  const Ran first = bitnetc({model(), "-o", tuned, "--cache-dir", cache, "--tune=2", "--json"});
+  ASSERT_EQ(first.code, 0) << first.err;
+  const std::string tiles = tilesIn(cache), found = contents(tiles);
+  EXPECT_EQ(found.rfind("bitnet tiles: cpu ", 0), 0u) << found;
+  ASSERT_GT(std::count(found.begin(), found.end(), '\n'), 1) << "two seconds are enough for one small kernel";
+
+  // Whatever was found, from here on every kernel of the file has a tile that is not the generator's own.
+  std::istringstream lines(found);
+  std::string forced, line;
+  std::getline(lines, forced);
+  while (std::getline(lines, line)) {
+    const std::string spec = line.substr(line.find("linear"));
+    const bool single = spec.find("rows=1 ") != std::string::npos;
+    forced += (single ? "\n1 1 0.5 " : "\n1 2 0.5 ") + spec;
+  }
+  std::ofstream(tiles) << forced << "\nnonsense\n9 9 0.5 linear_t2 n=512 k=256 add=0 rows=1 cpu=portable\n";
+  const Ran second = bitnetc({model(), "-o", tuned, "--cache-dir", cache, "--json"});
+  ASSERT_EQ(second.code, 0) << second.err;
+  const auto json = nlohmann::json::parse(second.out);
+  ASSERT_FALSE(json["tuned_kernels"].empty());
+  EXPECT_NE(json["tuned_kernels"][0].get<std::string>().find(": tile of "), std::string::npos);
+  EXPECT_TRUE(contents(tuned) != contents(plain));
+  EXPECT_EQ(said(tuned), said(plain));
+
+  // Left alone, and for a named family (the same on every machine), the bytes are those of a plain compile.
+  ASSERT_EQ(bitnetc({model(), "-o", tuned, "--cache-dir", cache, "--no-tuned"}).code, 0);
+  EXPECT_TRUE(contents(tuned) == contents(plain));
+  std::filesystem::remove_all(cache);
+}
+
+TEST(BitnetcTune, AnInterruptLeavesWholeLines) {
+  const std::string cache = scratch("tune-interrupt");
+  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (int milliseconds : {300, 1500}) {
+    const pid_t child = start(
+        {binary("bitnetc"), model(), "--cache-dir", cache, "--tune=30", "-o", scratch("interrupted.bnx")},
+        null, null, null);
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    kill(child, SIGINT);
+    const int code = waitFor(child);
+    if (!std::filesystem::exists(cache))
+      continue;
+    for (const auto &entry : std::filesystem::directory_iterator(cache)) {
+      const std::string name = entry.path().filename().string();
+      if (name.rfind("tiles-", 0) != 0)
+        continue;
+      EXPECT_EQ(name.substr(name.size() - 4), ".txt") << "no temporary file, exit status " << code;
+      const std::string text = contents(entry.path().string());
+      EXPECT_EQ(text.back(), '\n');
+      EXPECT_TRUE(
+          std::regex_match(text, std::regex("bitnet tiles: [^\n]+\n(\\d \\d [0-9.]+ linear[^\n]+\n)+")))
+          << text;
+    }
+  }
+  close(null);
+  std::filesystem::remove_all(cache);
 }
 
 } // namespace
