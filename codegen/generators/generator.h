@@ -38,6 +38,8 @@ public:
   Halide::ImageParam &operator[](const std::string &name) { return inputs.at(name); }
   /// A constant input read as elements of another type: its bytes, dense, with these extents.
   Halide::ImageParam dense_as(const std::string &name, Halide::Type type, const std::vector<int> &extents);
+  /// An input of bytes read as words, two neighbouring bytes each: the innermost extent is half of its own.
+  Halide::ImageParam as_words(const std::string &name);
   Halide::Param<int32_t> rows{"rows"}, begin{"begin"}, end{"end"};
 
   /// Puts the ABI's promises on the Funcs, which are the op's outputs in signature order.
@@ -51,10 +53,12 @@ private:
 /// Dispatches on the op. The spec is legal (spec_error is empty). Throws Halide::Error.
 Generated generate(const KernelSpec &spec);
 
-Generated generate_attention(const KernelSpec &spec);
+Generated generate_attention(const KernelSpec &spec); ///< attention, attention_q8, attention_chunk*
+Generated generate_attention_merge(const KernelSpec &spec);
 Generated generate_embed(const KernelSpec &spec);
 Generated generate_gate(const KernelSpec &spec); ///< gate, gate_quant, gate_norm_quant
 Generated generate_kv_append(const KernelSpec &spec);
+Generated generate_kv_append_q8(const KernelSpec &spec);
 Generated generate_linear_f16(const KernelSpec &spec);
 Generated generate_linear_s8(const KernelSpec &spec);
 Generated generate_linear_ternary(const KernelSpec &spec); ///< linear_t2, linear_t3

@@ -70,6 +70,20 @@ Halide::ImageParam KernelArgs::dense_as(const std::string &name, Halide::Type ty
   return buffer;
 }
 
+Halide::ImageParam KernelArgs::as_words(const std::string &name) {
+  Halide::ImageParam &bytes = inputs.at(name);
+  if (bytes.type() == Halide::UInt(16)) // asked for before
+    return bytes;
+  Halide::ImageParam words(Halide::UInt(16), bytes.dimensions(), name);
+  for (int32_t i = 0; i < signature.n_args; ++i)
+    if (signature.args[i].name == name) {
+      Arg arg = signature.args[i];
+      arg.extent[0] /= 2;
+      constrain(words, arg);
+    }
+  return bytes = words;
+}
+
 Generated KernelArgs::finish(const std::vector<Halide::Func> &outputs) {
   Generated result{Halide::Pipeline(outputs), {}};
   auto next_output = outputs.begin();
@@ -111,8 +125,15 @@ Generated generate(const KernelSpec &spec) {
     return generate_rope(spec);
   case Op::kv_append:
     return generate_kv_append(spec);
+  case Op::kv_append_q8:
+    return generate_kv_append_q8(spec);
   case Op::attention:
+  case Op::attention_q8:
+  case Op::attention_chunk:
+  case Op::attention_chunk_q8:
     return generate_attention(spec);
+  case Op::attention_merge:
+    return generate_attention_merge(spec);
   case Op::count:
     break;
   }

@@ -59,4 +59,31 @@ int kv_append_twin(const OpDims &d, void *const *args) {
   return 0;
 }
 
+// Of the k (and v) of one head, saturated like f16, with the largest magnitude a (at least 1e-30): code =
+// round(k * (127 / a)), scale = a * 1/127. NaN counts as -65504.
+int kv_append_q8_twin(const OpDims &d, void *const *args) {
+  const TwinArgs a(Op::kv_append_q8, d, args);
+  const auto saturated = [](float x) { return sel_min(sel_max(x, -65504.0f), 65504.0f); };
+  for (int32_t r = a.begin(); r < a.end(); ++r) {
+    const int32_t slot = a.data<int32_t>(2)[r];
+    for (int32_t h = 0; h < d.kv_heads; ++h)
+      for (const int32_t half : {0, 1}) {
+        const float *x = a.row<float>(half, r) + h * d.head_dim;
+        float largest = 1e-30f;
+        for (int32_t i = 0; i < d.head_dim; ++i)
+          largest = sel_max(std::fabs(saturated(x[i])), largest);
+        const float to_int8 = 127.0f / largest;
+        a.data<float>(half ? 6 : 4)[format::kv_scale_index(d.kv_heads, slot, h)] = largest * (1.0f / 127.0f);
+        for (int32_t i = 0; i < d.head_dim; ++i) {
+          const int8_t code = round_to_int8(saturated(x[i]) * to_int8);
+          if (half)
+            a.data<int8_t>(5)[format::v_q8_index(d.head_dim, d.kv_heads, slot, h, i)] = code;
+          else
+            a.data<uint8_t>(3)[format::k_q8_index(d.head_dim, d.kv_heads, slot, h, i)] = uint8_t(code + 128);
+        }
+      }
+  }
+  return 0;
+}
+
 } // namespace bitnet::codegen

@@ -7,12 +7,17 @@ namespace bitnet::codegen {
 
 int add_twin(const format::OpDims &dims, void *const *args);
 int attention_twin(const format::OpDims &dims, void *const *args);
+int attention_chunk_twin(const format::OpDims &dims, void *const *args);
+int attention_chunk_q8_twin(const format::OpDims &dims, void *const *args);
+int attention_merge_twin(const format::OpDims &dims, void *const *args);
+int attention_q8_twin(const format::OpDims &dims, void *const *args);
 int embed_twin(const format::OpDims &dims, void *const *args);
 int gate_twin(const format::OpDims &dims, void *const *args);
 int gate_norm_quant_twin(const format::OpDims &dims, void *const *args);
 int gate_quant_twin(const format::OpDims &dims, void *const *args);
 int gather_rows_twin(const format::OpDims &dims, void *const *args);
 int kv_append_twin(const format::OpDims &dims, void *const *args);
+int kv_append_q8_twin(const format::OpDims &dims, void *const *args);
 int linear_f16_twin(const format::OpDims &dims, void *const *args);
 int linear_s8_twin(const format::OpDims &dims, void *const *args);
 int linear_t2_twin(const format::OpDims &dims, void *const *args);

@@ -37,6 +37,16 @@ int run_twin(format::Op op, const format::OpDims &dims, void *const *args) {
     return kv_append_twin(dims, args);
   case Op::attention:
     return attention_twin(dims, args);
+  case Op::kv_append_q8:
+    return kv_append_q8_twin(dims, args);
+  case Op::attention_q8:
+    return attention_q8_twin(dims, args);
+  case Op::attention_chunk:
+    return attention_chunk_twin(dims, args);
+  case Op::attention_chunk_q8:
+    return attention_chunk_q8_twin(dims, args);
+  case Op::attention_merge:
+    return attention_merge_twin(dims, args);
   case Op::gather_rows:
     return gather_rows_twin(dims, args);
   case Op::count:

@@ -44,8 +44,13 @@ std::vector<Field> fields_of(Op op) {
   case Op::rope:
     return {Field::heads, Field::head_dim, Field::context};
   case Op::kv_append:
+  case Op::kv_append_q8:
     return {Field::kv_heads, Field::head_dim};
   case Op::attention:
+  case Op::attention_q8:
+  case Op::attention_chunk:
+  case Op::attention_chunk_q8:
+  case Op::attention_merge:
     return {Field::heads, Field::kv_heads, Field::head_dim};
   case Op::count:
     break;

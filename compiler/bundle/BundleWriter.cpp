@@ -83,7 +83,7 @@ struct IndexBuilder {
     return fb::CreateModelDirect(b, c.name.c_str(), c.family.c_str(), input.checkpoint->source().c_str(),
                                  c.layers, c.width, c.ffnWidth, c.heads, c.kvHeads, c.headDim, c.vocab,
                                  c.context, c.ropeTheta, c.normEps, uint8_t(c.act), ternaryWeights,
-                                 input.head.c_str());
+                                 input.head.c_str(), input.kv.c_str());
   }
 
   flatbuffers::Offset<fb::Plan> plan() {
@@ -92,7 +92,8 @@ struct IndexBuilder {
     for (const PlanCall &call : p.calls) {
       std::vector<fb::Choice> choices;
       for (const PlanChoice &choice : call.choices)
-        choices.emplace_back(choice.maxRows, kernelId(kernels, specOf(call, choice)));
+        choices.emplace_back(choice.maxRows,
+                             choice.rows < 0 ? format::kNoKernel : kernelId(kernels, specOf(call, choice)));
       std::vector<fb::Slice> args;
       for (const PlanArg &arg : call.args)
         args.push_back(slice(arg));
@@ -149,6 +150,8 @@ std::vector<codegen::KernelSpec> collectKernels(const Plan &plan) {
   std::vector<codegen::KernelSpec> kernels;
   for (const PlanCall &call : plan.calls)
     for (const PlanChoice &choice : call.choices) {
+      if (choice.rows < 0)
+        continue;
       const codegen::KernelSpec spec = specOf(call, choice);
       if (kernelId(kernels, spec) == kernels.size())
         kernels.push_back(spec);

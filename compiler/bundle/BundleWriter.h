@@ -21,6 +21,7 @@ struct BundleInput {
   const Plan *plan = nullptr;
   std::vector<VariantImage> images;
   std::string head;   ///< "f16" or "q8"
+  std::string kv;     ///< "f16" or "q8"
   std::string report; ///< JSON text
   int jobs = 1;       ///< threads that pack
   /// Called now and then with packed bytes so far and in all; from one thread at a time. May be empty.

@@ -39,7 +39,7 @@ struct PlanArg {
 struct PlanChoice {
   int32_t maxRows;
   int32_t rows;
-}; ///< use row tile `rows` while R <= maxRows (0 = any)
+}; ///< use row tile `rows` while R <= maxRows (0 = any); rows -1: leave the call out
 
 struct PlanCall {
   format::Op op;

@@ -51,11 +51,27 @@ private:
     if (auto op = v.getDefiningOp<kernel::ConstantOp>())
       return {format::Space::weights, constant(op), 0};
     if (auto op = v.getDefiningOp<kernel::CacheOp>())
-      return {op.getValue().getType().getHalf() == kernel::CacheHalf::k ? format::Space::k_cache
-                                                                        : format::Space::v_cache,
-              op.getLayer(), 0};
+      return {spaceOf(op.getValue().getType().getHalf()), op.getLayer(), 0};
     auto op = cast<kernel::InputOp>(v.getDefiningOp());
     return {format::Space::input, uint64_t(op.getValue().getType().getInput()), 0};
+  }
+
+  static format::Space spaceOf(kernel::CacheHalf half) {
+    switch (half) {
+    case kernel::CacheHalf::k:
+    case kernel::CacheHalf::k_q8:
+      return format::Space::k_cache;
+    case kernel::CacheHalf::v:
+    case kernel::CacheHalf::v_q8:
+      return format::Space::v_cache;
+    case kernel::CacheHalf::k_scale:
+      return format::Space::k_scale;
+    case kernel::CacheHalf::v_scale:
+      return format::Space::v_scale;
+    case kernel::CacheHalf::parts:
+      return format::Space::parts;
+    }
+    llvm_unreachable("no such half");
   }
 
   static PlanArg slice(Value v) {

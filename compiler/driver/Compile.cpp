@@ -50,6 +50,7 @@ Error runPasses(mlir::ModuleOp module, const Options &options) {
   mlir::PassManager pm(module.getContext());
   PipelineOptions pipeline;
   pipeline.head = options.head;
+  pipeline.kv = options.kv;
   pipeline.packing = options.packing;
   for (format::CpuVariant cpu : options.targets)
     pipeline.cpus.push_back(format::cpu_variant(cpu).name);
@@ -239,6 +240,7 @@ Error compile(const Options &given) {
   input.plan = &*plan;
   input.images = std::move(*images);
   input.head = options.head;
+  input.kv = options.kv;
   input.report = reportText(checkpoint);
   input.jobs = options.jobs;
   input.progress = [&](uint64_t done, uint64_t total) { bar.update(done, total); };

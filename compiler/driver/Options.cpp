@@ -97,6 +97,14 @@ const std::vector<Flag> &flags() {
          o.head = v;
          return Error::success();
        }},
+      {"kv", nullptr, "KIND",
+       "key/value cache: f16 (default), or q8: int8 with a scale a head, half the bytes, not exact",
+       [](Options &o, const std::string &v) -> Error {
+         if (v != "f16" && v != "q8")
+           return badValue("kv", v, "f16 or q8");
+         o.kv = v;
+         return Error::success();
+       }},
       {"packing", nullptr, "KIND",
        "ternary weights: t2 (2 bits a weight), t3 (5 weights a byte), or auto (default): by measured rates",
        [](Options &o, const std::string &v) -> Error {

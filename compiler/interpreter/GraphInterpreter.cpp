@@ -53,11 +53,16 @@ llvm::Error GraphInterpreter::bindArguments(StepInput &input) {
   size_t layer = 0;
   for (BlockArgument arg : function_.getArguments()) {
     if (auto cache = dyn_cast<KvCacheType>(arg.getType())) {
-      const size_t bytes =
-          size_t(extents_.kvBlocks) * format::kKvBlockTokens * cache.getHeads() * cache.getHeadDim() * 2;
-      if (layer == caches_.size())
-        caches_.push_back({Cell{std::make_shared<std::vector<uint8_t>>(bytes)},
-                           Cell{std::make_shared<std::vector<uint8_t>>(bytes)}});
+      const size_t scales = size_t(extents_.kvBlocks) * format::kKvBlockTokens * cache.getHeads();
+      if (layer == caches_.size()) {
+        caches_.emplace_back();
+        for (int half = 0; half < 2; ++half) {
+          const size_t bytes = scales * cache.getHeadDim() * (cache.getQ8() ? 1 : 2);
+          caches_.back().push_back(Cell{std::make_shared<std::vector<uint8_t>>(bytes)});
+          if (cache.getQ8())
+            caches_.back().push_back(Cell{std::make_shared<std::vector<uint8_t>>(scales * 4)});
+        }
+      }
       values_[arg] = caches_[layer++];
       continue;
     }
@@ -182,8 +187,8 @@ void GraphInterpreter::appendRows(Value value, std::vector<uint8_t> &out) {
 llvm::Expected<std::vector<uint8_t>> GraphInterpreter::step(StepInput input) {
   if (!function_.getBody().hasOneBlock())
     return llvm::createStringError("interpreter: expected a function of one block");
-  extents_ = {input.rows(), int32_t(input.logitRows.size()), input.kvBlocks(), input.nSequences,
-              input.blocksPerSequence};
+  extents_ = {input.rows(),     int32_t(input.logitRows.size()), input.kvBlocks(),
+              input.nSequences, input.blocksPerSequence,         input.lastPosition()};
   values_.clear();
   if (llvm::Error e = bindArguments(input))
     return e;

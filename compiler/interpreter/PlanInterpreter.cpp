@@ -32,21 +32,28 @@ llvm::Expected<uint8_t *> PlanInterpreter::arenaAt(const PlanArg &arg, int64_t r
   return arena_.data() + arg.offset;
 }
 
-std::vector<uint16_t> &PlanInterpreter::cache(const PlanArg &arg, const PlanCall &call, int32_t kvBlocks) {
-  auto &caches = arg.space == format::Space::k_cache ? kCaches_ : vCaches_;
-  if (caches.size() <= arg.offset)
-    caches.resize(arg.offset + 1);
-  std::vector<uint16_t> &cache = caches[arg.offset];
-  cache.resize(size_t(kvBlocks) * format::kKvBlockTokens * call.dims.kv_heads * call.dims.head_dim);
+/// What the session owns: a half of a layer's cache, or the buffer for attention's chunks.
+std::vector<uint8_t> &PlanInterpreter::cache(const PlanArg &arg, size_t bytes) {
+  std::vector<uint8_t> &cache = caches_[{arg.space, arg.offset}];
+  if (cache.size() < bytes)
+    cache.resize(bytes);
   return cache;
 }
 
 llvm::Expected<std::vector<float>> PlanInterpreter::step(StepInput input) {
   if (input.rows() > plan_->maxRows)
     return llvm::createStringError("plan: expected at most %d rows, got %d", plan_->maxRows, input.rows());
-  StepExtents extents{input.rows(), int32_t(input.logitRows.size()), input.kvBlocks(), input.nSequences,
-                      input.blocksPerSequence};
+  StepExtents extents{input.rows(),     int32_t(input.logitRows.size()), input.kvBlocks(),
+                      input.nSequences, input.blocksPerSequence,         input.lastPosition()};
+  const format::Extents symbols{extents.rows, extents.rows, extents.kvBlocks, extents.sequences,
+                                extents.sequenceBlocks};
   for (const PlanCall &call : plan_->calls) {
+    const int32_t rows = call.overLogitRows ? extents.logits : extents.rows;
+    const PlanChoice *choice = call.choices.data();
+    while (choice->maxRows && choice->maxRows < rows)
+      ++choice;
+    if (choice->rows < 0)
+      continue;
     const format::Signature s = format::signature(call.op, call.dims);
     if (int32_t(call.args.size()) != s.n_args)
       return llvm::createStringError("plan: call '%s': expected %d arguments, got %zu", call.label.c_str(),
@@ -75,8 +82,15 @@ llvm::Expected<std::vector<float>> PlanInterpreter::step(StepInput input) {
         break;
       case format::Space::k_cache:
       case format::Space::v_cache:
-        out.data = cache(arg, call, extents.kvBlocks).data();
+      case format::Space::k_scale:
+      case format::Space::v_scale:
+      case format::Space::parts: {
+        size_t bytes = format::elem_bytes(s.args[i].elem);
+        for (int32_t d = 0; d < s.args[i].rank; ++d)
+          bytes *= size_t(format::resolve_extent(s.args[i].extent[d], symbols));
+        out.data = cache(arg, bytes).data();
         break;
+      }
       case format::Space::input:
         out.data = input.byInput().at(arg.offset)->data();
         break;

@@ -4,6 +4,7 @@
 #include "compiler/bundle/Plan.h"
 #include "compiler/interpreter/Steps.h"
 #include "compiler/pack/WeightSource.h"
+#include <map>
 
 namespace bitnet::compiler {
 
@@ -19,13 +20,13 @@ public:
 private:
   explicit PlanInterpreter(const Plan &plan, int32_t vocab) : plan_(&plan), vocab_(vocab) {}
   llvm::Expected<uint8_t *> arenaAt(const PlanArg &arg, int64_t rowBytes, int32_t rows);
-  std::vector<uint16_t> &cache(const PlanArg &arg, const PlanCall &call, int32_t kvBlocks);
+  std::vector<uint8_t> &cache(const PlanArg &arg, size_t bytes);
 
   const Plan *plan_;
   int32_t vocab_;
   std::vector<uint8_t> arena_;
   std::vector<std::vector<uint8_t>> constants_;
-  std::vector<std::vector<uint16_t>> kCaches_, vCaches_;
+  std::map<std::pair<format::Space, uint64_t>, std::vector<uint8_t>> caches_; ///< by space and layer
 };
 
 } // namespace bitnet::compiler

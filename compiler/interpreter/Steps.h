@@ -3,6 +3,7 @@
 #pragma once
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <vector>
@@ -16,6 +17,9 @@ struct StepInput {
 
   int32_t rows() const { return int32_t(tokens.size()); }
   int32_t kvBlocks() const { return nSequences * blocksPerSequence; }
+  int32_t lastPosition() const {
+    return positions.empty() ? 0 : *std::max_element(positions.begin(), positions.end());
+  }
   /// By format::Input.
   std::array<std::vector<int32_t> *, 6> byInput() {
     return {&tokens, &positions, &sequences, &slots, &blockTable, &logitRows};

@@ -34,7 +34,7 @@ llvm::Error runTwin(format::Op op, const format::OpDims &dims, bool overLogitRow
     buffers[i].dim = shape[i];
     pointers[i] = &buffers[i];
   }
-  int32_t rows = callRows, begin = 0, end = s.units + s.units_per_row * rows;
+  int32_t rows = callRows, begin = 0, end = format::work_units(s, rows, extents.lastPosition);
   pointers[s.n_args] = &rows;
   pointers[s.n_args + 1] = &begin;
   pointers[s.n_args + 2] = &end;

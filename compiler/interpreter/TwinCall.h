@@ -18,6 +18,7 @@ struct StepExtents {
   int32_t rows = 0;   ///< R
   int32_t logits = 0; ///< L
   int32_t kvBlocks = 0, sequences = 0, sequenceBlocks = 0;
+  int32_t lastPosition = 0; ///< of all rows
 };
 
 /// All rows and work units of a call. `args` in the order of format::signature(op, dims).

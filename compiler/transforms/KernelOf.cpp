@@ -107,13 +107,13 @@ std::optional<KernelOf> kernelOf(Operation *op) {
         return k;
       })
       .Case([](KvAppendOp op) {
-        KernelOf k{format::Op::kv_append, {}};
+        KernelOf k{op.getCache().getType().getQ8() ? format::Op::kv_append_q8 : format::Op::kv_append, {}};
         k.dims.kv_heads = int32_t(op.getCache().getType().getHeads());
         k.dims.head_dim = int32_t(op.getCache().getType().getHeadDim());
         return k;
       })
       .Case([](AttentionOp op) {
-        KernelOf k{format::Op::attention, {}};
+        KernelOf k{op.getCache().getType().getQ8() ? format::Op::attention_q8 : format::Op::attention, {}};
         k.dims.kv_heads = int32_t(op.getCache().getType().getHeads());
         k.dims.head_dim = int32_t(op.getCache().getType().getHeadDim());
         k.dims.heads = widthOf(op.getQ()) / k.dims.head_dim;

@@ -18,7 +18,8 @@ struct KernelOf {
 /// where
 /// - a ternary or int8 matrix stands for two: its bytes and its row scales,
 /// - row scales `s` of int8 rows stand for two: s and sum,
-/// - a KV cache stands for two, keys and values; the updated cache of kv_append is the cache it was given,
+/// - a KV cache stands for two, keys and values, or for four, each with its scales; the updated cache of
+/// kv_append is the cache it was given,
 /// - rope's cos and sin tables follow its positions.
 std::optional<KernelOf> kernelOf(mlir::Operation *op);
 

@@ -7,6 +7,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "runtime/format/layouts.h"
 
 using namespace mlir;
 using namespace mlir::bitnet;
@@ -46,8 +47,12 @@ private:
     int32_t layer = 0;
     for (BlockArgument arg : from_.getArguments()) {
       if (auto cache = dyn_cast<KvCacheType>(arg.getType())) {
-        lowered_[arg] = {cacheHalf(kernel::CacheHalf::k, cache, layer),
-                         cacheHalf(kernel::CacheHalf::v, cache, layer)};
+        using kernel::CacheHalf;
+        if (cache.getQ8())
+          for (CacheHalf half : {CacheHalf::k_q8, CacheHalf::k_scale, CacheHalf::v_q8, CacheHalf::v_scale})
+            lowered_[arg].push_back(cacheHalf(half, cache, layer));
+        else
+          lowered_[arg] = {cacheHalf(CacheHalf::k, cache, layer), cacheHalf(CacheHalf::v, cache, layer)};
         cacheOf_[arg] = arg;
         ++layer;
         continue;
@@ -145,13 +150,32 @@ private:
       space = RowSpace::L;
     for (Value result : op.getResults())
       lowerResult(op, result, *kernel, space, outs);
-    kernel::CallOp::create(b_, op.getLoc(), kernel->op, kernel->dims, choices.asArrayRef(), labels_.of(&op),
-                           ins, outs);
+    if (isa<AttentionOp>(op))
+      lowerAttention(op, *kernel, ins, outs);
+    else
+      kernel::CallOp::create(b_, op.getLoc(), kernel->op, kernel->dims, choices.asArrayRef(), labels_.of(&op),
+                             ins, outs);
     // Only the columns that exist in the model go on.
     for (Value result : op.getResults())
       if (isRows(result.getType()))
         lowered_[result].front() = view(lowered_[result].front(), 0, width(result.getType()));
     return success();
+  }
+
+  /// Few rows: chunk by chunk, then merged. More: whole. The numbers are the same.
+  void lowerAttention(Operation &op, const KernelOf &whole, ValueRange ins, ValueRange outs) {
+    const format::Op chunk =
+        whole.op == format::Op::attention_q8 ? format::Op::attention_chunk_q8 : format::Op::attention_chunk;
+    const int32_t few[] = {format::kSplitRows, 0, 0, -1}, many[] = {format::kSplitRows, -1, 0, 0};
+    Type type = kernel::CacheType::get(b_.getContext(), kernel::CacheHalf::parts, whole.dims.heads,
+                                       whole.dims.head_dim);
+    Value parts = kernel::CacheOp::create(b_, op.getLoc(), type, 0);
+    const std::string label = labels_.of(&op);
+    kernel::CallOp::create(b_, op.getLoc(), chunk, whole.dims, few, label + ".chunks", ins, parts);
+    Value positions = ins[ins.size() - 3];
+    kernel::CallOp::create(b_, op.getLoc(), format::Op::attention_merge, whole.dims, few, label + ".merge",
+                           {parts, positions}, outs);
+    kernel::CallOp::create(b_, op.getLoc(), whole.op, whole.dims, many, label, ins, outs);
   }
 
   void lowerResult(Operation &op, Value result, const KernelOf &kernel, RowSpace space,

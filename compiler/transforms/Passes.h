@@ -12,6 +12,7 @@ namespace bitnet::compiler {
 
 struct PipelineOptions {
   std::string head = "f16";      ///< f16 or q8
+  std::string kv = "f16";        ///< f16 or q8
   int32_t maxRows = 128;         ///< most rows of one step
   std::string packing = "auto";  ///< of ternary matrices: auto, t2 or t3
   std::vector<std::string> cpus; ///< CPU variants that auto chooses for

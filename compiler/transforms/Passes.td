@@ -41,10 +41,26 @@ def QuantizeHeadPass : BitNetPass<"quantize-head"> {
     %q, %s = bitnet.quantize_activation %x
     %y = bitnet.int8_linear %q, %s, %w
     ```
-    With head=f16 nothing happens. Run it before fuse-norm-quant, which then takes in the final norm. This is the one pass that
-    changes the numbers, which is why it must be asked for.
+    With head=f16 nothing happens. Run it before fuse-norm-quant, which then takes in the final norm. It changes the numbers,
+    which is why it must be asked for.
   }];
   let options = [Option<"head", "head", "std::string", "\"f16\"", "what the head's weights are kept as: f16 or q8">];
+}
+
+def QuantizeCachePass : BitNetPass<"quantize-cache"> {
+  let summary = "int8 keys and values, if asked";
+  let description = [{
+    With kv=q8, for each cache of a function:
+    ```mlir
+    %c1 = bitnet.kv_append %k, %v, %slots, %c0 : (..., !bitnet.kv_cache<2 x 16>) -> !bitnet.kv_cache<2 x 16>
+    ```
+    ==>
+    ```mlir
+    %c1 = bitnet.kv_append %k, %v, %slots, %c0 : (..., !bitnet.kv_cache<2 x 16 x q8>) -> !bitnet.kv_cache<2 x 16 x q8>
+    ```
+    With kv=f16 nothing happens. It changes the numbers, which is why it must be asked for.
+  }];
+  let options = [Option<"kv", "kv", "std::string", "\"f16\"", "what the cache is kept as: f16 or q8">];
 }
 
 def FuseNormQuantPass : BitNetPass<"fuse-norm-quant"> {

@@ -13,6 +13,9 @@ void buildPipeline(mlir::OpPassManager &pm, const PipelineOptions &options) {
   QuantizeHeadPassOptions head;
   head.head = options.head;
   pm.addPass(createQuantizeHeadPass(head));
+  QuantizeCachePassOptions cache;
+  cache.kv = options.kv;
+  pm.addPass(createQuantizeCachePass(cache));
   if (options.fuse) {
     pm.addPass(createFuseNormQuantPass());
     pm.addPass(createFuseGateNormQuantPass());
@@ -36,6 +39,7 @@ namespace {
 
 struct CommandLineOptions : mlir::PassPipelineOptions<CommandLineOptions> {
   Option<std::string> head{*this, "head", llvm::cl::desc("f16 or q8"), llvm::cl::init("f16")};
+  Option<std::string> kv{*this, "kv", llvm::cl::desc("f16 or q8"), llvm::cl::init("f16")};
   Option<int32_t> maxRows{*this, "max-rows", llvm::cl::desc("most rows of one step"), llvm::cl::init(128)};
   Option<std::string> packing{*this, "packing", llvm::cl::desc("auto, t2 or t3"), llvm::cl::init("auto")};
   ListOption<std::string> cpus{*this, "cpus", llvm::cl::desc("CPU variants that packing=auto chooses for")};
@@ -49,7 +53,7 @@ void registerPassesAndPipeline() {
   mlir::PassPipelineRegistration<CommandLineOptions>(
       "bitnet-pipeline", "the passes that bitnetc runs, from the bitnet dialect to a memory plan",
       [](mlir::OpPassManager &pm, const CommandLineOptions &o) {
-        buildPipeline(pm, {o.head, o.maxRows, o.packing, {o.cpus.begin(), o.cpus.end()}, o.fuse});
+        buildPipeline(pm, {o.head, o.kv, o.maxRows, o.packing, {o.cpus.begin(), o.cpus.end()}, o.fuse});
       });
 }
 

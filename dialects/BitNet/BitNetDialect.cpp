@@ -116,7 +116,31 @@ static LogicalResult verifyTwo(function_ref<InFlightDiagnostic()> emitError, int
   }
 BITNET_TWO_SIZED_TYPE(TernaryType, getRows, getCols)
 BITNET_TWO_SIZED_TYPE(Int8MatrixType, getRows, getCols)
-BITNET_TWO_SIZED_TYPE(KvCacheType, getHeads, getHeadDim)
 #undef BITNET_TWO_SIZED_TYPE
+
+/// `<` heads `x` head_dim [`x` `q8`] `>`
+Type KvCacheType::parse(AsmParser &parser) {
+  int64_t heads = 0, headDim = 0;
+  bool q8 = false;
+  SMLoc at = parser.getCurrentLocation();
+  if (parser.parseLess() || parser.parseInteger(heads) || parser.parseKeyword("x") ||
+      parser.parseInteger(headDim))
+    return {};
+  if (succeeded(parser.parseOptionalKeyword("x"))) {
+    if (parser.parseKeyword("q8"))
+      return {};
+    q8 = true;
+  }
+  if (parser.parseGreater())
+    return {};
+  return getChecked([&] { return parser.emitError(at); }, parser.getContext(), heads, headDim, q8);
+}
+void KvCacheType::print(AsmPrinter &printer) const {
+  printer << "<" << getHeads() << " x " << getHeadDim() << (getQ8() ? " x q8>" : ">");
+}
+LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t heads,
+                                  int64_t headDim, bool) {
+  return verifyTwo(emitError, heads, headDim);
+}
 
 } // namespace mlir::bitnet

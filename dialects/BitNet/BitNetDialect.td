@@ -51,11 +51,13 @@ def BitNet_Int8MatrixType : BitNet_Type<"Int8Matrix", "int8"> {
 def BitNet_KvCacheType : BitNet_Type<"KvCache", "kv_cache"> {
   let summary = "keys and values of one layer, all sequences";
   let description = [{
-    `!bitnet.kv_cache<H x D>`: for every position of every sequence, H heads of D keys and D values, kept as f16. A value of
-    this type is the whole state of the cache at one point of the step; each is used by at most one kv_append, so that the
+    `!bitnet.kv_cache<H x D>`: for every position of every sequence, H heads of D keys and D values, kept as f16, or, in
+    `!bitnet.kv_cache<H x D x q8>`, as int8 with a scale for the keys and one for the values of each head. A value of this type is the whole state of the cache at one point of the step; each is used by at most one kv_append, so that the
     state can live in one place.
   }];
-  let parameters = (ins "int64_t":$heads, "int64_t":$head_dim);
+  let parameters = (ins "int64_t":$heads, "int64_t":$head_dim, "bool":$q8);
+  let builders = [TypeBuilder<(ins "int64_t":$heads, "int64_t":$head_dim),
+                              [{ return $_get($_ctxt, heads, head_dim, false); }]>];
 }
 
 #endif

@@ -204,7 +204,7 @@ def BitNet_RopeOp : BitNet_Op<"rope", [AllTypesMatch<["x", "y"]>]> {
 def BitNet_KvAppendOp : BitNet_Op<"kv_append", [AllTypesMatch<["cache", "updated"]>]> {
   let summary = "the cache with keys and values of the rows written";
   let description = [{
-    updated = cache, but slot slots[r] holds k[r] and v[r] (as f16, saturated to ±65504) for every row r.
+    updated = cache, but slot slots[r] holds k[r] and v[r] (as the cache keeps them, saturated to ±65504) for every row r.
 
     - C1: k and v are H * D wide
     - C2: no other kv_append uses the same cache value

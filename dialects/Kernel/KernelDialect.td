@@ -33,7 +33,10 @@ def Input : Kernel_Enum<"Input", "what a step hands in", [
   I32EnumAttrCase<"tokens", 0>, I32EnumAttrCase<"positions", 1>, I32EnumAttrCase<"sequences", 2>,
   I32EnumAttrCase<"slots", 3>, I32EnumAttrCase<"block_table", 4>, I32EnumAttrCase<"logit_rows", 5>]>;
 
-def CacheHalf : Kernel_Enum<"CacheHalf", "keys or values", [I32EnumAttrCase<"k", 0>, I32EnumAttrCase<"v", 1>]>;
+// Names are those of format::Space's that a session owns.
+def CacheHalf : Kernel_Enum<"CacheHalf", "keys, values, their scales, or attention's chunks", [
+  I32EnumAttrCase<"k", 0>, I32EnumAttrCase<"v", 1>, I32EnumAttrCase<"k_scale", 2>, I32EnumAttrCase<"v_scale", 3>,
+  I32EnumAttrCase<"k_q8", 4>, I32EnumAttrCase<"v_q8", 5>, I32EnumAttrCase<"parts", 6>]>;
 
 // Names and meaning are those of the compiler's Packing (compiler/bundle/Plan.h, compiler/pack).
 def Packing : Kernel_Enum<"Packing", "how a constant's bytes are made", [
@@ -72,6 +75,10 @@ def Kernel_ConstType : Kernel_Type<"Const", "const"> {
 
 def Kernel_CacheType : Kernel_Type<"Cache", "cache"> {
   let summary = "one half of a layer's KV cache";
+  let description = [{
+    `!kernel.cache<k, H x D>`: keys (k, or k_q8 with k_scale) or values of one layer. `!kernel.cache<parts, H x D>` is no
+    layer's: what attention_chunk leaves for attention_merge, for H query heads.
+  }];
   let parameters = (ins EnumParameter<CacheHalf>:$half, "int64_t":$heads, "int64_t":$head_dim);
   let assemblyFormat = "`<` $half `,` $heads `x` $head_dim `>`";
 }

@@ -22,12 +22,12 @@ LogicalResult mlir::kernel::verifyChoices(Operation *op, DenseI32ArrayAttr attr)
     const bool last = i + 2 == choices.size();
     const int32_t previous = i ? choices[i - 2] : 0, maxRows = choices[i], tile = choices[i + 1];
     legal = (last ? maxRows == 0 : maxRows > previous) &&
-            (tile == 0 || (tile > 0 && format::kRowPad % tile == 0));
+            (tile == -1 || tile == 0 || (tile > 0 && format::kRowPad % tile == 0));
   }
   if (legal)
     return success();
   return op->emitOpError(
-             "choices: expected pairs (most rows, row tile 0, 1, 2, 4 or 8), ascending, the last with "
+             "choices: expected pairs (most rows, row tile -1, 0, 1, 2, 4 or 8), ascending, the last with "
              "0 rows, got ")
          << attr;
 }
@@ -184,6 +184,13 @@ static bool elementIs(Type element, format::Elem elem) {
          (elem == format::Elem::i32 && element.isInteger(32));
 }
 
+/// headDim 0: any.
+static bool isCache(Type type, CacheHalf half, int32_t heads, int32_t headDim) {
+  auto cache = dyn_cast<CacheType>(type);
+  return cache && cache.getHalf() == half && cache.getHeads() == heads &&
+         (!headDim || cache.getHeadDim() == headDim);
+}
+
 /// C3 for one argument.
 static bool matches(const format::Arg &arg, Type type) {
   switch (arg.space) {
@@ -204,11 +211,17 @@ static bool matches(const format::Arg &arg, Type type) {
   }
   case format::Space::k_cache:
   case format::Space::v_cache: {
-    auto cache = dyn_cast<CacheType>(type);
-    const bool k = arg.space == format::Space::k_cache;
-    return cache && (cache.getHalf() == CacheHalf::k) == k && cache.getHeads() == arg.extent[k ? 3 : 2] &&
-           cache.getHeadDim() == arg.extent[k ? 1 : 0];
+    const bool k = arg.space == format::Space::k_cache, q8 = arg.elem != format::Elem::f16;
+    const CacheHalf half = q8 ? (k ? CacheHalf::k_q8 : CacheHalf::v_q8) : k ? CacheHalf::k : CacheHalf::v;
+    const int32_t headDim = q8 ? (k ? 4 * arg.extent[1] : arg.extent[1]) : arg.extent[k ? 1 : 0];
+    return isCache(type, half, arg.extent[arg.rank - 2], headDim);
   }
+  case format::Space::k_scale: // whatever the size of a head
+    return isCache(type, CacheHalf::k_scale, arg.extent[1], 0);
+  case format::Space::v_scale:
+    return isCache(type, CacheHalf::v_scale, arg.extent[1], 0);
+  case format::Space::parts:
+    return isCache(type, CacheHalf::parts, arg.extent[1], arg.extent[0] - format::part_width(0));
   case format::Space::input: {
     auto input = dyn_cast<InputType>(type);
     return input && stringifyInput(input.getInput()) == arg.name;
@@ -221,9 +234,11 @@ static bool matches(const format::Arg &arg, Type type) {
 
 /// The argument in words: "arena f32 [2560, rows]".
 static std::string describe(const format::Arg &arg) {
-  constexpr const char *kSpaces[] = {"arena", "weights", "k_cache", "v_cache", "input"};
+  constexpr const char *kSpaces[] = {"arena", "weights", "k_cache", "v_cache",
+                                     "input", "k_scale", "v_scale", "parts"};
   constexpr const char *kElems[] = {"f32", "f16", "i8", "u8", "i32"};
-  constexpr const char *kSymbols[] = {"rows", "source rows", "blocks", "sequences", "sequence blocks"};
+  constexpr const char *kSymbols[] = {"rows",      "source rows",     "blocks",
+                                      "sequences", "sequence blocks", "sequence chunks"};
   std::string text = std::string(kSpaces[size_t(arg.space)]) + " " + kElems[size_t(arg.elem)] + " [";
   for (int32_t i = 0; i < arg.rank; ++i) {
     text += i ? ", " : "";

@@ -102,13 +102,13 @@ def Kernel_CallOp : Kernel_Op<"call", [AttrSizedOperandSegments, MemoryEffects<[
   let description = [{
     Runs `kernel` with the sizes n ... eps (format::OpDims; a size that the kernel does not have is left out) on arguments in the
     order of format::signature, inputs before outputs. `choices` are pairs (most rows, row tile), ascending in the first, the
-    last of which is 0 (any number of rows).
+    last of which is 0 (any number of rows); row tile -1 means that the call is left out.
 
     - C1: the sizes are legal for the kernel
     - C2: as many inputs and outputs as the signature has
     - C3: each argument has the kind, element type and extents of the signature
     - C4: all slices have one row space, but for the source of gather_rows (R, and its result L)
-    - C5: choices are pairs, ascend, end with 0, and each row tile is 0, 1, 2, 4 or 8
+    - C5: choices are pairs, ascend, end with 0, and each row tile is -1, 0, 1, 2, 4 or 8
 
     ```mlir
     kernel.call "norm_quant" {choices = array<i32: 0, 0>, eps = 1.0e-5 : f32, k = 64 : i32, label = "blk.0.attn_norm"}

@@ -38,7 +38,7 @@ public:
                     "bos"_a = info.bos, "eos"_a = info.eos, "ternary_weights"_a = info.ternary_weights,
                     "file_bytes"_a = info.file_bytes, "weight_bytes"_a = info.weight_bytes,
                     "bytes_per_token"_a = info.bytes_per_token,
-                    "kv_bytes_per_token"_a = info.kv_bytes_per_token);
+                    "kv_bytes_per_token"_a = info.kv_bytes_per_token, "kv"_a = info.kv);
   }
   const char *describe() const { return bitnet_model_describe(get()); }
 

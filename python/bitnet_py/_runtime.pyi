@@ -33,6 +33,7 @@ class Info(TypedDict):
     weight_bytes: int
     bytes_per_token: int
     kv_bytes_per_token: int
+    kv: str
 
 @type_check_only
 class Timings(TypedDict):

@@ -362,6 +362,7 @@ def _declare_compile(parser: argparse.ArgumentParser) -> None:
     add("--tokenizer", metavar="FILE", help="tokenizer to use instead of the checkpoint's")
     add("--head", metavar="KIND", help="output head: f16 (default) or q8")
     add("--packing", metavar="KIND", help="ternary weights: t2, t3 or auto (default)")
+    add("--kv", metavar="KIND", help="key/value cache: f16 (default), or q8: int8, half the bytes")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="what the checkpoint does not say; repeatable")
     add("-j", "--jobs", type=_count, metavar="N", help="threads (default: one for each CPU)")
     add("--json", action="store_true", help="print the result as one object")
@@ -372,7 +373,7 @@ def _declare_compile(parser: argparse.ArgumentParser) -> None:
 def _compile(args: argparse.Namespace) -> int:
     from . import checkpoints, programs
 
-    values = ("output", "target", "tokenizer", "head", "packing", "jobs")
+    values = ("output", "target", "tokenizer", "head", "kv", "packing", "jobs")
     command = [str(checkpoints.find_compiler()), args.checkpoint]
     command += [f"--{name}={getattr(args, name)}" for name in values if getattr(args, name) is not None]
     command += [f"--set={setting}" for setting in args.set]

@@ -71,6 +71,7 @@ typedef struct bitnet_model_info {
   uint64_t file_bytes, weight_bytes;
   uint64_t bytes_per_token;      /* weight bytes that one decoded token reads (all layers and the head) */
   uint64_t kv_bytes_per_token;   /* cache bytes that one position takes */
+  const char *kv;                /* what the key/value cache is kept as: "f16" or "q8" */
 } bitnet_model_info;
 BITNET_API void bitnet_model_get_info(const bitnet_model *model, bitnet_model_info *info);
 

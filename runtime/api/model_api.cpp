@@ -70,6 +70,7 @@ void bitnet_model_get_info(const bitnet_model *model, bitnet_model_info *info) {
   info->weight_bytes = bundle.section(SectionKind::weights).size;
   info->bytes_per_token = m.bytes_per_token();
   info->kv_bytes_per_token = m.kv_bytes_per_token();
+  info->kv = bundle.model.kv.c_str();
 }
 
 const char *bitnet_model_describe(const bitnet_model *model) {

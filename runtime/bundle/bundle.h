@@ -83,6 +83,7 @@ struct ModelInfo {
   float rope_theta, norm_eps;
   format::Act act;
   uint64_t ternary_weights;
+  std::string kv = "f16"; ///< what the cache is kept as: f16 or q8
 };
 
 struct Tensor {

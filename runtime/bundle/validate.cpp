@@ -200,10 +200,25 @@ Status Validator::read_model() {
     return bad_bundle("model: act: unknown activation " + number(int32_t(m.act())));
   if (!(m.rope_theta() > 0) || !std::isfinite(m.rope_theta()) || !(m.norm_eps() >= 0 && m.norm_eps() <= 1))
     return bad_bundle("model: rope_theta and norm_eps: expected finite numbers above 0 and in [0, 1]");
-  out_.model = {text(m.name()),     text(m.family()), text(m.source()), text(m.head()), m.layers(),
-                m.width(),          m.ffn_width(),    m.heads(),        m.kv_heads(),   m.head_dim(),
-                m.vocab(),          m.context(),      m.rope_theta(),   m.norm_eps(),   format::Act(m.act()),
-                m.ternary_weights()};
+  out_.model = {text(m.name()),
+                text(m.family()),
+                text(m.source()),
+                text(m.head()),
+                m.layers(),
+                m.width(),
+                m.ffn_width(),
+                m.heads(),
+                m.kv_heads(),
+                m.head_dim(),
+                m.vocab(),
+                m.context(),
+                m.rope_theta(),
+                m.norm_eps(),
+                format::Act(m.act()),
+                m.ternary_weights(),
+                m.kv() ? m.kv()->str() : "f16"};
+  if (out_.model.kv != "f16" && out_.model.kv != "q8")
+    return bad_bundle("model: kv: expected f16 or q8, got '" + out_.model.kv + "'");
   return {};
 }
 
@@ -323,6 +338,30 @@ Status Validator::read_call(const fb::Call &call) {
   return {};
 }
 
+/// What an op touches of the session's own memory.
+struct Cache {
+  bool keys, q8; ///< keys and values, as int8
+  bool parts;    ///< the buffer for attention's chunks
+};
+Cache cache_of(Op op) {
+  switch (op) {
+  case Op::kv_append:
+  case Op::attention:
+    return {true, false, false};
+  case Op::kv_append_q8:
+  case Op::attention_q8:
+    return {true, true, false};
+  case Op::attention_chunk:
+    return {true, false, true};
+  case Op::attention_chunk_q8:
+    return {true, true, true};
+  case Op::attention_merge:
+    return {false, false, true};
+  default:
+    return {};
+  }
+}
+
 /// Sizes that a call must share with the model, because they bound what the session puts into tables and
 /// caches.
 Status Validator::check_call_shape(const Call &call, const std::string &where) {
@@ -334,13 +373,17 @@ Status Validator::check_call_shape(const Call &call, const std::string &where) {
   if (call.op == Op::rope && d.context < m.context)
     return bad_bundle(where + ": rope table: expected at least the context of " + number(m.context) +
                       ", got " + number(d.context));
-  if ((call.op == Op::kv_append || call.op == Op::attention) &&
-      (d.kv_heads != m.kv_heads || d.head_dim != m.head_dim))
+  const Cache cache = cache_of(call.op);
+  if (cache.keys && cache.q8 != (m.kv == "q8"))
+    return bad_bundle(where + ": cache: expected an op over the model's " + m.kv + ", got " +
+                      format::op_name(call.op));
+  if ((cache.keys || cache.parts) && (d.kv_heads != m.kv_heads || d.head_dim != m.head_dim))
     return bad_bundle(where + ": cache shape: expected " + number(m.kv_heads) + " heads of " +
                       number(m.head_dim) + ", got " + number(d.kv_heads) + " of " + number(d.head_dim));
+  if (cache.parts && d.heads != m.heads)
+    return bad_bundle(where + ": chunks: expected " + number(m.heads) + " heads, got " + number(d.heads));
   // Inputs hold one value for each row of the step; only gather_rows has one for each wanted row.
-  const bool reads_inputs =
-      call.op == Op::embed || call.op == Op::rope || call.op == Op::kv_append || call.op == Op::attention;
+  const bool reads_inputs = call.op == Op::embed || call.op == Op::rope || cache.keys || cache.parts;
   if (call.op == Op::gather_rows ? !call.over_logit_rows : reads_inputs && call.over_logit_rows)
     return bad_bundle(where + ": " + format::op_name(call.op) + " runs over the wrong kind of rows");
   return {};
@@ -353,14 +396,21 @@ Status Validator::read_choices(const fb::Call &call, const std::string &where, C
     for (const fb::Choice *c : *call.choices()) {
       if (ended || (c->max_rows() != 0 && c->max_rows() <= last))
         return bad_bundle(where + ": choices: expected ascending max_rows with 0 last");
+      last = c->max_rows();
+      ended = c->max_rows() == 0;
+      if (c->kernel() == format::kNoKernel) {
+        out->choices.push_back({c->max_rows(), c->kernel()});
+        continue;
+      }
+      if (cache_of(out->op).parts && (ended || last > format::kSplitRows))
+        return bad_bundle(where + ": choices: expected no kernel for more than " +
+                          number(format::kSplitRows) + " rows");
       if (c->kernel() >= out_.kernels.size())
         return bad_bundle(where + ": kernel: expected below " + number(uint64_t(out_.kernels.size())) +
                           ", got " + number(uint64_t(c->kernel())));
       const Kernel &k = out_.kernels[c->kernel()];
       if (k.op != out->op || !(k.dims == out->dims))
         return bad_bundle(where + ": kernel " + number(uint64_t(c->kernel())) + " is of another op or size");
-      last = c->max_rows();
-      ended = c->max_rows() == 0;
       out->choices.push_back({c->max_rows(), c->kernel()});
     }
   return ended ? Status() : bad_bundle(where + ": choices: expected ascending max_rows with 0 last");
@@ -393,8 +443,14 @@ Status Validator::check_arg(const Arg &arg, const Slice &slice, const std::strin
                         ")");
     return {};
   }
+  case Space::parts:
+    if (slice.offset != 0)
+      return bad_bundle(where + ": offset: expected 0, got " + number(slice.offset));
+    return {};
   case Space::k_cache:
   case Space::v_cache:
+  case Space::k_scale:
+  case Space::v_scale:
     if (slice.offset >= uint64_t(out_.model.layers))
       return bad_bundle(where + ": layer: expected below " + number(out_.model.layers) + ", got " +
                         number(slice.offset));

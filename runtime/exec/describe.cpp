@@ -32,6 +32,7 @@ Json model_json(const ModelInfo &m) {
           {"family", m.family},
           {"source", m.source},
           {"head", m.head},
+          {"kv", m.kv},
           {"layers", m.layers},
           {"width", m.width},
           {"ffn_width", m.ffn_width},
@@ -72,7 +73,9 @@ Json plan_json(const Bundle &bundle) {
   for (const Call &call : bundle.plan.calls) {
     Json choices = Json::array();
     for (const Choice &c : call.choices)
-      choices.push_back({{"max_rows", c.max_rows}, {"kernel", bundle.kernels[c.kernel].name}});
+      choices.push_back(
+          {{"max_rows", c.max_rows},
+           {"kernel", c.kernel == format::kNoKernel ? Json() : Json(bundle.kernels[c.kernel].name)}});
     calls.push_back({{"label", call.label}, {"op", format::op_name(call.op)}, {"choices", choices}});
   }
   return {{"max_rows", bundle.plan.max_rows},

@@ -2,6 +2,7 @@
 #include "runtime/exec/kv_cache.h"
 #include "runtime/format/layouts.h"
 #include <limits>
+#include <utility>
 
 namespace bitnet::runtime {
 
@@ -24,9 +25,22 @@ Result<KvCache> KvCache::create(const KvShape &shape) {
                             std::to_string(uint64_t(std::numeric_limits<int32_t>::max()) /
                                            (uint64_t(shape.kv_heads) * uint64_t(shape.head_dim))) +
                             " positions, got " + std::to_string(positions));
-  cache.layer_bytes_ = values * 2; // f16
-  for (Mapping *pool : {&cache.k_, &cache.v_}) {
-    auto memory = map_memory(cache.layer_bytes_ * size_t(shape.layers), "key/value cache");
+  cache.layer_bytes_ = values * (shape.q8 ? 1 : sizeof(uint16_t));
+  cache.layer_scale_bytes_ = shape.q8 ? positions * uint64_t(shape.kv_heads) * sizeof(float) : 0;
+  const uint64_t chunks =
+      uint64_t(cache.blocks_per_sequence() + format::kBlocksPerChunk - 1) / format::kBlocksPerChunk;
+  const uint64_t parts = chunks * format::kSplitRows * uint64_t(shape.heads) *
+                         uint64_t(format::part_width(shape.head_dim)) * sizeof(float);
+  const std::pair<Mapping *, uint64_t> pools[] = {
+      {&cache.k_, cache.layer_bytes_ * uint64_t(shape.layers)},
+      {&cache.v_, cache.layer_bytes_ * uint64_t(shape.layers)},
+      {&cache.k_scale_, cache.layer_scale_bytes_ * uint64_t(shape.layers)},
+      {&cache.v_scale_, cache.layer_scale_bytes_ * uint64_t(shape.layers)},
+      {&cache.parts_, parts}};
+  for (const auto &[pool, bytes] : pools) {
+    if (bytes == 0)
+      continue;
+    auto memory = map_memory(bytes, "key/value cache");
     if (!memory.ok())
       return std::move(memory).status();
     *pool = std::move(*memory);

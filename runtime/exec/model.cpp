@@ -80,7 +80,9 @@ Status Model::load(const std::string &forced_cpu) {
 
 uint64_t Model::kv_bytes_per_token() const {
   const ModelInfo &m = bundle_.model;
-  return uint64_t(2 * sizeof(uint16_t)) * uint64_t(m.layers) * uint64_t(m.kv_heads) * uint64_t(m.head_dim);
+  const uint64_t head =
+      m.kv == "q8" ? uint64_t(m.head_dim) + sizeof(float) : uint64_t(m.head_dim) * sizeof(uint16_t);
+  return 2 * uint64_t(m.layers) * uint64_t(m.kv_heads) * head;
 }
 
 } // namespace bitnet::runtime

@@ -1,5 +1,6 @@
 // See plan_walker.h.
 #include "runtime/exec/plan_walker.h"
+#include "runtime/format/layouts.h"
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -35,10 +36,17 @@ double cost_ns(Op op, const OpDims &d, int32_t rows, int32_t last_position) {
   case Op::linear_f16:
     return r * d.n * d.k / 8.0;
   case Op::attention:
+  case Op::attention_chunk:
     return r * d.heads * d.head_dim * (last_position + 1.0) / 6.0;
+  case Op::attention_q8:
+  case Op::attention_chunk_q8:
+    return r * d.heads * d.head_dim * (last_position + 1.0) / 12.0;
+  case Op::attention_merge:
+    return r * d.heads * d.head_dim * (last_position / format::kAttentionChunk + 1.0) / 4.0;
   case Op::rope:
     return r * d.heads * d.head_dim / 4.0;
   case Op::kv_append:
+  case Op::kv_append_q8:
     return r * d.kv_heads * d.head_dim / 2.0;
   default:
     return r * d.k / 2.0;
@@ -59,19 +67,17 @@ PlanWalker::PlanWalker(const Model &model, uint8_t *arena, const StepInputs &inp
     : model_(model), calls_(model.bundle().plan.calls.size()) {
   for (size_t c = 0; c < calls_.size(); ++c) {
     const Call &from = model.bundle().plan.calls[c];
-    const format::Signature signature = format::signature(from.op, from.dims);
     BoundCall &call = calls_[c];
+    const format::Signature &signature = call.signature = format::signature(from.op, from.dims);
     call.op = from.op;
     call.dims = from.dims;
     call.over_logit_rows = from.over_logit_rows;
     call.n_args = signature.n_args;
-    call.units = signature.units;
-    call.units_per_row = signature.units_per_row;
     for (int i = 0; i < call.n_args; ++i)
       bind(call, i, signature.args[i], from.args[size_t(i)], arena, inputs, cache, sequences);
     for (const runtime::Choice &choice : from.choices)
       call.choices.push_back({choice.max_rows ? choice.max_rows : std::numeric_limits<int32_t>::max(),
-                              model.kernel(choice.kernel)});
+                              choice.kernel == format::kNoKernel ? nullptr : model.kernel(choice.kernel)});
   }
   const Plan &plan = model.bundle().plan;
   const Call &last = plan.calls.back();
@@ -120,6 +126,12 @@ void PlanWalker::bind(BoundCall &call, int index, const Arg &arg, const Slice &s
     return host(cache.k(int32_t(slice.offset)));
   case Space::v_cache:
     return host(cache.v(int32_t(slice.offset)));
+  case Space::k_scale:
+    return host(cache.k_scale(int32_t(slice.offset)));
+  case Space::v_scale:
+    return host(cache.v_scale(int32_t(slice.offset)));
+  case Space::parts:
+    return host(cache.parts());
   case Space::input:
     switch (Input(slice.offset)) {
     case Input::tokens:
@@ -166,13 +178,15 @@ void PlanWalker::run_piece(void *context, int32_t begin, int32_t end) {
 }
 
 Status PlanWalker::run_call(BoundCall &call, int32_t rows, int32_t last_position, ThreadPool &pool) {
-  for (int i = 0; i < call.n_row_dims; ++i)
-    call.row_dims[i]->extent = rows;
   const Choice *choice = call.choices.data();
   while (choice->max_rows < rows)
     ++choice;
+  if (!choice->function)
+    return {};
+  for (int i = 0; i < call.n_row_dims; ++i)
+    call.row_dims[i]->extent = rows;
   Section section{&call, choice->function, rows};
-  const int32_t units = call.units + call.units_per_row * rows;
+  const int32_t units = format::work_units(call.signature, rows, last_position);
   Split split;
   if (pool.threads() > 1)
     split = split_for(cost_ns(call.op, call.dims, rows, last_position), units, pool.threads());

@@ -33,14 +33,15 @@ public:
 
 private:
   struct Choice {
-    int32_t max_rows; ///< INT32_MAX in the last one
-    format::KernelFn function;
+    int32_t max_rows;          ///< INT32_MAX in the last one
+    format::KernelFn function; ///< nullptr: the call is left out
   };
   struct BoundCall {
     Op op;
     OpDims dims;
     bool over_logit_rows;
-    int32_t n_args, units, units_per_row;
+    format::Signature signature;
+    int32_t n_args;
     format::Buffer buffers[format::kMaxArgs];
     format::Dim shape[format::kMaxArgs][5];
     format::Dim *row_dims[format::kMaxArgs]; ///< extents to set to the call's rows

@@ -40,8 +40,9 @@ Result<std::unique_ptr<Session>> Session::create(const Model &model, const Sessi
   auto kept = map_memory(size_t(bundle.plan.max_rows) * size_t(bundle.model.vocab) * sizeof(float), "logits");
   if (!kept.ok())
     return std::move(kept).status();
-  auto cache = KvCache::create({bundle.model.layers, bundle.model.kv_heads, bundle.model.head_dim,
-                                options.sequences, options.context});
+  auto cache =
+      KvCache::create({bundle.model.layers, bundle.model.kv_heads, bundle.model.head_dim, options.sequences,
+                       options.context, bundle.model.heads, bundle.model.kv == "q8"});
   if (!cache.ok())
     return std::move(cache).status();
   try {

@@ -7,10 +7,12 @@
 namespace bitnet::format {
 namespace {
 
-constexpr const char *kOpNames[] = {"embed",     "rms_norm",   "quantize",        "norm_quant",
-                                    "gate",      "gate_quant", "gate_norm_quant", "add",
-                                    "linear_t2", "linear_s8",  "linear_f16",      "rope",
-                                    "kv_append", "attention",  "gather_rows",     "linear_t3"};
+constexpr const char *kOpNames[] = {"embed",          "rms_norm",     "quantize",        "norm_quant",
+                                    "gate",           "gate_quant",   "gate_norm_quant", "add",
+                                    "linear_t2",      "linear_s8",    "linear_f16",      "rope",
+                                    "kv_append",      "attention",    "gather_rows",     "linear_t3",
+                                    "kv_append_q8",   "attention_q8", "attention_chunk", "attention_chunk_q8",
+                                    "attention_merge"};
 constexpr const char *kActNames[] = {"relu2", "silu", "gelu"};
 static_assert(sizeof(kOpNames) / sizeof(*kOpNames) == size_t(Op::count), "one name for each op");
 static_assert(sizeof(kActNames) / sizeof(*kActNames) == size_t(Act::count), "one name for each activation");
@@ -23,6 +25,11 @@ Arg input_rows(const char *name) { return {name, Elem::i32, false, Space::input,
 Arg vector_of(const char *name, Elem e, int32_t n) { return {name, e, false, Space::weights, 1, {n}}; }
 Arg heads_of(const char *name, int32_t dim, int32_t heads, bool output) {
   return {name, Elem::f32, output, Space::arena, 3, {dim, heads, kRows}};
+}
+
+Arg parts_of(const OpDims &d, bool output) {
+  return {"parts",      Elem::f32, output,
+          Space::parts, 4,         {part_width(d.head_dim), d.heads, kSeqChunks, kSplitRows}};
 }
 
 struct Builder {
@@ -40,6 +47,23 @@ struct Builder {
     *this += activation("q", Elem::i8, k, false);
     *this += per_row("s", Elem::f32, false);
     *this += per_row("sum", Elem::i32, false);
+  }
+  /// The two halves of a layer's cache, each with its scales if it is int8.
+  void cache(const OpDims &d, bool q8, bool output) {
+    constexpr int32_t kTiles = kKvBlockTokens / kKvTile;
+    if (!q8) {
+      *this += {"k_cache",      Elem::f16, output,
+                Space::k_cache, 5,         {kKvTile, d.head_dim, kTiles, d.kv_heads, kKvBlocks}};
+      *this += {"v_cache",      Elem::f16, output,
+                Space::v_cache, 4,         {d.head_dim, kKvBlockTokens, d.kv_heads, kKvBlocks}};
+      return;
+    }
+    *this += {"k_cache",      Elem::u8, output,
+              Space::k_cache, 5,        {4 * kKvTile, d.head_dim / 4, kTiles, d.kv_heads, kKvBlocks}};
+    *this += {"k_scale", Elem::f32, output, Space::k_scale, 3, {kKvBlockTokens, d.kv_heads, kKvBlocks}};
+    *this += {"v_cache",      Elem::i8, output,
+              Space::v_cache, 5,        {4, d.head_dim, kKvBlockTokens / 4, d.kv_heads, kKvBlocks}};
+    *this += {"v_scale", Elem::f32, output, Space::v_scale, 3, {kKvBlockTokens, d.kv_heads, kKvBlocks}};
   }
 };
 
@@ -71,8 +95,13 @@ Uses uses(Op op) {
   case Op::rope:
     return {0, 0, true, 0, true, true, 0, 0, 0};
   case Op::kv_append:
+  case Op::kv_append_q8:
     return {0, 0, 0, true, true, 0, 0, 0, 0};
   case Op::attention:
+  case Op::attention_q8:
+  case Op::attention_chunk:
+  case Op::attention_chunk_q8:
+  case Op::attention_merge:
     return {0, 0, true, true, true, 0, 0, 0, 0};
   case Op::count:
     break;
@@ -124,7 +153,7 @@ const char *op_dims_error(Op op, const OpDims &d) {
                       : "head_dim is not used by this op and must be 0";
   if (u.context ? (d.context < 1 || d.context > (1 << 20)) : d.context != 0)
     return u.context ? "context must be in [1, 2^20]" : "context is not used by this op and must be 0";
-  if (op == Op::attention && d.heads % d.kv_heads)
+  if (u.heads && u.kv_heads && d.heads % d.kv_heads)
     return "heads must be a multiple of kv_heads";
   if (d.act >= Act::count || (!u.act && d.act != Act::relu2))
     return "act is not legal here";
@@ -156,8 +185,14 @@ int32_t resolve_extent(int32_t extent, const Extents &e) {
     return e.seqs;
   case kSeqBlocks:
     return e.seq_blocks;
+  case kSeqChunks:
+    return (e.seq_blocks + kBlocksPerChunk - 1) / kBlocksPerChunk;
   }
   return extent;
+}
+
+int32_t work_units(const Signature &s, int32_t rows, int32_t last_position) {
+  return s.units + s.units_per_row * rows * (s.each_chunk ? last_position / kAttentionChunk + 1 : 1);
 }
 
 Signature signature(Op op, const OpDims &d) {
@@ -241,19 +276,30 @@ Signature signature(Op op, const OpDims &d) {
     b += heads_of("k", d.head_dim, d.kv_heads, false);
     b += heads_of("v", d.head_dim, d.kv_heads, false);
     b += input_rows("slots");
-    b += {"k_cache",      Elem::f16, true,
-          Space::k_cache, 5,         {kKvTile, d.head_dim, kKvBlockTokens / kKvTile, d.kv_heads, kKvBlocks}};
-    b += {"v_cache", Elem::f16, true, Space::v_cache, 4, {d.head_dim, kKvBlockTokens, d.kv_heads, kKvBlocks}};
+    b.cache(d, false, true);
+    break;
+  case Op::kv_append_q8:
+    b += heads_of("k", d.head_dim, d.kv_heads, false);
+    b += heads_of("v", d.head_dim, d.kv_heads, false);
+    b += input_rows("slots");
+    b.cache(d, true, true);
     break;
   case Op::attention:
+  case Op::attention_q8:
+  case Op::attention_chunk:
+  case Op::attention_chunk_q8:
     b += heads_of("q", d.head_dim, d.heads, false);
-    b += {"k_cache",      Elem::f16, false,
-          Space::k_cache, 5,         {kKvTile, d.head_dim, kKvBlockTokens / kKvTile, d.kv_heads, kKvBlocks}};
-    b +=
-        {"v_cache", Elem::f16, false, Space::v_cache, 4, {d.head_dim, kKvBlockTokens, d.kv_heads, kKvBlocks}};
+    b.cache(d, op == Op::attention_q8 || op == Op::attention_chunk_q8, false);
     b += input_rows("positions");
     b += input_rows("sequences");
     b += {"block_table", Elem::i32, false, Space::input, 2, {kSeqBlocks, kSeqs}};
+    b.s.each_chunk = op == Op::attention_chunk || op == Op::attention_chunk_q8;
+    b += b.s.each_chunk ? parts_of(d, true) : heads_of("o", d.head_dim, d.heads, true);
+    b.s.units_per_row = d.kv_heads;
+    break;
+  case Op::attention_merge:
+    b += parts_of(d, false);
+    b += input_rows("positions");
     b += heads_of("o", d.head_dim, d.heads, true);
     b.s.units_per_row = d.kv_heads;
     break;

@@ -26,13 +26,20 @@ enum class Op : uint8_t {
   add = 7,             ///< y = a + b
   linear_t2 = 8, ///< y = f32(Σ t*q) * (row_scale/s) [+ residual]            weights: layout A (layouts.h)
   linear_s8 = 9, ///< y = f32(Σ w*q) * (row_scale/s)                         weights: int8 rows, stored w+128
-  linear_f16 = 10,  ///< y = Σ f32(w)*x, sequential over k, product then sum    weights: f16 row tiles of 16
-  rope = 11,        ///< half-split rotation (NEOX) of each head by the row's position
-  kv_append = 12,   ///< writes k and v as f16 (saturated to ±65504) to the row's slot
-  attention = 13,   ///< softmax(q·k/sqrt(D))·v over positions 0..position[r] of the row's sequence
-  gather_rows = 14, ///< y[l,:] = x[index[l],:]
-  linear_t3 = 15,   ///< as linear_t2                                          weights: layout B (layouts.h)
-  count = 16
+  linear_f16 = 10,   ///< y = Σ f32(w)*x, sequential over k, product then sum    weights: f16 row tiles of 16
+  rope = 11,         ///< half-split rotation (NEOX) of each head by the row's position
+  kv_append = 12,    ///< writes k and v as f16 (saturated to ±65504) to the row's slot
+  attention = 13,    ///< softmax(q·k/sqrt(D))·v over positions 0..position[r] of the row's sequence
+  gather_rows = 14,  ///< y[l,:] = x[index[l],:]
+  linear_t3 = 15,    ///< as linear_t2                                          weights: layout B (layouts.h)
+  kv_append_q8 = 16, ///< writes k and v as int8 with a scale a head (saturated to ±65504) to the row's slot
+  attention_q8 = 17, ///< attention over the int8 cache: q·k and p·v in integers (codegen/reference)
+  /// Attention in two steps, for few rows: each chunk of kAttentionChunk positions apart, so that a long
+  /// context is work for many threads; then the chunks merged in order. The numbers are attention's.
+  attention_chunk = 18,
+  attention_chunk_q8 = 19,
+  attention_merge = 20,
+  count = 21
 };
 const char *op_name(Op op);
 /// Returns Op::count for an unknown name.
@@ -48,9 +55,9 @@ struct OpDims {
   int32_t n =
       0; ///< output features (linear*; multiple of 16), vocabulary rows of the table (embed; multiple of 16)
   int32_t k = 0;        ///< input features, or width of an elementwise op; multiple of 16
-  int32_t heads = 0;    ///< rope: heads rotated; attention: query heads; kv_append: 0
-  int32_t kv_heads = 0; ///< attention, kv_append
-  int32_t head_dim = 0; ///< rope, attention, kv_append; multiple of 4
+  int32_t heads = 0;    ///< rope: heads rotated; attention*: query heads; kv_append*: 0
+  int32_t kv_heads = 0; ///< attention*, kv_append*
+  int32_t head_dim = 0; ///< rope, attention*, kv_append*; multiple of 4
   int32_t context = 0;  ///< rope: rows of the cos/sin tables
   Act act = Act::relu2; ///< gate*
   uint8_t add = 0;      ///< linear_t2, linear_t3: 1 = add the residual argument
@@ -68,7 +75,10 @@ enum class Space : uint8_t {
   k_cache = 2, ///< Slice::offset is the layer index
   v_cache = 3, ///< Slice::offset is the layer index
   input = 4,   ///< Slice::offset is an Input
-  count = 5
+  k_scale = 5, ///< Slice::offset is the layer index
+  v_scale = 6, ///< Slice::offset is the layer index
+  parts = 7,   ///< the session's one buffer for attention's chunks; Slice::offset is 0
+  count = 8
 };
 /// What a step hands to the plan. All i32.
 enum class Input : uint8_t {
@@ -87,6 +97,7 @@ constexpr int32_t kSrcRows = -2;   ///< R, in gather_rows whose own rows are L
 constexpr int32_t kKvBlocks = -3;  ///< blocks in the session's cache
 constexpr int32_t kSeqs = -4;      ///< sequences of the session
 constexpr int32_t kSeqBlocks = -5; ///< blocks a sequence may have
+constexpr int32_t kSeqChunks = -6; ///< chunks of kAttentionChunk positions a sequence may have
 
 /// What the symbolic extents stand for in one call.
 struct Extents {
@@ -102,11 +113,11 @@ struct Arg {
   const char *name;
   Elem elem;
   bool output;
-  Space space; ///< arena stands for "activation" (arena); weights/k_cache/v_cache/input as said
+  Space space; ///< arena stands for "activation" (arena); the others as said
   int32_t rank;
   int32_t extent[5];
 };
-constexpr int kMaxArgs = 8;
+constexpr int kMaxArgs = 9;
 
 /// The argument list of an op. A compiled kernel is `int kernel(void *const *args)`: one pointer to a Buffer
 /// for each Arg in order, then pointers to three int32 scalars: rows, begin, end, where [begin, end) is the
@@ -116,22 +127,31 @@ struct Signature {
   int32_t n_args;
   int32_t units; ///< work units of a call = units + units_per_row * rows
   int32_t units_per_row;
+  bool each_chunk; ///< times the chunks that the step's longest row has: see work_units
 };
 /// Outputs overlap no input, except that these may be one buffer (same address and row stride), so that
-/// plan-memory can write in place: y and x of rope, y and residual of linear_t2 and linear_t3, y and a of add. A kernel
-/// must not compute an element of such an output twice. dims must be legal (op_dims_error == nullptr).
+/// plan-memory can write in place: y and x of rope, y and residual of linear_t2 and linear_t3, y and a of
+/// add. A kernel must not compute an element of such an output twice. dims must be legal (op_dims_error ==
+/// nullptr).
 Signature signature(Op op, const OpDims &d);
+/// attention, attention_q8: unit g * rows + r is row r and kv head g.
+/// Work units of a call over `rows` rows, none of which is beyond last_position. attention_chunk: unit
+/// (c * kv_heads + g) * rows + r is chunk c of row r and kv head g.
+int32_t work_units(const Signature &s, int32_t rows, int32_t last_position);
 
 /// Row tiles of the linear kernels. A kernel of `rows` r computes ceil(R/r)*r rows: it may read and write pad
 /// rows, so every activation buffer is allocated for round_up(max_rows, kRowPad) rows. rows = 0 means "many":
 /// any R, padded to kRowPad. Elementwise kernels touch only the R real rows and have rows = 0.
 constexpr int32_t kRowPad = 8;
-/// Bytes after the arena that kernels may read: linear_t3 reads the activations of whole lines of weights, up to 16 beyond
-/// the last row's end, where the weights are such that they add nothing.
+/// Bytes after the arena that kernels may read: linear_t3 reads the activations of whole lines of weights, up
+/// to 16 beyond the last row's end, where the weights are such that they add nothing.
 constexpr size_t kArenaSlack = 64;
 
-/// Work unit u of linear_* is stripe u of each of the matrix's streams (layouts.h), also where the layout itself has no
-/// streams (linear_f16): weight_streams(n) stripes of 16 output rows, stream_stripes(n) apart.
+/// Work unit u of linear_* is stripe u of each of the matrix's streams (layouts.h), also where the layout
+/// itself has no streams (linear_f16): weight_streams(n) stripes of 16 output rows, stream_stripes(n) apart.
+
+/// In place of a kernel's number: the call is left out at these row counts.
+constexpr uint32_t kNoKernel = 0xffffffff;
 
 using KernelFn = int (*)(void *const *args);
 

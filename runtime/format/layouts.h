@@ -97,8 +97,33 @@ constexpr size_t v_index(int32_t head_dim, int32_t kv_heads, int32_t slot, int32
           size_t(slot % kKvBlockTokens)) * size_t(head_dim) + size_t(d);
 }
 
+/// The same cache in int8, with an f32 scale for each position and kv head of K and of V.
+/// K [block][kv_head][tile of 16 positions][d / 4][position % 16][d % 4] u8, stored k + 128: a 64-byte line holds 4
+/// values of d of 16 positions. V [block][kv_head][position % 64 / 4][d][position % 4] i8: a dword holds 4 positions.
+/// Scales [block][kv_head][position % 64].
+constexpr size_t k_q8_index(int32_t head_dim, int32_t kv_heads, int32_t slot, int32_t head, int32_t d) {
+  return (((size_t(slot / kKvBlockTokens) * size_t(kv_heads) + size_t(head)) * (kKvBlockTokens / kKvTile) +
+           size_t(slot % kKvBlockTokens / kKvTile)) * size_t(head_dim / 4) + size_t(d / 4)) * 64 +
+         size_t(slot % kKvTile) * 4 + size_t(d % 4);
+}
+constexpr size_t v_q8_index(int32_t head_dim, int32_t kv_heads, int32_t slot, int32_t head, int32_t d) {
+  return (((size_t(slot / kKvBlockTokens) * size_t(kv_heads) + size_t(head)) * (kKvBlockTokens / 4) +
+           size_t(slot % kKvBlockTokens / 4)) * size_t(head_dim) + size_t(d)) * 4 + size_t(slot % 4);
+}
+constexpr size_t kv_scale_index(int32_t kv_heads, int32_t slot, int32_t head) {
+  return (size_t(slot / kKvBlockTokens) * size_t(kv_heads) + size_t(head)) * kKvBlockTokens +
+         size_t(slot % kKvBlockTokens);
+}
+static_assert(k_q8_index(128, 5, 64 + 17, 2, 6) == ((((1 * 5 + 2) * 4 + 1) * 32) + 1) * 64 + 1 * 4 + 2, "int8 K");
+static_assert(v_q8_index(128, 5, 64 + 17, 2, 6) == (((1 * 5 + 2) * 16 + 4) * 128 + 6) * 4 + 1, "int8 V");
+
 /// Attention runs its online softmax over chunks of this many positions; part of the definition of the numbers.
 constexpr int32_t kAttentionChunk = 256;
+constexpr int32_t kBlocksPerChunk = kAttentionChunk / kKvBlockTokens;
+/// A chunk's result for one query head: head_dim values of p·v, the maximum, and 15 times the sum of p.
+/// Steps of at most kSplitRows rows have their chunks computed apart.
+constexpr int32_t part_width(int32_t head_dim) { return head_dim + 16; }
+constexpr int32_t kSplitRows = 8;
 
 /// Partial sums of the float reductions (norms): element i goes to lane i % lanes, then a halving tree.
 /// Depends on k only, never on the CPU; part of the definition of the numbers.

@@ -1,5 +1,6 @@
 // Ops that move or rotate rows: embed, gather_rows, rope, kv_append. Every variant equals the twin bit for
 // bit and writes nothing else.
+#include "runtime/format/layouts.h"
 #include "test/codegen/compiled_kernels.h"
 #include "test/codegen/nasty_floats.h"
 #include <gtest/gtest.h>
@@ -130,6 +131,56 @@ TEST(DataKernels, KvAppendRoundsAndSaturatesIntoTheSlot) {
       };
       EXPECT_EQ(difference_from_twin(spec, compiled(spec), {5, 0, 3}, 1, prepare), "");
     }
+}
+
+/// Magnitudes over many octaves, a head of zeros, one of tiny numbers, and what saturates.
+TEST(DataKernels, KvAppendQ8ScalesEachHeadIntoTheSlot) {
+  for (KernelSpec spec : {kv_append_spec(5, 128), kv_append_spec(1, 4), kv_append_spec(3, 100)})
+    for (format::CpuVariant cpu : runnable_variants()) {
+      spec.op = Op::kv_append_q8;
+      spec.cpu = cpu;
+      const int32_t width = spec.dims.kv_heads * spec.dims.head_dim;
+      const auto prepare = [&](CallBuffers &call) {
+        set(call, "slots", {0, 130, 17, 63, 191});
+        std::mt19937 random(9);
+        for (const char *name : {"k", "v"})
+          for (int32_t r = 0; r < 5; ++r)
+            for (int32_t i = 0; i < width; ++i)
+              call.data<float>(name)[int64_t(r) * call.row_stride(name) + i] =
+                  r == 1   ? 0.0f
+                  : r == 2 ? float_from_bits(random() & 0x807fffff) // denormal
+                           : float_from_bits((random() & 0x807fffff) | ((117 + random() % 12) << 23));
+        float *k = call.data<float>("k");
+        k[0] = std::numeric_limits<float>::infinity();
+        k[1] = -3e38f;
+        k[2] = std::numeric_limits<float>::quiet_NaN();
+        k[3] = 65519.99f;
+      };
+      EXPECT_EQ(difference_from_twin(spec, compiled(spec), {5, 0, 3}, 1, prepare), "");
+    }
+}
+
+/// What is read back is off by half a step of the head's scale, plus float roundings.
+TEST(DataKernels, KvAppendQ8IsWithinHalfAStep) {
+  KernelSpec spec = kv_append_spec(2, 64);
+  spec.op = Op::kv_append_q8;
+  CallBuffers call(spec, {3, 0, 2}, 1);
+  set(call, "slots", {5, 64, 127});
+  call.run_twin(0, call.units());
+  const int32_t slots[] = {5, 64, 127};
+  for (int32_t r = 0; r < 3; ++r)
+    for (int32_t h = 0; h < 2; ++h)
+      for (int32_t i = 0; i < 64; ++i) {
+        const float k = call.data<float>("k")[r * call.row_stride("k") + h * 64 + i],
+                    v = call.data<float>("v")[r * call.row_stride("v") + h * 64 + i];
+        const size_t scale = format::kv_scale_index(2, slots[r], h);
+        const float k_scale = call.data<float>("k_scale")[scale],
+                    v_scale = call.data<float>("v_scale")[scale];
+        const int32_t k_code = call.data<uint8_t>("k_cache")[format::k_q8_index(64, 2, slots[r], h, i)] - 128,
+                      v_code = call.data<int8_t>("v_cache")[format::v_q8_index(64, 2, slots[r], h, i)];
+        EXPECT_NEAR(k_scale * float(k_code), k, k_scale * 0.50001f);
+        EXPECT_NEAR(v_scale * float(v_code), v, v_scale * 0.50001f);
+      }
 }
 
 } // namespace

@@ -40,6 +40,11 @@ const char *const kKernels[] = {
     "rope heads=25 head_dim=128 context=4096 rows=0",
     "kv_append kv_heads=5 head_dim=128 rows=0",
     "attention heads=20 kv_heads=5 head_dim=128 rows=0",
+    "kv_append_q8 kv_heads=5 head_dim=128 rows=0",
+    "attention_q8 heads=20 kv_heads=5 head_dim=128 rows=0",
+    "attention_chunk heads=20 kv_heads=5 head_dim=128 rows=0",
+    "attention_chunk_q8 heads=20 kv_heads=5 head_dim=128 rows=0",
+    "attention_merge heads=20 kv_heads=5 head_dim=128 rows=0",
     "gather_rows k=320 rows=0",
 };
 

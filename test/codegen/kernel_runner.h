@@ -54,6 +54,8 @@ public:
     std::fill_n(data<T>(name), lines * sizeof(Line) / sizeof(T), value);
   }
   int64_t elements(const std::string &name) const;
+  /// The highest position of the call's rows: attention's chunks up to it are work units.
+  int32_t last_position = 0;
 
   /// Makes calls read an input from elsewhere, in the same layout; not compared.
   void point(const std::string &name, void *host) { arguments[size_t(index_of(name))].elsewhere = host; }
@@ -61,7 +63,7 @@ public:
   void overwrite(const std::string &input) { overwritten = index_of(input); }
 
   /// Work units of the whole call.
-  int32_t units() const { return signature.units + signature.units_per_row * extents.rows; }
+  int32_t units() const { return format::work_units(signature, extents.rows, last_position); }
   /// Calls `kernel` for units [begin, end).
   int run(format::KernelFn kernel, int32_t begin, int32_t end);
   /// Calls the scalar twin for units [begin, end).

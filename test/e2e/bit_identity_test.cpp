@@ -130,6 +130,33 @@ TEST(Fusion, GivesTheSameBits) {
   expectSame(allLogits(model.get(), session.get(), prompt(), 64), baseline());
 }
 
+/// The int8 cache: other numbers than f16's, but the same everywhere.
+std::string q8Bundle() {
+  return compiled(shippedModel(), "identity-q8", {"--target=portable,avx2,avx512", "--kv=q8"});
+}
+
+TEST(Int8Cache, GivesTheSameBitsOnEveryVariantChunkAndThreadCount) {
+  Logits expected;
+  for (const char *cpu : {"portable", "avx2", "avx512", "avx512vnni"}) {
+    bitnet_model_options options{cpu};
+    bitnet_error error{};
+    bitnet_model *opened = nullptr;
+    if (bitnet_model_open(q8Bundle().c_str(), &options, &opened, &error) == BITNET_UNSUPPORTED)
+      continue; // this CPU lacks it
+    const Model model(opened);
+    ASSERT_TRUE(model) << error.message;
+    for (const auto &[threads, chunk] : {std::pair{1, 1}, {2, 7}, {2, 64}, {3, 128}}) {
+      const Session session = openSession(model.get(), threads);
+      const Logits logits = allLogits(model.get(), session.get(), prompt(), size_t(chunk));
+      if (expected.empty())
+        expected = logits;
+      expectSame(logits, expected);
+    }
+  }
+  EXPECT_NE(std::memcmp(expected.data(), baseline().data(), expected.size() * sizeof(float)), 0)
+      << "this is the f16 cache";
+}
+
 TEST(Truncation, ForgetsWhatCameAfter) {
   const Model model = openModel(bundle());
   const Session session = openSession(model.get(), 2);

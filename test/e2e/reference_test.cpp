@@ -222,4 +222,21 @@ TEST(Perplexity, F16HeadIsTheReferences) {
   RecordProperty("perplexity_q8", std::to_string(q8));
 }
 
+/// A key or value of the int8 cache is off by at most half a step, 1/254 of its head's largest, and so is q:
+/// errors of either sign, over which a score's 64 products and a mean of values average. What is left changes
+/// log-probabilities by amounts of either sign again, so that perplexity moves far less than they do; the bar
+/// is that of the int8 head.
+TEST(Perplexity, Int8CacheIsTheF16CachesWithinHalfAPercent) {
+  if (sharedData("kjv/gguf/kjv-i2_s.gguf").empty())
+    GTEST_SKIP() << "../shared/data/kjv is not here";
+  const Json windows = reference()["perplexity"]["windows"];
+  const std::string checkpoint = sharedData("kjv/gguf/kjv-i2_s.gguf");
+  const double f16 = perplexity(compiled(checkpoint, "i2_s", {"--target=host"}), windows),
+               q8 = perplexity(compiled(checkpoint, "i2_s-kv-q8", {"--target=host", "--kv=q8"}), windows);
+  EXPECT_NEAR(q8, f16, f16 * 0.005);
+  EXPECT_NE(q8, f16) << "this is the f16 cache";
+  std::printf("perplexity: f16 cache %.4f, q8 cache %.4f (%+.3f %%)\n", f16, q8, 100 * (q8 / f16 - 1));
+  RecordProperty("perplexity_kv_q8", std::to_string(q8));
+}
+
 } // namespace

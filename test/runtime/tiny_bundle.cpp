@@ -129,7 +129,7 @@ std::string TinyBundle::index() const {
   const auto model =
       fb::CreateModelDirect(b, m.name.c_str(), m.family.c_str(), m.source.c_str(), m.layers, m.width,
                             m.ffn_width, m.heads, m.kv_heads, m.head_dim, m.vocab, m.context, m.rope_theta,
-                            m.norm_eps, uint8_t(m.act), m.ternary_weights, m.head.c_str());
+                            m.norm_eps, uint8_t(m.act), m.ternary_weights, m.head.c_str(), m.kv.c_str());
   std::vector<flatbuffers::Offset<fb::Kernel>> kernels;
   for (const Kernel &k : bundle.kernels) {
     const fb::Dims dims = to_fb(k.dims);

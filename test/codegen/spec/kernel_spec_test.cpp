@@ -21,6 +21,11 @@ const char *const kTexts[] = {
     "rope heads=25 head_dim=128 context=4096 rows=0 cpu=avx2",
     "kv_append kv_heads=5 head_dim=128 rows=0 cpu=avx2",
     "attention heads=20 kv_heads=5 head_dim=128 rows=0 cpu=avx2",
+    "kv_append_q8 kv_heads=5 head_dim=128 rows=0 cpu=avx2",
+    "attention_q8 heads=20 kv_heads=5 head_dim=128 rows=0 cpu=avx2",
+    "attention_chunk heads=20 kv_heads=5 head_dim=128 rows=0 cpu=avx2",
+    "attention_chunk_q8 heads=20 kv_heads=5 head_dim=128 rows=0 cpu=avx2",
+    "attention_merge heads=20 kv_heads=5 head_dim=128 rows=0 cpu=avx2",
     "gather_rows k=2560 rows=0 cpu=avx2",
     "linear_t3 n=3840 k=2560 add=0 rows=1 cpu=avx512vnni",
 };

@@ -19,6 +19,11 @@
 // RUN: not diff %t.expected %t.q8
 // RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-pipeline="head=q8" | bitnet-interpret | diff %t.q8 -
 // RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-pipeline="head=q8 fuse=false" | bitnet-interpret | diff %t.q8 -
+// RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-quantize-cache="kv=q8" | bitnet-interpret > %t.kv
+// RUN: not diff %t.expected %t.kv
+// RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-pipeline="kv=q8 max-rows=9" | bitnet-interpret | diff %t.kv -
+// RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-pipeline="kv=q8 max-rows=9" | bitnet-interpret --steps=0:9,1:9,0:9,1:3+0:1 > %t.kv-steps
+// RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-quantize-cache="kv=q8" | bitnet-interpret --steps=0:9,1:9,0:9,1:3+0:1 | diff %t.kv-steps -
 
 // Other weights, other numbers.
 // RUN: bitnet-interpret %S/Inputs/bitnet.mlir --seed=2 > %t.seed2

@@ -188,7 +188,7 @@ func.func @call_c4_gather(%a: !kernel.slice<R x 64 x f32>, %i: !kernel.input<log
 // -----
 
 func.func @call_c5_order(%a: !kernel.slice<R x 64 x f32>) {
-  // expected-error @+1 {{'kernel.call' op choices: expected pairs (most rows, row tile 0, 1, 2, 4 or 8), ascending, the last with 0 rows, got array<i32: 4, 4, 1, 1, 0, 0>}}
+  // expected-error @+1 {{'kernel.call' op choices: expected pairs (most rows, row tile -1, 0, 1, 2, 4 or 8), ascending, the last with 0 rows, got array<i32: 4, 4, 1, 1, 0, 0>}}
   kernel.call "add" {choices = array<i32: 4, 4, 1, 1, 0, 0>, k = 64 : i32}
     ins(%a, %a : !kernel.slice<R x 64 x f32>, !kernel.slice<R x 64 x f32>) outs(%a : !kernel.slice<R x 64 x f32>)
   return
@@ -197,7 +197,7 @@ func.func @call_c5_order(%a: !kernel.slice<R x 64 x f32>) {
 // -----
 
 func.func @call_c5_tile(%a: !kernel.slice<R x 64 x f32>) {
-  // expected-error @+1 {{'kernel.call' op choices: expected pairs (most rows, row tile 0, 1, 2, 4 or 8), ascending, the last with 0 rows, got array<i32: 0, 3>}}
+  // expected-error @+1 {{'kernel.call' op choices: expected pairs (most rows, row tile -1, 0, 1, 2, 4 or 8), ascending, the last with 0 rows, got array<i32: 0, 3>}}
   kernel.call "add" {choices = array<i32: 0, 3>, k = 64 : i32}
     ins(%a, %a : !kernel.slice<R x 64 x f32>, !kernel.slice<R x 64 x f32>) outs(%a : !kernel.slice<R x 64 x f32>)
   return

@@ -39,6 +39,7 @@ TEST_F(CApi, TellsAboutTheModel) {
   EXPECT_EQ(info.max_rows, 5);
   EXPECT_EQ(info.bos, -1);
   EXPECT_EQ(info.kv_bytes_per_token, 2u * 2 * 1 * 32);
+  EXPECT_STREQ(info.kv, "f16");
   // head: 304 x 64 f16; one embedding row: 64 f16; one row of each rope table: 16 f32
   EXPECT_EQ(info.bytes_per_token, 304u * 64 * 2 + 64 * 2 + 2 * 16 * 4);
   const std::string json = bitnet_model_describe(model_);

@@ -176,7 +176,7 @@ TEST(Validate, ChecksThePlan) {
 
 TEST(Validate, ChecksCalls) {
   EXPECT_EQ(rejects([](TinyBundle &b) { b.call(Op::add).op = Op::count; }),
-            "call 4 'tiny.add': unknown op 15");
+            "call 4 'tiny.add': unknown op " + std::to_string(int(Op::count)));
   EXPECT_EQ(rejects([](TinyBundle &b) { b.call(Op::add).choices.clear(); }),
             "call 4 'tiny.add': choices: expected ascending max_rows with 0 last");
   EXPECT_EQ(rejects([](TinyBundle &b) {
@@ -206,6 +206,32 @@ TEST(Validate, TiesCallsToTheModel) {
             "call 1 'tiny.rope': rope table: expected at least the context of 201, got 200");
   EXPECT_EQ(rejects([](TinyBundle &b) { b.bundle.model.kv_heads = 2; }),
             "call 2 'tiny.kv_append': cache shape: expected 2 heads of 32, got 1 of 32");
+}
+
+TEST(Validate, TiesTheCacheToTheModel) {
+  EXPECT_EQ(rejects([](TinyBundle &b) { b.bundle.model.kv = "q4"; }),
+            "model: kv: expected f16 or q8, got 'q4'");
+  EXPECT_EQ(rejects([](TinyBundle &b) { b.bundle.model.kv = "q8"; }),
+            "call 2 'tiny.kv_append': cache: expected an op over the model's q8, got kv_append");
+  const auto chunk = [](TinyBundle &b) {
+    Call &call = b.call(Op::attention);
+    call.op = Op::attention_chunk;
+    call.args.back() = {Space::parts, 0, 0};
+    b.bundle.kernels[call.choices[0].kernel].op = Op::attention_chunk;
+  };
+  EXPECT_EQ(rejects([&](TinyBundle &b) {
+              chunk(b);
+              b.call(Op::attention_chunk).args.back().offset = 1;
+              b.call(Op::attention_chunk).choices = {{8, b.call(Op::attention_chunk).choices[0].kernel},
+                                                     {0, format::kNoKernel}};
+            }),
+            "call 3 'tiny.attention': argument 'parts': offset: expected 0, got 1");
+  EXPECT_EQ(rejects(chunk), "call 3 'tiny.attention': choices: expected no kernel for more than 8 rows");
+  EXPECT_EQ(rejects([&](TinyBundle &b) {
+              chunk(b);
+              b.bundle.model.heads = 4;
+            }),
+            "call 3 'tiny.attention': chunks: expected 4 heads, got 2");
 }
 
 TEST(Validate, ChecksArguments) {

@@ -1,0 +1,67 @@
+// One pass of attention over one chunk of a sequence: scores, softmax against the chunk's own maximum, and
+// the weighted sum of values, for some query heads of one kv head and for one row, or for several rows of one
+// sequence that share every load (and conversion) of K and V. The generators of attention.cpp put passes
+// together; the numbers are those of chunk_part in codegen/reference/attention_twin.cpp.
+#pragma once
+#include "codegen/generators/generator.h"
+
+namespace bitnet::codegen {
+
+/// Register tiles. Both inner loops keep queries x vectors accumulators, plus registers for the shared loads.
+struct AttentionTile {
+  int rows;          ///< rows of one sequence
+  int heads;         ///< query heads of the group, a divisor of it
+  int dot_queries;   ///< q·k: queries at once, a divisor of rows * heads
+  int dot_tiles;     ///< q·k: tiles of 16 positions at once: 1, 2 or 4
+  int lanes;         ///< p·v: lanes along head_dim, a divisor of it
+  int vectors;       ///< p·v: such vectors at once, a divisor of their number
+  int value_queries; ///< p·v: queries at once, a divisor of rows * heads
+  int queries() const { return rows * heads; }
+};
+AttentionTile attention_tile(const KernelSpec &spec, int rows);
+bool is_q8(format::Op op);
+
+/// Indices of its Funcs: h: query of the tile, row-major [rows][heads]; c: chunk; hb: block of `heads` heads
+/// of the group; g: kv head; r: first row.
+class AttentionPass {
+public:
+  AttentionPass(const KernelSpec &spec, KernelArgs &args, AttentionTile tile, const std::string &name);
+
+  Halide::Func part;      ///< (d, h, c, hb, g, r)
+  Halide::Func chunk_max; ///< (0, h, c, hb, g, r)
+  Halide::Func chunk_sum; ///< (0, h, c, hb, g, r)
+
+  Halide::Expr row(Halide::Expr h, Halide::Expr r) const; ///< of a query
+  Halide::Expr head(Halide::Expr h, Halide::Expr hb, Halide::Expr g) const;
+  Halide::Expr length(Halide::Expr h, Halide::Expr r); ///< valid positions of a query's row
+  Halide::Expr limit(Halide::Expr r);                  ///< the largest of them in the tile
+
+  /// To be set by the generator: the loop over chunks, and the loop around it.
+  Halide::LoopLevel at_chunk, at_queries;
+
+private:
+  using Expr = Halide::Expr;
+  using Func = Halide::Func;
+  using Var = Halide::Var;
+  Func named(const char *what) const { return Func(name + what); }
+  Expr position(Expr block, Expr tile, Expr lane) const;
+  Expr physical_block(Expr block);
+  Halide::RDom blocks(const char *what);
+  Halide::RDom tiles(const char *what);
+  void stack(Func f, const Halide::LoopLevel &at) const;
+  void hold_dots(Func dot, Func score, Halide::RVar group);
+
+  Func exact_dots(Func *dot);   ///< over f16; returns the scores before masking
+  Func integer_dots(Func *dot); ///< over int8
+  void sum_values(Func p);
+  void sum_integer_values(Func p);
+
+  const KernelSpec &spec;
+  KernelArgs &args;
+  const AttentionTile tile;
+  const std::string name;
+  const int head_dim, group;
+  Var lane{"lane"}, t{"t"}, block{"block"}, d{"d"}, h{"h"}, c{"c"}, hb{"hb"}, g{"g"}, r{"r"};
+};
+
+} // namespace bitnet::codegen

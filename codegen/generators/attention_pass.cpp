@@ -1,0 +1,371 @@
+// See attention.h. q·k has 16 positions as lanes and goes over head_dim; p·v has head_dim as lanes and goes
+// over positions: no horizontal sum and no gather in either. In f16 both go sequentially; in int8 sums are
+// exact, and each kind of machine gets the dot product that it has an instruction for (vpdpbusd: weights of
+// 15 bits as two planes of bytes; pmaddwd: words). Loops over positions stop at the longest row's length, so
+// that neither the block table nor the cache is read past its last block. An element's index in a layer's
+// cache must be below 2^31: blocks * kv_heads * 64 * head_dim.
+#include "codegen/generators/attention.h"
+#include "codegen/generators/strict_math.h"
+#include "codegen/target.h"
+#include "runtime/format/layouts.h"
+#include <cmath>
+
+namespace bitnet::codegen {
+using namespace Halide;
+using format::kAttentionChunk;
+using format::kBlocksPerChunk;
+using format::kKvBlockTokens;
+using format::kKvTile;
+namespace {
+
+constexpr float kLowest = -3.402823466e38f; ///< -FLT_MAX
+constexpr int kTilesPerBlock = kKvBlockTokens / kKvTile;
+const float kRoundMagic = 12582912.0f;
+
+int largest_divisor(int n, int at_most) {
+  int divisor = std::max(1, std::min(n, at_most));
+  while (n % divisor)
+    --divisor;
+  return divisor;
+}
+
+} // namespace
+
+bool is_q8(format::Op op) { return op == format::Op::attention_q8 || op == format::Op::attention_chunk_q8; }
+
+AttentionTile attention_tile(const KernelSpec &spec, int rows) {
+  const int native = vector_lanes(spec.cpu), head_dim = spec.dims.head_dim;
+  const int accumulators = vector_registers(spec.cpu) == 32 ? 20 : 10;
+  const int vectors_per_tile = kKvTile / native;
+  const bool planes = is_q8(spec.op) && has_dot4(spec.cpu); // two sums a value
+  AttentionTile t{};
+  t.rows = rows;
+  const int scratch = std::max(1, 4096 / head_dim / rows); // 64 KiB of partial sums and queries at most
+  t.heads = largest_divisor(spec.dims.heads / spec.dims.kv_heads, std::min(scratch, 16));
+  t.dot_queries = largest_divisor(t.queries(), accumulators / vectors_per_tile);
+  t.dot_tiles = 1;
+  while (t.dot_tiles < kTilesPerBlock && 2 * t.dot_tiles * t.dot_queries * vectors_per_tile <= accumulators)
+    t.dot_tiles *= 2;
+  t.lanes = native;
+  while (head_dim % t.lanes)
+    t.lanes /= 2;
+  const int sums = accumulators / (planes ? 2 : 1);
+  // Long rows of V for two queries rather than short ones for all: the first pass over a block of V then
+  // reads memory in order (8 % less time at context 2048 with AVX-512); the other queries find it in L1.
+  t.vectors = largest_divisor(head_dim / t.lanes, rows > 1 ? 4 : sums / 2);
+  t.value_queries = largest_divisor(t.queries(), std::max(1, sums / t.vectors));
+  return t;
+}
+
+Expr AttentionPass::row(Expr h, Expr r) const { return tile.rows > 1 ? r + h / tile.heads : r; }
+Expr AttentionPass::head(Expr h, Expr hb, Expr g) const {
+  return g * group + hb * tile.heads + (tile.rows > 1 ? h % tile.heads : h);
+}
+Expr AttentionPass::length(Expr h, Expr r) { return args["positions"](row(h, r)) + 1; }
+Expr AttentionPass::limit(Expr r) {
+  Expr longest = args["positions"](r) + 1;
+  for (int i = 1; i < tile.rows; ++i)
+    longest = max(longest, args["positions"](r + i) + 1);
+  return longest;
+}
+Expr AttentionPass::position(Expr block, Expr tile, Expr lane) const {
+  return c * kAttentionChunk + block * kKvBlockTokens + tile * kKvTile + lane;
+}
+// The runtime checks sequences and block tables before a step; the promises only bound what Halide must
+// assume.
+Expr AttentionPass::physical_block(Expr block) {
+  ImageParam &table = args["block_table"];
+  const Expr sequence = unsafe_promise_clamped(args["sequences"](r), 0, table.dim(1).extent() - 1);
+  return unsafe_promise_clamped(table(c * kBlocksPerChunk + block, sequence), 0,
+                                args["k_cache"].dim(4).extent() - 1);
+}
+/// The chunk's blocks that hold valid positions.
+RDom AttentionPass::blocks(const char *what) {
+  RDom r(0, kBlocksPerChunk, name + what);
+  r.where(position(r, 0, 0) < limit(this->r));
+  return r;
+}
+/// (tile, block) of those blocks.
+RDom AttentionPass::tiles(const char *what) {
+  RDom r(0, kTilesPerBlock, 0, kBlocksPerChunk, name + what);
+  r.where(position(r.y, 0, 0) < limit(this->r));
+  return r;
+}
+/// As Stack, but Halide never moves it to the heap. For one chunk of one unit, which Halide does not always
+/// see through the conditions on units.
+void AttentionPass::stack(Func f, const LoopLevel &at) const {
+  f.compute_at(at).store_in(MemoryType::Register);
+  for (const Var &outer : {c, hb, g, r})
+    for (const Var &own : f.args())
+      if (own.name() == outer.name())
+        f.bound_extent(own, 1);
+}
+
+AttentionPass::AttentionPass(const KernelSpec &spec, KernelArgs &args, AttentionTile tile,
+                             const std::string &name)
+    : part(name + "part"), spec(spec), args(args), tile(tile), name(name), head_dim(spec.dims.head_dim),
+      group(spec.dims.heads / spec.dims.kv_heads) {
+  // Algorithm. lane, t, block: position (256 c + 64 block + 16 t + lane); d: of head_dim.
+  Func dot, value = is_q8(spec.op) ? integer_dots(&dot) : exact_dots(&dot);
+
+  RDom rs = blocks("rs");
+  Func score = named("score");
+  score(lane, t, h, block, c, hb, g, r) = undef<float>();
+  score(lane, t, h, rs, c, hb, g, r) =
+      select(position(rs, t, lane) < length(h, r), value(lane, t, h, rs, c, hb, g, r), kLowest);
+
+  RDom rm = tiles("rm");
+  Func lane_max = named("lane_max");
+  lane_max(lane, h, c, hb, g, r) = kLowest;
+  lane_max(lane, h, c, hb, g, r) =
+      sel_max(score(lane, rm.x, h, rm.y, c, hb, g, r), lane_max(lane, h, c, hb, g, r));
+  chunk_max = halving_tree(lane_max, kKvTile, {h, c, hb, g, r}, sel_max, at_chunk);
+
+  RDom rp = blocks("rp");
+  Func p = named("p");
+  p(lane, t, h, block, c, hb, g, r) = undef<float>();
+  p(lane, t, h, rp, c, hb, g, r) =
+      select(position(rp, t, lane) < length(h, r),
+             exp_nonpositive(score(lane, t, h, rp, c, hb, g, r) - chunk_max(0, h, c, hb, g, r)), 0.0f);
+
+  Func lane_sum = named("lane_sum");
+  lane_sum(lane, h, c, hb, g, r) = 0.0f;
+  lane_sum(lane, h, c, hb, g, r) += p(lane, rm.x, h, rm.y, c, hb, g, r);
+  chunk_sum = halving_tree(lane_sum, kKvTile, {h, c, hb, g, r}, plus, at_chunk);
+
+  if (is_q8(spec.op))
+    sum_integer_values(p);
+  else
+    sum_values(p);
+
+  // Schedule. Everything of a chunk is computed inside the chunk loop: scratch is 256 scores and 256
+  // probabilities a query, and a few head_dim numbers a query, whatever the context.
+  for (Func f : {lane_max, lane_sum}) {
+    stack(f, at_chunk);
+    f.bound(lane, 0, kKvTile).bound(h, 0, tile.queries());
+    f.vectorize(lane);
+    f.update().reorder(lane, rm.x, rm.y, h, c, hb, g, r).vectorize(lane).unroll(rm.x);
+  }
+  stack(p, at_chunk);
+  p.bound(lane, 0, kKvTile).bound(t, 0, kTilesPerBlock).bound(h, 0, tile.queries());
+  p.reorder_storage(lane, t, block, h, c, hb, g, r); // position innermost
+  p.update().reorder(lane, t, h, rp, c, hb, g, r).vectorize(lane);
+
+  Var tg("tg"), hg("hg");
+  stack(score, at_chunk);
+  score.bound(lane, 0, kKvTile).bound(t, 0, kTilesPerBlock).bound(h, 0, tile.queries());
+  score.update()
+      .split(t, tg, t, tile.dot_tiles)
+      .split(h, hg, h, tile.dot_queries)
+      .reorder(lane, h, t, hg, tg, rs, c, hb, g, r)
+      .vectorize(lane)
+      .unroll(h)
+      .unroll(t);
+  stack(dot, {score, hg});
+  dot.vectorize(lane).unroll(h).unroll(t);
+}
+
+Func AttentionPass::exact_dots(Func *dot) {
+  RDom rd(0, head_dim, name + "rd");
+  Func query = named("query"); // several rows: side by side, so that one register addresses all
+  query(d, h, hb, g, r) = args["q"](d, head(h, hb, g), row(h, r));
+  if (tile.rows > 1) {
+    stack(query, at_queries);
+    query.bound(d, 0, head_dim).bound(h, 0, tile.queries()).vectorize(d, tile.lanes);
+  }
+  *dot = named("dot");
+  (*dot)(lane, t, h, block, c, hb, g, r) = 0.0f;
+  (*dot)(lane, t, h, block, c, hb, g, r) +=
+      query(rd, h, hb, g, r) * f16_to_f32(args["k_cache"](lane, rd, t, g, physical_block(block)), spec.cpu);
+  dot->update().reorder(lane, h, t, rd, block, c, hb, g, r).vectorize(lane).unroll(h).unroll(t);
+
+  Func value = named("scaled");
+  value(lane, t, h, block, c, hb, g, r) =
+      (*dot)(lane, t, h, block, c, hb, g, r) * (1.0f / std::sqrt(float(head_dim)));
+  return value;
+}
+
+Func AttentionPass::integer_dots(Func *dot) {
+  // Algorithm
+  const int lanes = largest_divisor(head_dim, 16) >= 16 ? 16 : 4;
+  RDom rq(0, head_dim / lanes, name + "rq"), ri(0, head_dim, name + "ri");
+  Func lane_top = named("lane_top"), q8 = named("q8"), q_sum = named("q_sum"), factor = named("factor");
+  const auto q = [&](Expr d) { return args["q"](d, head(h, hb, g), row(h, r)); };
+  lane_top(lane, h, hb, g, r) = 1e-30f;
+  lane_top(lane, h, hb, g, r) = sel_max(abs(q(rq * lanes + lane)), lane_top(lane, h, hb, g, r));
+  const Func top_lanes = halving_tree(lane_top, lanes, {h, hb, g, r}, sel_max, at_queries);
+  const Expr top = top_lanes(0, h, hb, g, r);
+  q8(d, h, hb, g, r) = round_to_int8(q(d) * (127.0f / top));
+  q_sum(h, hb, g, r) = 0;
+  q_sum(h, hb, g, r) += cast<int32_t>(q8(ri, h, hb, g, r));
+  factor(h, hb, g, r) = (top * (1.0f / 127.0f)) * (1.0f / std::sqrt(float(head_dim)));
+
+  *dot = named("dot");
+  (*dot)(lane, t, h, block, c, hb, g, r) = 0;
+  if (has_dot4(spec.cpu)) {
+    RDom k(0, 4, 0, head_dim / 4, name + "k");
+    (*dot)(lane, t, h, block, c, hb, g, r) +=
+        cast<int32_t>(args["k_cache"](lane * 4 + k.x, k.y, t, g, physical_block(block))) *
+        cast<int32_t>(q8(k.y * 4 + k.x, h, hb, g, r));
+    Stage update = dot->update();
+    update.reorder(k.x, lane, h, t, k.y, block, c, hb, g, r).unroll(h).unroll(t);
+    update.atomic().vectorize(k.x).vectorize(lane);
+  } else {
+    // A row's bytes are read as two words, whose low and high byte are taken by mask and shift.
+    ImageParam words = args.as_words("k_cache");
+    Var word("word"), high("high"), line("line");
+    Func wide = named("wide");
+    wide(word, high, line, h, hb, g, r) = cast<int16_t>(q8(line * 4 + word * 2 + high, h, hb, g, r));
+    RDom k(0, 2, 0, 2, 0, head_dim / 4, name + "k");
+    const Expr code =
+        cast<int16_t>((words(lane * 2 + k.x, k.z, t, g, physical_block(block)) >> cast<uint16_t>(k.y * 8)) &
+                      cast<uint16_t>(255));
+    (*dot)(lane, t, h, block, c, hb, g, r) +=
+        cast<int32_t>(code) * cast<int32_t>(wide(k.x, k.y, k.z, h, hb, g, r));
+    Stage update = dot->update();
+    update.reorder(k.x, lane, h, t, k.y, k.z, block, c, hb, g, r).unroll(h).unroll(t).unroll(k.y);
+    update.atomic().vectorize(k.x).vectorize(lane);
+    stack(wide, at_queries);
+    wide.bound(word, 0, 2).bound(high, 0, 2).bound(line, 0, head_dim / 4).bound(h, 0, tile.queries());
+    wide.vectorize(word).unroll(high);
+  }
+  Func value = named("scaled");
+  const Expr k_scale = args["k_scale"](t * kKvTile + lane, g, physical_block(block));
+  value(lane, t, h, block, c, hb, g, r) =
+      (cast<float>((*dot)(lane, t, h, block, c, hb, g, r) - 128 * q_sum(h, hb, g, r)) * k_scale) *
+      factor(h, hb, g, r);
+
+  // Schedule: once for all chunks.
+  for (Func f : {lane_top, q8, q_sum, factor}) {
+    stack(f, at_queries);
+    f.bound(h, 0, tile.queries());
+  }
+  lane_top.bound(lane, 0, lanes).vectorize(lane).update().vectorize(lane);
+  q8.bound(d, 0, head_dim).vectorize(d, lanes);
+  return value;
+}
+
+void AttentionPass::sum_values(Func p) {
+  // Invalid positions take no part, not even with p = 0.
+  RDom rt(0, kKvTile, 0, kTilesPerBlock, 0, kBlocksPerChunk, name + "rt");
+  rt.where(position(rt.z, 0, 0) <
+           limit(r)); // a condition of its own keeps `v` from blocks that are not there
+  rt.where(position(rt.z, rt.y, rt.x) < limit(r));
+  Func v = named("v");
+  v(d, lane, t, block, c, g, r) =
+      f16_to_f32(args["v_cache"](d, t * kKvTile + lane, g, physical_block(block)), spec.cpu);
+  part(d, h, c, hb, g, r) = 0.0f;
+  part(d, h, c, hb, g, r) += p(rt.x, rt.y, h, rt.z, c, hb, g, r) * v(d, rt.x, rt.y, rt.z, c, g, r);
+
+  Var dv("dv"), dt("dt"), ho("ho");
+  stack(part, at_chunk);
+  part.bound(d, 0, head_dim).bound(h, 0, tile.queries()).vectorize(d, tile.lanes);
+  part.update()
+      .split(d, dt, d, tile.lanes * tile.vectors)
+      .split(d, dv, d, tile.lanes)
+      .split(h, ho, h, tile.value_queries);
+  if (tile.rows > 1) { // converted once for all queries
+    part.update().reorder(d, dv, h, rt.x, ho, dt, rt.y, rt.z, c, hb, g, r);
+    stack(v, {part, rt.y});
+    v.bound(d, 0, head_dim).bound(lane, 0, kKvTile).vectorize(d, tile.lanes);
+  } else {
+    part.update().reorder(d, dv, h, rt.x, rt.y, ho, dt, rt.z, c, hb, g, r);
+  }
+  part.update().vectorize(d).unroll(dv).unroll(h);
+}
+
+void AttentionPass::sum_integer_values(Func p) {
+  // Algorithm
+  const auto weight = [&](Expr lane, Expr t, Expr block) {
+    const Expr v_scale = args["v_scale"](t * kKvTile + lane, g, physical_block(block));
+    return select(position(block, t, lane) < length(h, r), p(lane, t, h, block, c, hb, g, r) * v_scale, 0.0f);
+  };
+  RDom rw = tiles("rw"), rb = blocks("rb");
+  Func lane_top = named("lane_top_weight");
+  lane_top(lane, h, c, hb, g, r) = 1e-32f;
+  lane_top(lane, h, c, hb, g, r) = sel_max(weight(lane, rw.x, rw.y), lane_top(lane, h, c, hb, g, r));
+  const Func top_lanes = halving_tree(lane_top, kKvTile, {h, c, hb, g, r}, sel_max, at_chunk);
+  const Expr top = top_lanes(0, h, c, hb, g, r);
+
+  Var i("i"), plane("plane");
+  Func bits = named("weight_bits"); // of position i of a block
+  const Expr rounded =
+      sel_min(weight(i % kKvTile, i / kKvTile, block) * (32767.0f / top), 32767.0f) + kRoundMagic;
+  bits(i, block, h, c, hb, g, r) = cast<uint16_t>(reinterpret<uint32_t>(rounded) & cast<uint32_t>(0x7fff));
+
+  Func sums = named("sums"), total = named("total");
+  Var dv("dv"), dt("dt"), ho("ho");
+  if (has_dot4(spec.cpu)) {
+    Func bytes = named("weights");
+    bytes(i, plane, block, h, c, hb, g, r) = undef<uint8_t>();
+    RDom ry(0, 2, 0, kBlocksPerChunk, name + "ry");
+    ry.where(position(ry.y, 0, 0) < limit(r));
+    const Expr b = bits(i, ry.y, h, c, hb, g, r);
+    bytes(i, ry.x, ry.y, h, c, hb, g, r) =
+        cast<uint8_t>((b >> cast<uint16_t>(ry.x * 8)) & cast<uint16_t>(255));
+    RDom k(0, 4, 0, kKvBlockTokens / 4, 0, kBlocksPerChunk, name + "kv");
+    k.where(position(k.z, 0, 0) < limit(r));
+    sums(d, plane, h, c, hb, g, r) = 0;
+    sums(d, plane, h, c, hb, g, r) += cast<int32_t>(bytes(k.y * 4 + k.x, plane, k.z, h, c, hb, g, r)) *
+                                      cast<int32_t>(args["v_cache"](k.x, d, k.y, g, physical_block(k.z)));
+    total(d, h, c, hb, g, r) = (sums(d, 1, h, c, hb, g, r) << 8) + sums(d, 0, h, c, hb, g, r);
+
+    // Schedule
+    stack(bytes, at_chunk);
+    bytes.bound(i, 0, kKvBlockTokens).bound(plane, 0, 2).bound(h, 0, tile.queries());
+    bytes.update().reorder(ry.x, i, h, ry.y, c, hb, g, r).unroll(ry.x).vectorize(i, kKvTile);
+    sums.bound(plane, 0, 2);
+    Stage update = sums.update();
+    update.split(d, dt, d, tile.lanes * tile.vectors)
+        .split(d, dv, d, tile.lanes)
+        .split(h, ho, h, tile.value_queries)
+        .reorder(k.x, d, dv, plane, h, k.y, ho, dt, k.z, c, hb, g, r)
+        .unroll(dv)
+        .unroll(plane)
+        .unroll(h);
+    update.atomic().vectorize(k.x).vectorize(d);
+  } else {
+    Var word("word"), high("high"), four("four");
+    Func wide = named("weights");
+    wide(word, high, four, block, h, c, hb, g, r) = undef<int16_t>();
+    RDom rx(0, kKvBlockTokens / 4, 0, kBlocksPerChunk, name + "rx");
+    rx.where(position(rx.y, 0, 0) < limit(r));
+    wide(word, high, rx.x, rx.y, h, c, hb, g, r) =
+        cast<int16_t>(bits(rx.x * 4 + word * 2 + high, rx.y, h, c, hb, g, r));
+    ImageParam words = args.as_words("v_cache");
+    RDom k(0, 2, 0, 2, 0, kKvBlockTokens / 4, 0, kBlocksPerChunk, name + "kv");
+    k.where(position(k.w, 0, 0) < limit(r));
+    const Expr v = cast<int16_t>(words(k.x, d, k.z, g, physical_block(k.w)) << cast<uint16_t>(8 - 8 * k.y)) >>
+                   cast<int16_t>(8);
+    sums(d, h, c, hb, g, r) = 0;
+    sums(d, h, c, hb, g, r) += cast<int32_t>(v) * cast<int32_t>(wide(k.x, k.y, k.z, k.w, h, c, hb, g, r));
+    total(d, h, c, hb, g, r) = sums(d, h, c, hb, g, r);
+
+    // Schedule
+    stack(bits, {wide, rx.y});
+    bits.bound(i, 0, kKvBlockTokens).bound(h, 0, tile.queries()).vectorize(i, kKvTile);
+    stack(wide, at_chunk);
+    wide.bound(word, 0, 2).bound(high, 0, 2).bound(four, 0, kKvBlockTokens / 4).bound(h, 0, tile.queries());
+    wide.update().reorder(word, high, rx.x, h, rx.y, c, hb, g, r).unroll(word).unroll(high);
+    Stage update = sums.update();
+    update.split(d, dt, d, tile.lanes * tile.vectors)
+        .split(d, dv, d, tile.lanes)
+        .split(h, ho, h, tile.value_queries)
+        .reorder(k.x, d, dv, h, k.y, k.z, ho, dt, k.w, c, hb, g, r)
+        .unroll(dv)
+        .unroll(h)
+        .unroll(k.y);
+    update.atomic().vectorize(k.x).vectorize(d);
+  }
+  part(d, h, c, hb, g, r) = cast<float>(total(d, h, c, hb, g, r)) * (top * (1.0f / 32767.0f));
+
+  stack(lane_top, at_chunk);
+  lane_top.bound(lane, 0, kKvTile).bound(h, 0, tile.queries()).vectorize(lane);
+  lane_top.update().reorder(lane, rw.x, rw.y, h, c, hb, g, r).vectorize(lane).unroll(rw.x);
+  stack(sums, at_chunk);
+  sums.bound(d, 0, head_dim).bound(h, 0, tile.queries()).vectorize(d, tile.lanes);
+  stack(part, at_chunk);
+  part.bound(d, 0, head_dim).bound(h, 0, tile.queries()).vectorize(d, tile.lanes);
+}
+
+} // namespace bitnet::codegen
