@@ -1,12 +1,8 @@
-// Embedding lookup. The table is the head's (rows in tiles of 16, side by side), so one token's row is every
-// 16th element: 2 bytes used of each 32 read. A step looks up a row or a few; the head streams the whole
-// table.
+// Embedding lookup: one row of the table, which is the head's, for each token.
 #include "codegen/generators/generator.h"
 #include "codegen/generators/strict_math.h"
-#include "runtime/format/layouts.h"
 
 namespace bitnet::codegen {
-using format::kRowTile;
 using Halide::Expr;
 
 Generated generate_embed(const KernelSpec &spec) {
@@ -15,7 +11,7 @@ Generated generate_embed(const KernelSpec &spec) {
   Halide::Func x("x");
   // The runtime checks tokens before a step.
   const Expr token = unsafe_promise_clamped(args["tokens"](r), 0, spec.dims.n - 1);
-  x(i, r) = f16_to_f32(args["table"](token % kRowTile, i, token / kRowTile), spec.cpu);
+  x(i, r) = f16_to_f32(args["table"](i, token), spec.cpu);
   x.bound(i, 0, spec.dims.k).bound(r, args.begin, args.end - args.begin).vectorize(i, 16);
   return args.finish({x});
 }

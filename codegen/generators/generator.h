@@ -60,6 +60,8 @@ Generated generate_gate(const KernelSpec &spec); ///< gate, gate_quant, gate_nor
 Generated generate_kv_append(const KernelSpec &spec);
 Generated generate_kv_append_q8(const KernelSpec &spec);
 Generated generate_linear_f16(const KernelSpec &spec);
+Generated generate_rescore_f16(const KernelSpec &spec);
+Generated generate_screen_q4(const KernelSpec &spec);
 Generated generate_linear_s8(const KernelSpec &spec);
 Generated generate_linear_ternary(const KernelSpec &spec); ///< linear_t2, linear_t3
 Generated generate_norm(const KernelSpec &spec);           ///< rms_norm, quantize, norm_quant

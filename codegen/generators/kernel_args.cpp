@@ -134,6 +134,10 @@ Generated generate(const KernelSpec &spec) {
     return generate_attention(spec);
   case Op::attention_merge:
     return generate_attention_merge(spec);
+  case Op::screen_q4:
+    return generate_screen_q4(spec);
+  case Op::rescore_f16:
+    return generate_rescore_f16(spec);
   case Op::count:
     break;
   }

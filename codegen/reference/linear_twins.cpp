@@ -21,6 +21,16 @@ template <class Body> void for_outputs(const OpDims &d, const TwinArgs &a, Body 
           body(stripe * format::kRowTile + lane, r);
 }
 
+/// f16 weights [k] times x [k], in the lanes that layouts.h defines.
+float f16_dot(const uint16_t *w, const float *x, int32_t k) {
+  float lanes[format::kDotLanes] = {};
+  for (int32_t i = 0; i < k; ++i) {
+    float &lane = lanes[i % format::kDotLanes];
+    lane = lane + f16_to_f32(w[i]) * x[i];
+  }
+  return halving_tree(lanes, format::kDotLanes, [](float a, float b) { return a + b; });
+}
+
 /// linear_t2 and linear_t3: code(w, n, k) is that of weight [n, k].
 template <class Code> int ternary_twin(Op op, const OpDims &d, void *const *args, Code code) {
   const TwinArgs a(op, d, args);
@@ -68,10 +78,38 @@ int linear_f16_twin(const OpDims &d, void *const *args) {
   const TwinArgs a(Op::linear_f16, d, args);
   enum { x, w, y };
   for_outputs(d, a, [&](int32_t n, int32_t r) {
-    float dot = 0;
-    for (int32_t k = 0; k < d.k; ++k)
-      dot = dot + f16_to_f32(a.data<uint16_t>(w)[format::f16_index(d.k, n, k)]) * a.row<float>(x, r)[k];
-    a.row<float>(y, r)[n] = dot;
+    a.row<float>(y, r)[n] =
+        f16_dot(a.data<uint16_t>(w) + format::f16_index(d.k, n, 0), a.row<float>(x, r), d.k);
+  });
+  return 0;
+}
+
+int rescore_f16_twin(const OpDims &d, void *const *args) {
+  const TwinArgs a(Op::rescore_f16, d, args);
+  enum { x, index, w, y };
+  for (int32_t c = a.begin(); c < a.end(); ++c)
+    a.data<float>(y)[c] = f16_dot(a.data<uint16_t>(w) + format::f16_index(d.k, a.data<int32_t>(index)[c], 0),
+                                  a.data<float>(x), d.k);
+  return 0;
+}
+
+int screen_q4_twin(const OpDims &d, void *const *args) {
+  const TwinArgs a(Op::screen_q4, d, args);
+  enum { q, x, map, w, row_scale, outliers, y };
+  for_outputs(d, a, [&](int32_t n, int32_t r) {
+    const int8_t *high = a.row<int8_t>(q, r), *low = high + d.k;
+    int32_t dot = 0; // |dot| <= 15 * (128 * 127 + 64) * k
+    for (int32_t k = 0; k < d.k; ++k) {
+      const int32_t code = a.data<uint8_t>(w)[format::q4_byte(d.n, d.k, n, k)] >> format::q4_shift(k) & 15;
+      dot += code * (128 * high[k] + low[k]);
+    }
+    float exact = 0;
+    for (int32_t j = 0; j < format::kScreenOutliers; ++j) {
+      const uint32_t word = uint32_t(a.data<int32_t>(outliers)[format::outlier_index(n, j)]);
+      exact = exact + f16_to_f32(uint16_t(word >> 16)) * a.row<float>(x, r)[word & 0xffff];
+    }
+    const float *m = a.row<float>(map, r);
+    a.row<float>(y, r)[n] = (float(dot) * m[0] + m[1]) * a.data<float>(row_scale)[n] + exact;
   });
   return 0;
 }

@@ -24,7 +24,9 @@ int linear_t2_twin(const format::OpDims &dims, void *const *args);
 int linear_t3_twin(const format::OpDims &dims, void *const *args);
 int norm_quant_twin(const format::OpDims &dims, void *const *args);
 int quantize_twin(const format::OpDims &dims, void *const *args);
+int rescore_f16_twin(const format::OpDims &dims, void *const *args);
 int rms_norm_twin(const format::OpDims &dims, void *const *args);
 int rope_twin(const format::OpDims &dims, void *const *args);
+int screen_q4_twin(const format::OpDims &dims, void *const *args);
 
 } // namespace bitnet::codegen

@@ -49,6 +49,10 @@ int run_twin(format::Op op, const format::OpDims &dims, void *const *args) {
     return attention_merge_twin(dims, args);
   case Op::gather_rows:
     return gather_rows_twin(dims, args);
+  case Op::screen_q4:
+    return screen_q4_twin(dims, args);
+  case Op::rescore_f16:
+    return rescore_f16_twin(dims, args);
   case Op::count:
     break;
   }

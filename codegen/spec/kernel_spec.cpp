@@ -25,6 +25,8 @@ std::vector<Field> fields_of(Op op) {
   case Op::embed:
   case Op::linear_s8:
   case Op::linear_f16:
+  case Op::screen_q4:
+  case Op::rescore_f16:
     return {Field::n, Field::k};
   case Op::linear_t2:
   case Op::linear_t3:
@@ -128,7 +130,8 @@ std::string join(const KernelSpec &spec, const char *between, const char *equals
 }
 
 bool is_linear(Op op) {
-  return op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_s8 || op == Op::linear_f16;
+  return op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_s8 || op == Op::linear_f16 ||
+         op == Op::screen_q4;
 }
 
 /// Why a tile is not legal, or empty. The op's dims are.

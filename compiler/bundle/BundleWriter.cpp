@@ -26,12 +26,15 @@ std::string ternaryPackings(const Plan &plan) {
   return names;
 }
 
-codegen::KernelSpec specOf(const PlanCall &call, const PlanChoice &choice) {
+codegen::KernelSpec specOf(format::Op op, const format::OpDims &dims, int32_t rows) {
   codegen::KernelSpec spec;
-  spec.op = call.op;
-  spec.dims = call.dims;
-  spec.rows = choice.rows;
+  spec.op = op;
+  spec.dims = dims;
+  spec.rows = rows;
   return spec;
+}
+codegen::KernelSpec specOf(const PlanCall &call, const PlanChoice &choice) {
+  return specOf(call.op, call.dims, choice.rows);
 }
 
 uint32_t kernelId(const std::vector<codegen::KernelSpec> &kernels, const codegen::KernelSpec &spec) {
@@ -86,6 +89,20 @@ struct IndexBuilder {
                                  input.head.c_str(), input.kv.c_str());
   }
 
+  flatbuffers::Offset<fb::Screen> screen() {
+    if (!input.plan->screen)
+      return 0;
+    const PlanScreen &s = *input.plan->screen;
+    std::vector<fb::Choice> choices;
+    for (const PlanChoice &choice : s.choices)
+      choices.emplace_back(choice.maxRows,
+                           kernelId(kernels, specOf(format::Op::screen_q4, s.dims, choice.rows)));
+    const fb::Dims dims = toFb(s.dims);
+    return fb::CreateScreenDirect(b, &dims, &choices,
+                                  kernelId(kernels, specOf(format::Op::rescore_f16, s.dims, 0)),
+                                  weights.offsets[s.constant]);
+  }
+
   flatbuffers::Offset<fb::Plan> plan() {
     const Plan &p = *input.plan;
     std::vector<flatbuffers::Offset<fb::Call>> calls;
@@ -102,7 +119,7 @@ struct IndexBuilder {
                                            call.label.c_str()));
     }
     const fb::Slice logits = slice(p.logits);
-    return fb::CreatePlanDirect(b, p.maxRows, p.arenaBytes, &calls, &logits);
+    return fb::CreatePlanDirect(b, p.maxRows, p.arenaBytes, &calls, &logits, screen());
   }
 
   /// Code sections follow the weights section, one for each image.
@@ -148,14 +165,19 @@ struct IndexBuilder {
 
 std::vector<codegen::KernelSpec> collectKernels(const Plan &plan) {
   std::vector<codegen::KernelSpec> kernels;
+  const auto add = [&](const codegen::KernelSpec &spec) {
+    if (kernelId(kernels, spec) == kernels.size())
+      kernels.push_back(spec);
+  };
   for (const PlanCall &call : plan.calls)
-    for (const PlanChoice &choice : call.choices) {
-      if (choice.rows < 0)
-        continue;
-      const codegen::KernelSpec spec = specOf(call, choice);
-      if (kernelId(kernels, spec) == kernels.size())
-        kernels.push_back(spec);
-    }
+    for (const PlanChoice &choice : call.choices)
+      if (choice.rows >= 0)
+        add(specOf(call, choice));
+  if (plan.screen) {
+    for (const PlanChoice &choice : plan.screen->choices)
+      add(specOf(format::Op::screen_q4, plan.screen->dims, choice.rows));
+    add(specOf(format::Op::rescore_f16, plan.screen->dims, 0));
+  }
   return kernels;
 }
 

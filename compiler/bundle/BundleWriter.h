@@ -20,7 +20,7 @@ struct BundleInput {
   const import::Checkpoint *checkpoint = nullptr;
   const Plan *plan = nullptr;
   std::vector<VariantImage> images;
-  std::string head;   ///< "f16" or "q8"
+  std::string head;   ///< "exact", "f16" or "q8"
   std::string kv;     ///< "f16" or "q8"
   std::string report; ///< JSON text
   int jobs = 1;       ///< threads that pack

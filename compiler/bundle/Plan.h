@@ -3,6 +3,7 @@
 #pragma once
 #include "runtime/format/kernel_ops.h"
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,12 +14,13 @@ enum class Packing : uint8_t {
   t2,       ///< layout A of the rows of `names`, one matrix after the other
   t3,       ///< layout B of the same
   rowScale, ///< f32 [rows]: scale of each ternary row of `names`
-  f16,      ///< f16 row tiles of one dense matrix
+  f16,      ///< f16 rows of one dense matrix
   s8,       ///< int8 row stripes of one dense matrix (q8 head)
   s8Scale,  ///< f32 [rows]: max|row| / 127 of that matrix
   f32,      ///< a vector as it is (norm gains)
   ropeCos,  ///< f32 [rows = context, cols = head_dim/2]: cos(position * theta^(-2i/head_dim))
-  ropeSin
+  ropeSin,
+  screen ///< what an exact head looks at first, of one dense matrix (PackScreen.cpp)
 };
 const char *packingName(Packing p);
 
@@ -50,12 +52,20 @@ struct PlanCall {
   std::string label;         ///< for people: "blk.3.attn_qkv"
 };
 
+/// The last call, a product of f16 rows, may be screened: runtime/exec/exact_head.h.
+struct PlanScreen {
+  format::OpDims dims;             ///< of screen_q4 and rescore_f16: those of the last call
+  std::vector<PlanChoice> choices; ///< of screen_q4
+  uint64_t constant;               ///< index into Plan::constants
+};
+
 struct Plan {
   int32_t maxRows = 0;
   uint64_t arenaBytes = 0;
   std::vector<Constant> constants;
   std::vector<PlanCall> calls;
   PlanArg logits; ///< arena slice f32 [L, rowStride/4]
+  std::optional<PlanScreen> screen;
 };
 
 } // namespace bitnet::compiler

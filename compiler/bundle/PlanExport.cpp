@@ -22,6 +22,8 @@ public:
     for (Operation &op : step.getBody().front()) {
       if (auto call = dyn_cast<kernel::CallOp>(op))
         addCall(call);
+      else if (auto screen = dyn_cast<kernel::ScreenOp>(op))
+        addScreen(screen);
       else if (auto alloc = dyn_cast<kernel::AllocOp>(op); alloc && !alloc.getOffset())
         return llvm::createStringError("@%s: an alloc has no offset; run --bitnet-plan-memory first",
                                        step.getName().str().c_str());
@@ -36,13 +38,23 @@ private:
     call.op = op.op();
     call.dims = op.dims();
     call.overLogitRows = op.overLogitRows();
-    ArrayRef<int32_t> choices = op.getChoices();
-    for (size_t i = 0; i < choices.size(); i += 2)
-      call.choices.push_back({choices[i], choices[i + 1]});
+    call.choices = choicesOf(op.getChoices());
     for (Value v : op.arguments())
       call.args.push_back(argument(v));
     call.label = op.getLabel().value_or("").str();
     plan_.calls.push_back(std::move(call));
+  }
+
+  void addScreen(kernel::ScreenOp op) {
+    plan_.screen = {op.dims(), choicesOf(op.getChoices()),
+                    constant(op.getValue().getDefiningOp<kernel::ConstantOp>())};
+  }
+
+  static std::vector<PlanChoice> choicesOf(ArrayRef<int32_t> pairs) {
+    std::vector<PlanChoice> choices;
+    for (size_t i = 0; i < pairs.size(); i += 2)
+      choices.push_back({pairs[i], pairs[i + 1]});
+    return choices;
   }
 
   PlanArg argument(Value v) {
@@ -131,6 +143,8 @@ Packing packingOf(kernel::Packing p) {
     return Packing::ropeCos;
   case kernel::Packing::rope_sin:
     return Packing::ropeSin;
+  case kernel::Packing::screen:
+    return Packing::screen;
   }
   llvm_unreachable("no such packing");
 }

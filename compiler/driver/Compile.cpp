@@ -9,6 +9,7 @@
 #include "compiler/transforms/Passes.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Pass/PassManager.h"
+#include "runtime/format/kernel_ops.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/WithColor.h"
@@ -80,6 +81,21 @@ Error runPasses(mlir::ModuleOp module, const Options &options) {
                              options.input.c_str());
   return Error::success();
 }
+
+/// The head that suits the model. A screen reads a quarter of the f16 bytes but costs some steps around it,
+/// which a head that stays in the caches does not win back.
+import::Decision chooseHead(const import::ModelConfig &config){
+    constexpr int64_t kWorthAScreen = int64_t(16) << 20; // f16 bytes
+const int64_t bytes = int64_t(config.vocab) * config.width * 2;
+if (config.width > format::kMaxScreenWidth)
+  return {"head", "f16",
+          "a screen takes rows of at most " + std::to_string(format::kMaxScreenWidth) + " values", ""};
+if (bytes < kWorthAScreen)
+  return {"head", "f16", "its " + std::to_string(bytes >> 10) + " KB are too few to gain from a screen",
+          "--head=exact"};
+return {"head", "exact", "a 4-bit screen finds the rows that can matter; their logits are those of f16",
+        "--head=f16"};
+} // namespace
 
 Json decisionsJson(const std::vector<import::Decision> &decisions) {
   Json list = Json::array();
@@ -178,7 +194,7 @@ Error writeTokenizer(const Options &options, const import::ImportOptions &import
   return Error::success();
 }
 
-} // namespace
+} // namespace bitnet::compiler
 
 Error compile(const Options &given) {
   Options options = given;
@@ -205,6 +221,15 @@ Error compile(const Options &given) {
   if (options.verbose) {
     errs() << "source: " << checkpoint.source() << "\n";
     sayDecisions(checkpoint.decisions());
+  }
+  if (options.head.empty()) {
+    const import::Decision head = chooseHead(checkpoint.config());
+    options.head = head.value;
+    if (options.verbose)
+      sayDecisions({head});
+  } else if (options.head == "exact" && checkpoint.config().width > format::kMaxScreenWidth) {
+    return createStringError("--head=exact: expected a width of at most %d, got %d; use f16 or q8",
+                             format::kMaxScreenWidth, checkpoint.config().width);
   }
   stages.end("import");
 

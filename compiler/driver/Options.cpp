@@ -90,10 +90,13 @@ const std::vector<Flag> &flags() {
          o.settings.emplace_back(v.substr(0, eq), v.substr(eq + 1));
          return Error::success();
        }},
-      {"head", nullptr, "KIND", "output head: f16 (default), or q8: int8 rows, half the bytes, not exact",
+      {"head", nullptr, "KIND",
+       "output head: exact (default, unless the head is small): f16 rows behind a 4-bit screen, the same "
+       "tokens "
+       "as f16; f16: all rows for every token; q8: int8 rows, half the bytes, not exact",
        [](Options &o, const std::string &v) -> Error {
-         if (v != "f16" && v != "q8")
-           return badValue("head", v, "f16 or q8");
+         if (v != "exact" && v != "f16" && v != "q8")
+           return badValue("head", v, "exact, f16 or q8");
          o.head = v;
          return Error::success();
        }},

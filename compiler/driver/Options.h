@@ -11,7 +11,8 @@ namespace bitnet::compiler {
 enum class EmitKind { bnx, bitnet, kernel, specs, stmt, assembly, object, tokenizer };
 
 struct Options {
-  std::string input, output, tokenizer, cacheDir, head = "f16", kv = "f16", packing = "auto", printIrAfter;
+  std::string input, output, tokenizer, cacheDir, kv = "f16", packing = "auto", printIrAfter;
+  std::string head; ///< exact, f16 or q8; empty: what suits the model
   std::vector<std::pair<std::string, std::string>> settings;
   std::vector<format::CpuVariant> targets;
   std::string targetText = "host";

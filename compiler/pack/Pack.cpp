@@ -26,6 +26,8 @@ const char *packingName(Packing p) {
     return "rope_cos";
   case Packing::ropeSin:
     return "rope_sin";
+  case Packing::screen:
+    return "screen";
   }
   return "?";
 }
@@ -48,6 +50,8 @@ uint64_t packedBytes(const Constant &c) {
   case Packing::ropeCos:
   case Packing::ropeSin:
     return elements * 4;
+  case Packing::screen:
+    return format::screen_layout(c.rows, c.cols).bytes;
   }
   return 0;
 }
@@ -70,6 +74,8 @@ Error packConstant(const Constant &c, const WeightSource &weights, const Sink &s
   case Packing::ropeCos:
   case Packing::ropeSin:
     return packRope(c, sink);
+  case Packing::screen:
+    return packScreen(c, weights, sink);
   }
   return createStringError("unknown packing %d", int(c.packing));
 }

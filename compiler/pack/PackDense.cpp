@@ -1,4 +1,4 @@
-// Dense matrices: f16 row tiles (embedding and head), int8 row stripes (the q8 head), vectors and the rope
+// Dense matrices: f16 rows (embedding and head), int8 row stripes (the q8 head), vectors and the rope
 // tables.
 #include "codegen/reference/scalar_math.h"
 #include "compiler/pack/PackDetail.h"
@@ -11,10 +11,7 @@ using namespace llvm;
 
 namespace bitnet::compiler {
 
-namespace {
-
-/// Calls `stripe` with f32 values [16, cols] of each 16-row stripe, rows beyond the tensor zero. Reads 256
-/// rows at a time.
+/// Reads 256 rows at a time.
 Error forEachStripe(const Constant &c, const WeightSource &weights,
                     const std::function<Error(const float *values, int32_t firstRow)> &stripe) {
   const std::string &name = c.names.front();
@@ -41,6 +38,8 @@ Error forEachStripe(const Constant &c, const WeightSource &weights,
   return Error::success();
 }
 
+namespace {
+
 /// Scale of an int8 row: max|w| / 127, 0 for a zero row. w ≈ q * scale.
 float rowScale(const float *row, int32_t cols) {
   float top = 0;
@@ -54,12 +53,12 @@ float rowScale(const float *row, int32_t cols) {
 Error packF16(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report) {
   std::vector<uint16_t> out(size_t(c.cols) * 16);
   return forEachStripe(c, weights, [&](const float *values, int32_t) {
-    for (int32_t col = 0; col < c.cols; ++col)
-      for (int32_t r = 0; r < 16; ++r) {
+    for (int32_t r = 0; r < 16; ++r)
+      for (int32_t col = 0; col < c.cols; ++col) {
         const float v = values[size_t(r) * c.cols + col];
         const uint16_t h = codegen::f32_to_f16_saturated(v);
         report.inexactF16 += codegen::f16_to_f32(h) != v;
-        out[size_t(col) * 16 + r] = h;
+        out[format::f16_index(c.cols, r, col)] = h;
       }
     return sink(reinterpret_cast<const uint8_t *>(out.data()), out.size() * 2);
   });

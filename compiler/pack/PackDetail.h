@@ -35,4 +35,10 @@ llvm::Error packS8(const Constant &c, const WeightSource &weights, const Sink &s
 llvm::Error packS8Scale(const Constant &c, const WeightSource &weights, const Sink &sink);
 llvm::Error packF32(const Constant &c, const WeightSource &weights, const Sink &sink);
 llvm::Error packRope(const Constant &c, const Sink &sink);
+llvm::Error packScreen(const Constant &c, const WeightSource &weights, const Sink &sink);
+
+/// Calls `stripe` with f32 values [16, cols] of each 16-row stripe of a dense matrix, rows beyond the tensor
+/// zero.
+llvm::Error forEachStripe(const Constant &c, const WeightSource &weights,
+                          const std::function<llvm::Error(const float *values, int32_t firstRow)> &stripe);
 } // namespace bitnet::compiler

@@ -155,6 +155,8 @@ private:
     else
       kernel::CallOp::create(b_, op.getLoc(), kernel->op, kernel->dims, choices.asArrayRef(), labels_.of(&op),
                              ins, outs);
+    if (auto screened = op.getAttrOfType<DenseI32ArrayAttr>(kScreenChoicesAttr))
+      kernel::ScreenOp::create(b_, op.getLoc(), screenOf(cast<LinearOp>(op), *kernel), screened);
     // Only the columns that exist in the model go on.
     for (Value result : op.getResults())
       if (isRows(result.getType()))
@@ -176,6 +178,17 @@ private:
     kernel::CallOp::create(b_, op.getLoc(), format::Op::attention_merge, whole.dims, few, label + ".merge",
                            {parts, positions}, outs);
     kernel::CallOp::create(b_, op.getLoc(), whole.op, whole.dims, many, label, ins, outs);
+  }
+
+  /// The screen of a head's matrix; it stands before the head's call, which is the last.
+  Value screenOf(LinearOp head, const KernelOf &kernel) {
+    OpBuilder::InsertionGuard guard(b_);
+    b_.setInsertionPoint(&b_.getInsertionBlock()->back());
+    auto weight = head.getW().getDefiningOp<WeightOp>();
+    Type type =
+        kernel::ConstType::get(b_.getContext(), kernel::Packing::screen, kernel.dims.n, kernel.dims.k);
+    return kernel::ConstantOp::create(b_, weight.getLoc(), type, weight.getNames(),
+                                      b_.getDenseI32ArrayAttr(weight.partRows()), FloatAttr());
   }
 
   void lowerResult(Operation &op, Value result, const KernelOf &kernel, RowSpace space,

@@ -11,7 +11,7 @@ namespace bitnet::compiler {
 #include "compiler/transforms/Passes.h.inc"
 
 struct PipelineOptions {
-  std::string head = "f16";      ///< f16 or q8
+  std::string head = "f16";      ///< exact, f16 or q8
   std::string kv = "f16";        ///< f16 or q8
   int32_t maxRows = 128;         ///< most rows of one step
   std::string packing = "auto";  ///< of ternary matrices: auto, t2 or t3

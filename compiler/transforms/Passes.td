@@ -28,7 +28,7 @@ def MergeProjectionsPass : BitNetPass<"merge-projections"> {
 }
 
 def QuantizeHeadPass : BitNetPass<"quantize-head"> {
-  let summary = "int8 rows for the head, if asked";
+  let summary = "int8 rows or a screen for the head, if asked";
   let description = [{
     With head=q8:
     ```mlir
@@ -41,10 +41,14 @@ def QuantizeHeadPass : BitNetPass<"quantize-head"> {
     %q, %s = bitnet.quantize_activation %x
     %y = bitnet.int8_linear %q, %s, %w
     ```
-    With head=f16 nothing happens. Run it before fuse-norm-quant, which then takes in the final norm. It changes the numbers,
-    which is why it must be asked for.
+    With head=exact:
+    ```mlir
+    %y = bitnet.linear %x, %w {screened}
+    ```
+    With head=f16 nothing happens. Run it before fuse-norm-quant, which then takes in the final norm. q8 is the one choice that
+    changes the numbers, which is why it must be asked for.
   }];
-  let options = [Option<"head", "head", "std::string", "\"f16\"", "what the head's weights are kept as: f16 or q8">];
+  let options = [Option<"head", "head", "std::string", "\"f16\"", "what the head's weights are kept as: exact (f16 and a screen), f16 or q8">];
 }
 
 def QuantizeCachePass : BitNetPass<"quantize-cache"> {

@@ -1,4 +1,4 @@
-// The q8 head: int8 rows instead of f16. See Passes.td.
+// The q8 head: int8 rows instead of f16; the exact head: f16 rows and a screen. See Passes.td.
 #include "compiler/transforms/Passes.h"
 #include "dialects/BitNet/BitNet.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -19,8 +19,8 @@ struct QuantizeHead final : impl::QuantizeHeadPassBase<QuantizeHead> {
   void runOnOperation() override {
     if (head == "f16")
       return;
-    if (head != "q8") {
-      getOperation().emitError("head: expected f16 or q8, got ") << head;
+    if (head != "q8" && head != "exact") {
+      getOperation().emitError("head: expected exact, f16 or q8, got ") << head;
       return signalPassFailure();
     }
     SmallVector<LinearOp> heads;
@@ -29,7 +29,10 @@ struct QuantizeHead final : impl::QuantizeHeadPassBase<QuantizeHead> {
         heads.push_back(op);
     });
     for (LinearOp op : heads)
-      quantize(op);
+      if (head == "exact")
+        op.setScreened(true);
+      else
+        quantize(op);
   }
 
   void quantize(LinearOp op) {

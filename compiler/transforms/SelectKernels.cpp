@@ -73,6 +73,13 @@ struct SelectKernels final : impl::SelectKernelsPassBase<SelectKernels> {
       }
       op->setAttr(kKernelAttr, b.getStringAttr(format::op_name(kernel->op)));
       op->setAttr(kChoicesAttr, b.getDenseI32ArrayAttr(choicesOf(kernel->op)));
+      if (auto head = dyn_cast<LinearOp>(op); head && head.getScreened()) {
+        if (const char *why = format::op_dims_error(format::Op::screen_q4, kernel->dims)) {
+          op->emitOpError("no screen of these sizes: ") << why;
+          return WalkResult::interrupt();
+        }
+        op->setAttr(kScreenChoicesAttr, b.getDenseI32ArrayAttr(choicesOf(format::Op::screen_q4)));
+      }
       return WalkResult::advance();
     });
     if (result.wasInterrupted())

@@ -26,6 +26,7 @@ bool isEpsilon(Attribute attr);
 inline constexpr llvm::StringLiteral kInputAttr = "bitnet.input";
 inline constexpr llvm::StringLiteral kKernelAttr = "bitnet.kernel";
 inline constexpr llvm::StringLiteral kChoicesAttr = "bitnet.choices";
+inline constexpr llvm::StringLiteral kScreenChoicesAttr = "bitnet.screen_choices"; ///< of a screened linear
 inline constexpr llvm::StringLiteral kPackingAttr = "bitnet.packing";
 
 } // namespace mlir::bitnet

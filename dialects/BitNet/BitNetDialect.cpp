@@ -57,11 +57,11 @@ LogicalResult BitNetDialect::verifyOperationAttribute(Operation *op, NamedAttrib
                                << attr.getValue();
     return success();
   }
-  if (attr.getName() == kChoicesAttr) {
+  if (attr.getName() == kChoicesAttr || attr.getName() == kScreenChoicesAttr) {
     auto pairs = dyn_cast<DenseI32ArrayAttr>(attr.getValue());
     if (!pairs)
-      return op->emitOpError() << "attribute '" << kChoicesAttr << "': expected array<i32: ...>, got "
-                               << attr.getValue();
+      return op->emitOpError() << "attribute '" << attr.getName().getValue()
+                               << "': expected array<i32: ...>, got " << attr.getValue();
     return kernel::verifyChoices(op, pairs);
   }
   if (attr.getName() == kPackingAttr) {

@@ -151,7 +151,8 @@ def BitNet_TernaryLinearOp : BitNet_Op<"ternary_linear"> {
 def BitNet_LinearOp : BitNet_Op<"linear"> {
   let summary = "product of f32 rows with a dense matrix (the head)";
   let description = [{
-    y[r, n] = Σ_i f32(w[n, i]) * x[r, i], summed from i = 0 upwards
+    y[r, n] = Σ_i f32(w[n, i]) * x[r, i], in kDotLanes partial sums (runtime/format/layouts.h). `screened`: only those y that
+    the step asks for are exact, and a screen says which rows can matter for them.
 
     - C1: x is as wide as w has columns
     - C2: y is as wide as w has rows
@@ -160,7 +161,7 @@ def BitNet_LinearOp : BitNet_Op<"linear"> {
     %y = bitnet.linear %x, %w : (tensor<?x64xf32>, tensor<96x64xf16>) -> tensor<?x96xf32>
     ```
   }];
-  let arguments = (ins Rows:$x, Matrix:$w);
+  let arguments = (ins Rows:$x, Matrix:$w, UnitAttr:$screened);
   let results = (outs Rows:$y);
   let hasVerifier = 1;
 }

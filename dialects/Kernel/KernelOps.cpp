@@ -161,7 +161,7 @@ static format::Arg constArg(ConstType type) {
         {4, tile, format::stream_lines(rows, format::s8_lines(cols)), format::weight_streams(rows)});
     break;
   case Packing::f16:
-    set(format::Elem::f16, {tile, cols, rows / tile});
+    set(format::Elem::f16, {cols, rows});
     break;
   case Packing::row_scale:
   case Packing::s8_scale:
@@ -173,6 +173,8 @@ static format::Arg constArg(ConstType type) {
   case Packing::rope_cos:
   case Packing::rope_sin:
     set(format::Elem::f32, {cols, rows});
+    break;
+  case Packing::screen: // no kernel's argument
     break;
   }
   return arg;
@@ -276,4 +278,23 @@ LogicalResult CallOp::verify() {
              << stringifyRowSpace(expected) << ", got " << slice;
   }
   return verifyChoices(*this, getChoicesAttr()); // C5
+}
+
+format::OpDims ScreenOp::dims() {
+  format::OpDims d;
+  d.n = int32_t(getValue().getType().getRows());
+  d.k = int32_t(getValue().getType().getCols());
+  return d;
+}
+
+LogicalResult ScreenOp::verify() {
+  auto head = dyn_cast_if_present<CallOp>(getOperation()->getPrevNode());
+  if (!head || head.op() != format::Op::linear_f16 || !head.overLogitRows()) // C1
+    return emitOpError("expected a call of linear_f16 over logit rows before it");
+  if (getValue().getType().getPacking() != Packing::screen || !(dims() == head.dims())) // C2
+    return emitOpError("expected a screen of ")
+           << head.dims().n << " x " << head.dims().k << ", got " << getValue().getType();
+  if (const char *why = format::op_dims_error(format::Op::screen_q4, dims())) // C2
+    return emitOpError("sizes of 'screen_q4': ") << why;
+  return verifyChoices(*this, getChoicesAttr()); // C3
 }

@@ -140,4 +140,28 @@ def Kernel_CallOp : Kernel_Op<"call", [AttrSizedOperandSegments, MemoryEffects<[
   }];
 }
 
+def Kernel_ScreenOp : Kernel_Op<"screen", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "lets the head compute only the rows that can matter";
+  let description = [{
+    Says that the call before it, the last one, is the head, and that `value` is the screen of its matrix: the runtime may
+    run the kernels screen_q4 and rescore_f16 of the same sizes in its place, where not all logits are wanted
+    (runtime/exec/exact_head.h). `choices` are those of screen_q4, as of a call.
+
+    - C1: the op before is a call of linear_f16 over logit rows
+    - C2: value is a screen of that call's rows and columns, and screen_q4 takes these sizes
+    - C3: choices are pairs, ascend, end with 0, and each row tile is one that kernels have
+
+    ```mlir
+    kernel.screen %screen {choices = array<i32: 1, 1, 0, 0>} : !kernel.const<screen, 112 x 64>
+    ```
+  }];
+  let arguments = (ins Kernel_ConstType:$value, DenseI32ArrayAttr:$choices);
+  let assemblyFormat = "$value attr-dict `:` type($value)";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Sizes of screen_q4 and rescore_f16.
+    ::bitnet::format::OpDims dims();
+  }];
+}
+
 #endif

@@ -169,6 +169,12 @@ BITNET_API int32_t bitnet_session_length(const bitnet_session *session, int32_t 
 /* Forgets positions >= length of a sequence (0 = all). */
 BITNET_API bitnet_status bitnet_session_truncate(bitnet_session *session, int32_t sequence, int32_t length,
                                                  bitnet_error *error);
+/* What an exact head did for a session's rows so far: rows that it screened, how many of their logits it computed exactly,
+ * and rows that it computed in full after all, for too many of their logits could matter. All 0 with other heads. */
+typedef struct bitnet_head_stats {
+  uint64_t rows, candidates, full_rows;
+} bitnet_head_stats;
+BITNET_API void bitnet_session_head_stats(const bitnet_session *session, bitnet_head_stats *stats);
 BITNET_API int32_t bitnet_session_threads(const bitnet_session *session);
 BITNET_API int32_t bitnet_session_context(const bitnet_session *session);
 
@@ -218,6 +224,8 @@ BITNET_API bitnet_status bitnet_engine_create(const bitnet_model *model, const b
 BITNET_API void bitnet_engine_destroy(bitnet_engine *engine);
 BITNET_API int32_t bitnet_engine_context(const bitnet_engine *engine);
 BITNET_API int32_t bitnet_engine_threads(const bitnet_engine *engine);
+/* Of all its rows so far; see bitnet_session_head_stats. */
+BITNET_API void bitnet_engine_head_stats(bitnet_engine *engine, bitnet_head_stats *stats);
 
 typedef enum bitnet_finish { BITNET_FINISH_NONE = 0, BITNET_FINISH_STOP = 1, BITNET_FINISH_LENGTH = 2, BITNET_FINISH_CANCELLED = 3 } bitnet_finish;
 

@@ -55,6 +55,11 @@ bitnet_status bitnet_session_truncate(bitnet_session *session, int32_t sequence,
   });
 }
 
+void bitnet_session_head_stats(const bitnet_session *session, bitnet_head_stats *stats) {
+  if (stats)
+    *stats = session ? session->impl->head_stats() : bitnet_head_stats{};
+}
+
 int32_t bitnet_session_threads(const bitnet_session *session) {
   return session ? session->impl->threads() : 0;
 }

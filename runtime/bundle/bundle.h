@@ -6,6 +6,7 @@
 #include "runtime/format/bundle_generated.h"
 #include "runtime/format/cpu_variants.h"
 #include "runtime/format/kernel_ops.h"
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -70,11 +71,20 @@ struct Call {
   std::string label;
 };
 
+/// See bundle.fbs. Its dims are those of the last call, which is the head.
+struct Screen {
+  OpDims dims;
+  std::vector<Choice> choices; ///< kernels screen_q4
+  uint32_t rescore;            ///< kernel rescore_f16
+  uint64_t offset;             ///< in the weights; the whole screen is inside
+};
+
 struct Plan {
   int32_t max_rows = 0;
   uint64_t arena_bytes = 0;
   std::vector<Call> calls;
   Slice logits{}; ///< arena: f32 [max_rows, logits_stride], at least vocab wide
+  std::optional<Screen> screen;
 };
 
 struct ModelInfo {

@@ -76,7 +76,9 @@ private:
   Status read_images();
   Status read_plan();
   Status read_call(const fb::Call &call);
-  Status read_choices(const fb::Call &call, const std::string &where, Call *out);
+  Status read_choices(const flatbuffers::Vector<const fb::Choice *> *choices, Op op, const OpDims &dims,
+                      const std::string &where, std::vector<Choice> *out);
+  Status read_screen(const fb::Screen &screen);
   Status check_call_shape(const Call &call, const std::string &where);
   Status check_arg(const Arg &arg, const Slice &slice, const std::string &where);
   Status check_arena(const Arg &arg, const Slice &slice, const std::string &where);
@@ -306,7 +308,8 @@ Status Validator::read_plan() {
   for (const fb::Call *call : *p.calls())
     BITNET_RETURN_IF_ERROR(read_call(*call));
   out_.plan.logits = {Space(p.logits()->space()), p.logits()->offset(), p.logits()->row_stride()};
-  return check_logits();
+  BITNET_RETURN_IF_ERROR(check_logits());
+  return p.screen() ? read_screen(*p.screen()) : Status();
 }
 
 Status Validator::read_call(const fb::Call &call) {
@@ -319,7 +322,7 @@ Status Validator::read_call(const fb::Call &call) {
   out.op = Op(call.op());
   out.over_logit_rows = call.over_logit_rows();
   BITNET_RETURN_IF_ERROR(check_call_shape(out, where));
-  BITNET_RETURN_IF_ERROR(read_choices(call, where, &out));
+  BITNET_RETURN_IF_ERROR(read_choices(call.choices(), out.op, out.dims, where, &out.choices));
   const format::Signature signature = format::signature(out.op, out.dims);
   if (!aligned(call.args()))
     return misaligned(where);
@@ -382,6 +385,8 @@ Status Validator::check_call_shape(const Call &call, const std::string &where) {
                       number(m.head_dim) + ", got " + number(d.kv_heads) + " of " + number(d.head_dim));
   if (cache.parts && d.heads != m.heads)
     return bad_bundle(where + ": chunks: expected " + number(m.heads) + " heads, got " + number(d.heads));
+  if (call.op == Op::screen_q4 || call.op == Op::rescore_f16)
+    return bad_bundle(where + ": " + format::op_name(call.op) + " is no call of a plan");
   // Inputs hold one value for each row of the step; only gather_rows has one for each wanted row.
   const bool reads_inputs = call.op == Op::embed || call.op == Op::rope || cache.keys || cache.parts;
   if (call.op == Op::gather_rows ? !call.over_logit_rows : reads_inputs && call.over_logit_rows)
@@ -389,31 +394,73 @@ Status Validator::check_call_shape(const Call &call, const std::string &where) {
   return {};
 }
 
-Status Validator::read_choices(const fb::Call &call, const std::string &where, Call *out) {
+Status Validator::read_choices(const flatbuffers::Vector<const fb::Choice *> *choices, Op op,
+                               const OpDims &dims, const std::string &where, std::vector<Choice> *out) {
   int32_t last = 0;
   bool ended = false;
-  if (call.choices())
-    for (const fb::Choice *c : *call.choices()) {
+  if (choices)
+    for (const fb::Choice *c : *choices) {
       if (ended || (c->max_rows() != 0 && c->max_rows() <= last))
         return bad_bundle(where + ": choices: expected ascending max_rows with 0 last");
       last = c->max_rows();
       ended = c->max_rows() == 0;
       if (c->kernel() == format::kNoKernel) {
-        out->choices.push_back({c->max_rows(), c->kernel()});
+        out->push_back({c->max_rows(), c->kernel()});
         continue;
       }
-      if (cache_of(out->op).parts && (ended || last > format::kSplitRows))
+      if (cache_of(op).parts && (ended || last > format::kSplitRows))
         return bad_bundle(where + ": choices: expected no kernel for more than " +
                           number(format::kSplitRows) + " rows");
       if (c->kernel() >= out_.kernels.size())
         return bad_bundle(where + ": kernel: expected below " + number(uint64_t(out_.kernels.size())) +
                           ", got " + number(uint64_t(c->kernel())));
       const Kernel &k = out_.kernels[c->kernel()];
-      if (k.op != out->op || !(k.dims == out->dims))
+      if (k.op != op || !(k.dims == dims))
         return bad_bundle(where + ": kernel " + number(uint64_t(c->kernel())) + " is of another op or size");
-      out->choices.push_back({c->max_rows(), c->kernel()});
+      out->push_back({c->max_rows(), c->kernel()});
     }
   return ended ? Status() : bad_bundle(where + ": choices: expected ascending max_rows with 0 last");
+}
+
+/// A screen belongs to the head: a product of f16 rows, run last, over wanted rows, whose result is the
+/// logits.
+Status Validator::read_screen(const fb::Screen &screen) {
+  const std::string where = "plan: screen";
+  Screen out{};
+  BITNET_RETURN_IF_ERROR(read_dims(uint8_t(Op::screen_q4), screen.dims(), where, &out.dims));
+  const Call *head = out_.plan.calls.empty() ? nullptr : &out_.plan.calls.back();
+  if (!head || head->op != Op::linear_f16 || !head->over_logit_rows || !(head->dims == out.dims) ||
+      head->dims.k != out_.model.width || head->args.back().offset != out_.plan.logits.offset)
+    return bad_bundle(where + ": expected a head of " + number(out.dims.n) + " rows of " +
+                      number(out.dims.k) + " f16 values as the last call, got another call");
+  BITNET_RETURN_IF_ERROR(read_choices(screen.choices(), Op::screen_q4, out.dims, where, &out.choices));
+  for (const Choice &choice : out.choices)
+    if (choice.kernel == format::kNoKernel)
+      return bad_bundle(where + ": choices: expected a kernel for every number of rows");
+  if (screen.rescore() >= out_.kernels.size() || out_.kernels[screen.rescore()].op != Op::rescore_f16 ||
+      !(out_.kernels[screen.rescore()].dims == out.dims))
+    return bad_bundle(where + ": rescore: kernel " + number(uint64_t(screen.rescore())) +
+                      " is of another op or size, or does not exist");
+  out.rescore = screen.rescore();
+  out.offset = screen.offset();
+  const uint64_t bytes = format::screen_layout(out.dims.n, out.dims.k).bytes;
+  if (out.offset % format::kTensorAlign != 0 || !inside(out.offset, bytes, weights_bytes_))
+    return bad_bundle(where + ": expected 64-aligned bytes inside the weights of " + number(weights_bytes_) +
+                      ", got [" + number(out.offset) + ", +" + number(bytes) + ")");
+  // The kernel trusts the columns of the outliers.
+  const uint8_t *words = out_.section(SectionKind::weights).data + out.offset +
+                         format::screen_layout(out.dims.n, out.dims.k).outliers;
+  uint32_t largest = 0;
+  for (size_t i = 0; i < size_t(out.dims.n) * format::kScreenOutliers; ++i) {
+    uint32_t word;
+    std::memcpy(&word, words + i * sizeof word, sizeof word);
+    largest = std::max(largest, word & 0xffff);
+  }
+  if (largest >= uint32_t(out.dims.k))
+    return bad_bundle(where + ": outlier column: expected below " + number(out.dims.k) + ", got " +
+                      number(uint64_t(largest)));
+  out_.plan.screen = std::move(out);
+  return {};
 }
 
 /// The input that an argument of this name reads (kernel_ops.h names both alike).

@@ -276,7 +276,9 @@ void Engine::step(std::unique_lock<std::mutex> &lock) {
   gather();
   lock.unlock();
   const auto start = std::chrono::steady_clock::now();
+  const bitnet_head_stats before = slab_->session->head_stats();
   const Status status = slab_->session->step(rows_.data(), rows_.size());
+  const bitnet_head_stats after = slab_->session->head_stats();
   bool all_want = status.ok();
   if (status.ok())
     for (const Part &part : parts_) { // the sequences belong to threads that wait
@@ -293,6 +295,9 @@ void Engine::step(std::unique_lock<std::mutex> &lock) {
   if (all_want)
     costs_.add(rows_.size(), last_step_seconds_);
   lock.lock();
+  head_stats_.rows += after.rows - before.rows;
+  head_stats_.candidates += after.candidates - before.candidates;
+  head_stats_.full_rows += after.full_rows - before.full_rows;
   finish_parts(status);
 }
 

@@ -74,6 +74,12 @@ public:
   /// Returns when all are done. At most one request for each sequence at a time.
   void run(Request *requests, size_t n);
 
+  /// Of all rows of all steps that have ended.
+  bitnet_head_stats head_stats() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return head_stats_;
+  }
+
   const Model &model() const { return model_; }
   int32_t context() const { return context_; }
   int32_t threads() const { return threads_; }
@@ -142,6 +148,7 @@ private:
   std::atomic<size_t> n_companions_{0}; ///< written under the lock
   StepCosts costs_;
   double last_step_seconds_ = 0;
+  bitnet_head_stats head_stats_{};
 };
 
 } // namespace bitnet::runtime

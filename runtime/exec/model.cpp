@@ -10,8 +10,8 @@ namespace bitnet::runtime {
 namespace {
 
 /// Weight bytes that a call over one row reads. Tables are read one row at a time, all else as a whole.
-uint64_t bytes_for_one_row(const Call &call) {
-  const format::Signature signature = format::signature(call.op, call.dims);
+uint64_t bytes_for_one_row(Op op, const OpDims &dims) {
+  const format::Signature signature = format::signature(op, dims);
   uint64_t bytes = 0;
   for (int i = 0; i < signature.n_args; ++i) {
     const format::Arg &arg = signature.args[i];
@@ -20,10 +20,10 @@ uint64_t bytes_for_one_row(const Call &call) {
     uint64_t size = format::elem_bytes(arg.elem);
     for (int d = 0; d < arg.rank; ++d)
       size *= uint64_t(arg.extent[d]);
-    if (call.op == Op::embed)
-      size /= uint64_t(call.dims.n);
-    if (call.op == Op::rope)
-      size /= uint64_t(call.dims.context);
+    if (op == Op::embed)
+      size /= uint64_t(dims.n);
+    if (op == Op::rope)
+      size /= uint64_t(dims.context);
     bytes += size;
   }
   return bytes;
@@ -72,8 +72,10 @@ Status Model::load(const std::string &forced_cpu) {
   }
   const Bytes chat = bundle_.section(SectionKind::chat_template);
   chat_template_.assign(reinterpret_cast<const char *>(chat.data), chat.size);
-  for (const Call &call : bundle_.plan.calls)
-    bytes_per_token_ += bytes_for_one_row(call);
+  const auto &screen = bundle_.plan.screen;
+  for (const Call &call : bundle_.plan.calls) // a screened head reads its screen, and of its rows a few
+    bytes_per_token_ +=
+        bytes_for_one_row(screen && &call == &bundle_.plan.calls.back() ? Op::screen_q4 : call.op, call.dims);
   description_ = describe(*this);
   return weights.finish();
 }

@@ -105,6 +105,7 @@ void PlanWalker::bind(BoundCall &call, int index, const Arg &arg, const Slice &s
     switch (arg.extent[i]) {
     case format::kRows:
       call.row_dims[call.n_row_dims++] = &dim;
+      call.is_of_rows[index] = true;
       break;
     case format::kSrcRows:
       call.source_rows = &dim;
@@ -211,12 +212,29 @@ void PlanWalker::read_head_input(int32_t i, float *out) const {
     out[k] = float(q[k]) / scale;
 }
 
-Status PlanWalker::run(int32_t rows, int32_t logit_rows, int32_t last_position, bool with_logits,
+PlanWalker::HeadRows PlanWalker::head_rows() const {
+  const format::Buffer &x = head_->buffers[0], &y = head_->buffers[head_->n_args - 1];
+  return {reinterpret_cast<const float *>(x.host), reinterpret_cast<float *>(y.host), x.dim[1].stride,
+          y.dim[1].stride};
+}
+
+Status PlanWalker::run_head(int32_t row, ThreadPool &pool) {
+  // Buffers of rows start at this row for the time of the call; a call over one row has a kernel for one row.
+  const auto move = [&](int32_t by) {
+    for (int i = 0; i < head_->n_args; ++i)
+      if (format::Buffer &b = head_->buffers[i]; head_->is_of_rows[i])
+        b.host += int64_t(by) * b.dim[b.dimensions - 1].stride * (b.type_bits / 8);
+  };
+  move(row);
+  Status status = run_call(*head_, 1, 0, pool);
+  move(-row);
+  return status;
+}
+
+Status PlanWalker::run(int32_t rows, int32_t logit_rows, int32_t last_position, int32_t head_rows,
                        ThreadPool &pool) {
   for (BoundCall &call : calls_) {
-    if (&call == head_ && !with_logits)
-      continue;
-    const int32_t call_rows = call.over_logit_rows ? logit_rows : rows;
+    const int32_t call_rows = &call == head_ ? head_rows : call.over_logit_rows ? logit_rows : rows;
     if (call_rows == 0)
       continue;
     if (call.source_rows)

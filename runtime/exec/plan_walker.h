@@ -21,10 +21,19 @@ public:
   PlanWalker(const Model &model, uint8_t *arena, const StepInputs &inputs, const KvCache &cache,
              int32_t sequences);
 
-  /// Runs every call over rows inputs, those of the head over logit_rows of them; the head itself only
-  /// with_logits. last_position: the highest position of the step (bounds attention's work). Allocates
-  /// nothing.
-  Status run(int32_t rows, int32_t logit_rows, int32_t last_position, bool with_logits, ThreadPool &pool);
+  /// Runs every call over rows inputs, those of the head over logit_rows of them; the head itself over the
+  /// first head_rows of these. last_position: the highest position of the step (bounds attention's work).
+  /// Allocates nothing.
+  Status run(int32_t rows, int32_t logit_rows, int32_t last_position, int32_t head_rows, ThreadPool &pool);
+  /// Runs the head (there is one) over row `row` of the last run's logit_rows alone, and touches no other.
+  Status run_head(int32_t row, ThreadPool &pool);
+  /// The head's input and output rows, for who computes the head in another way (there is one, of f16 rows).
+  struct HeadRows {
+    const float *x;             ///< [max_rows, width]
+    float *y;                   ///< [max_rows, n]
+    int64_t x_stride, y_stride; ///< elements
+  };
+  HeadRows head_rows() const;
   /// Whether the plan ends with a product that reads [logit_rows, width] and gives the logits, as the
   /// compiler's do.
   bool has_head() const { return head_ != nullptr; }
@@ -46,7 +55,8 @@ private:
     format::Dim shape[format::kMaxArgs][5];
     format::Dim *row_dims[format::kMaxArgs]; ///< extents to set to the call's rows
     int32_t n_row_dims;
-    format::Dim *source_rows; ///< extent to set to the step's rows (gather_rows), or nullptr
+    bool is_of_rows[format::kMaxArgs]; ///< the argument has one of row_dims
+    format::Dim *source_rows;          ///< extent to set to the step's rows (gather_rows), or nullptr
     std::vector<Choice> choices;
   };
   struct Section;
@@ -57,7 +67,7 @@ private:
 
   const Model &model_;
   std::vector<BoundCall> calls_; ///< never resized after construction: buffers point into it
-  const BoundCall *head_ = nullptr;
+  BoundCall *head_ = nullptr;
 };
 
 } // namespace bitnet::runtime

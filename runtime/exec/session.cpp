@@ -59,7 +59,11 @@ Session::Session(const Model &model, const SessionOptions &options, Mapping aren
     : model_(model), context_(options.context), sequences_(options.sequences), arena_(std::move(arena)),
       kept_logits_(std::move(kept_logits)), cache_(std::move(cache)), inputs_(model.bundle().plan.max_rows),
       walker_(model, arena_.data(), inputs_, cache_, options.sequences), pool_(options.threads),
-      logits_(size_t(model.bundle().plan.max_rows)), lengths_(size_t(options.sequences)) {}
+      head_order_(size_t(model.bundle().plan.max_rows)), needs_(head_order_.size()),
+      logits_(head_order_.size()), lengths_(size_t(options.sequences)) {
+  if (model.bundle().plan.screen)
+    exact_head_ = std::make_unique<ExactHead>(model, walker_, options.threads);
+}
 
 int32_t Session::length(int32_t sequence) const {
   return sequence >= 0 && sequence < sequences_ ? cache_.length(sequence) : 0;
@@ -146,8 +150,33 @@ Status Session::run(const bitnet_row *rows, size_t n_rows) {
   return {};
 }
 
+/// Numbers the rows that want anything, and orders them for the head: those that want all logits come first,
+/// then those that a screen is enough for. Fills inputs_.logit_rows, head_order_ and needs_ and returns how
+/// many there are of both kinds and of the first.
+std::pair<int32_t, int32_t> Session::order_head_rows(const bitnet_row *rows, int32_t n_rows) {
+  const auto need_of = [](const bitnet_row &row) { // who wants no logits gets what is least work
+    return row.want & BITNET_WANT_LOGITS ? HeadNeed{row.best, row.margin} : HeadNeed{1, 0};
+  };
+  const auto in_full = [&](const bitnet_row &row) {
+    return !exact_head_ || exact_head_->wants_all(need_of(row));
+  };
+  int32_t wanted = 0, full = 0;
+  for (int32_t r = 0; r < n_rows; ++r)
+    full += rows[r].want && in_full(rows[r]);
+  int32_t next_full = 0, next_other = full;
+  for (int32_t r = 0; r < n_rows; ++r) {
+    if (!rows[r].want)
+      continue;
+    const int32_t place = in_full(rows[r]) ? next_full++ : next_other++;
+    inputs_.logit_rows[size_t(place)] = r;
+    needs_[size_t(place)] = need_of(rows[r]);
+    head_order_[size_t(wanted++)] = place;
+  }
+  return {wanted, full};
+}
+
 Status Session::run_chunk(const bitnet_row *rows, int32_t n_rows, bool is_last) {
-  int32_t wanted = 0, last_position = 0, wants = 0;
+  int32_t last_position = 0, wants = 0;
   for (int32_t r = 0; r < n_rows; ++r) {
     const auto i = size_t(r);
     inputs_.tokens[i] = rows[r].token;
@@ -156,27 +185,29 @@ Status Session::run_chunk(const bitnet_row *rows, int32_t n_rows, bool is_last) 
     inputs_.slots[i] = cache_.append(rows[r].sequence);
     last_position = std::max(last_position, rows[r].position);
     wants |= rows[r].want;
-    if (rows[r].want)
-      inputs_.logit_rows[size_t(wanted++)] = r;
   }
-  BITNET_RETURN_IF_ERROR(
-      walker_.run(n_rows, wanted, last_position, (wants & BITNET_WANT_LOGITS) != 0, pool_));
+  const auto [wanted, full] = order_head_rows(rows, n_rows);
+  const bool with_logits = (wants & BITNET_WANT_LOGITS) != 0;
+  BITNET_RETURN_IF_ERROR(walker_.run(n_rows, wanted, last_position, with_logits ? full : 0, pool_));
   if (wants & BITNET_WANT_HIDDEN) {
     hidden_.resize(logits_.size() * width());
     n_hidden_ = size_t(wanted);
     for (size_t i = 0; i < n_hidden_; ++i)
-      walker_.read_head_input(int32_t(i), hidden_.data() + i * width());
+      walker_.read_head_input(head_order_[i], hidden_.data() + i * width());
   }
-  if (!(wants & BITNET_WANT_LOGITS))
+  if (!with_logits)
     return {};
+  if (full < wanted)
+    BITNET_RETURN_IF_ERROR(exact_head_->run(needs_.data(), full, wanted, pool_));
 
   // The last chunk's logits stay in the arena until the next step; earlier ones would be overwritten and are
   // kept.
   const Bundle &bundle = model_.bundle();
   const auto vocab = size_t(bundle.model.vocab);
   for (int32_t l = 0; l < wanted; ++l, ++n_logits_) {
-    const auto *row = reinterpret_cast<const float *>(arena_.data() + bundle.plan.logits.offset +
-                                                      size_t(l) * bundle.plan.logits.row_stride);
+    const auto *row =
+        reinterpret_cast<const float *>(arena_.data() + bundle.plan.logits.offset +
+                                        size_t(head_order_[size_t(l)]) * bundle.plan.logits.row_stride);
     if (!is_last) {
       float *kept = reinterpret_cast<float *>(kept_logits_.data()) + n_logits_ * vocab;
       std::memcpy(kept, row, vocab * sizeof(float));

@@ -1,7 +1,7 @@
 // A running model: arena, key/value cache, threads, and how far each sequence has come. Everything is
 // allocated at creation; a step allocates nothing.
 #pragma once
-#include "runtime/exec/plan_walker.h"
+#include "runtime/exec/exact_head.h"
 
 namespace bitnet::runtime {
 
@@ -26,6 +26,9 @@ public:
   /// state.
   const float *hidden(size_t i) const { return i < n_hidden_ ? hidden_.data() + i * width() : nullptr; }
 
+  /// What an exact head did for the rows so far; all 0 with another head.
+  bitnet_head_stats head_stats() const { return exact_head_ ? exact_head_->stats() : bitnet_head_stats{}; }
+
   int32_t length(int32_t sequence) const;
   Status truncate(int32_t sequence, int32_t length);
 
@@ -39,6 +42,7 @@ private:
           KvCache cache);
   Status check(const bitnet_row *rows, size_t n_rows);
   Status run(const bitnet_row *rows, size_t n_rows);
+  std::pair<int32_t, int32_t> order_head_rows(const bitnet_row *rows, int32_t n_rows);
   Status run_chunk(const bitnet_row *rows, int32_t n_rows, bool is_last);
   size_t width() const { return size_t(model_.bundle().model.width); }
 
@@ -50,6 +54,10 @@ private:
   StepInputs inputs_;
   PlanWalker walker_;
   ThreadPool pool_;
+  std::unique_ptr<ExactHead> exact_head_; ///< nullptr: the plan has no screen
+  std::vector<int32_t>
+      head_order_;              ///< [max_rows]: place among the head's rows of each row that wants anything
+  std::vector<HeadNeed> needs_; ///< [max_rows]: of the head's rows
   std::vector<const float *> logits_; ///< [max_rows], the first n_logits_ are of the last step
   size_t n_logits_ = 0;
   std::vector<float> hidden_; ///< [max_rows, width], made by the first step that wants them

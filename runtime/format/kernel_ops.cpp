@@ -12,7 +12,7 @@ constexpr const char *kOpNames[] = {"embed",          "rms_norm",     "quantize"
                                     "linear_t2",      "linear_s8",    "linear_f16",      "rope",
                                     "kv_append",      "attention",    "gather_rows",     "linear_t3",
                                     "kv_append_q8",   "attention_q8", "attention_chunk", "attention_chunk_q8",
-                                    "attention_merge"};
+                                    "attention_merge", "screen_q4",   "rescore_f16"};
 constexpr const char *kActNames[] = {"relu2", "silu", "gelu"};
 static_assert(sizeof(kOpNames) / sizeof(*kOpNames) == size_t(Op::count), "one name for each op");
 static_assert(sizeof(kActNames) / sizeof(*kActNames) == size_t(Act::count), "one name for each activation");
@@ -76,6 +76,8 @@ Uses uses(Op op) {
   case Op::embed:
   case Op::linear_s8:
   case Op::linear_f16:
+  case Op::screen_q4:
+  case Op::rescore_f16:
     return {true, true, 0, 0, 0, 0, 0, 0, 0};
   case Op::linear_t2:
   case Op::linear_t3:
@@ -170,6 +172,9 @@ const char *op_dims_error(Op op, const OpDims &d) {
     return "k is too large for base-3 weights";
   if (op == Op::linear_s8 && int64_t(d.k) * 255 * 127 > INT32_MAX)
     return "k is too large for an int32 sum";
+  // 15*(127*128 + 64)*k likewise.
+  if (op == Op::screen_q4 && d.k > kMaxScreenWidth)
+    return "k is too large for an int32 sum of 15-bit inputs";
   return nullptr;
 }
 
@@ -202,7 +207,7 @@ Signature signature(Op op, const OpDims &d) {
   switch (op) {
   case Op::embed:
     b += input_rows("tokens");
-    b += {"table", Elem::f16, false, Space::weights, 3, {kRowTile, d.k, d.n / kRowTile}};
+    b += {"table", Elem::f16, false, Space::weights, 2, {d.k, d.n}};
     b += activation("x", Elem::f32, d.k, true);
     break;
   case Op::rms_norm:
@@ -262,7 +267,7 @@ Signature signature(Op op, const OpDims &d) {
     break;
   case Op::linear_f16:
     b += activation("x", Elem::f32, d.k, false);
-    b += {"w", Elem::f16, false, Space::weights, 3, {kRowTile, d.k, d.n / kRowTile}};
+    b += {"w", Elem::f16, false, Space::weights, 2, {d.k, d.n}};
     b += activation("y", Elem::f32, d.n, true);
     break;
   case Op::rope:
@@ -308,10 +313,26 @@ Signature signature(Op op, const OpDims &d) {
     b += input_rows("logit_rows");
     b += activation("y", Elem::f32, d.k, true);
     break;
+  case Op::screen_q4:
+    b += activation("q", Elem::i8, 2 * d.k, false); // high halves, then low halves
+    b += activation("x", Elem::f32, d.k, false);
+    b += activation("map", Elem::f32, 2, false);
+    b += {"w", Elem::u8, false, Space::weights, 4, {4, kRowTile, stream_lines(d.n, q4_lines(d.k)), weight_streams(d.n)}};
+    b += vector_of("row_scale", Elem::f32, d.n);
+    b += {"outliers", Elem::i32, false, Space::weights, 3, {kRowTile, kScreenOutliers, d.n / kRowTile}};
+    b += activation("y", Elem::f32, d.n, true);
+    break;
+  case Op::rescore_f16:
+    b += {"x", Elem::f32, false, Space::arena, 1, {d.k}};
+    b += per_row("index", Elem::i32, false);
+    b += {"w", Elem::f16, false, Space::weights, 2, {d.k, d.n}};
+    b += per_row("y", Elem::f32, true);
+    break;
   case Op::count:
     break;
   }
-  if (op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_s8 || op == Op::linear_f16) {
+  if (op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_s8 || op == Op::linear_f16 ||
+      op == Op::screen_q4) {
     b.s.units_per_row = 0;
     b.s.units = stream_stripes(d.n);
   }

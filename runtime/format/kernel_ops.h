@@ -16,7 +16,7 @@ size_t elem_bytes(Elem e);
 /// R = rows of the step, L = rows whose logits are wanted, K/N = inner/outer size. All matrices row-major:
 /// [rows, K].
 enum class Op : uint8_t {
-  embed = 0, ///< x[r,:] = f32(table[token[r],:])                       table: f16 row tiles of 16 (layouts.h)
+  embed = 0, ///< x[r,:] = f32(table[token[r],:])                       table: f16 rows
   rms_norm = 1,        ///< y = (x * (1/sqrt(mean(x²)+eps))) * gain
   quantize = 2,        ///< s = 127/max(max|x|,1e-5); q = clamp(round_half_even(x*s),-127,127); sum = Σq
   norm_quant = 3,      ///< rms_norm then quantize
@@ -26,7 +26,7 @@ enum class Op : uint8_t {
   add = 7,             ///< y = a + b
   linear_t2 = 8, ///< y = f32(Σ t*q) * (row_scale/s) [+ residual]            weights: layout A (layouts.h)
   linear_s8 = 9, ///< y = f32(Σ w*q) * (row_scale/s)                         weights: int8 rows, stored w+128
-  linear_f16 = 10,   ///< y = Σ f32(w)*x, sequential over k, product then sum    weights: f16 row tiles of 16
+  linear_f16 = 10,   ///< y = Σ f32(w)*x in kDotLanes partial sums (layouts.h)  weights: f16 rows
   rope = 11,         ///< half-split rotation (NEOX) of each head by the row's position
   kv_append = 12,    ///< writes k and v as f16 (saturated to ±65504) to the row's slot
   attention = 13,    ///< softmax(q·k/sqrt(D))·v over positions 0..position[r] of the row's sequence
@@ -39,7 +39,10 @@ enum class Op : uint8_t {
   attention_chunk = 18,
   attention_chunk_q8 = 19,
   attention_merge = 20,
-  count = 21
+  /// For the exact head (runtime/exec/exact_head.h); never a call of a plan. 15 bits of x: q = 128 * high + low.
+  screen_q4 = 21,   ///< y = (f32(Σ code*q) * map[0] + map[1]) * row_scale + Σ outlier*x      weights: 4-bit
+  rescore_f16 = 22, ///< y[c] = what linear_f16 gives for output row index[c] of one input row
+  count = 23
 };
 const char *op_name(Op op);
 /// Returns Op::count for an unknown name.
@@ -147,8 +150,12 @@ constexpr int32_t kRowPad = 8;
 /// to 16 beyond the last row's end, where the weights are such that they add nothing.
 constexpr size_t kArenaSlack = 64;
 
-/// Work unit u of linear_* is stripe u of each of the matrix's streams (layouts.h), also where the layout
-/// itself has no streams (linear_f16): weight_streams(n) stripes of 16 output rows, stream_stripes(n) apart.
+/// Widest head that screen_q4 takes.
+constexpr int32_t kMaxScreenWidth = 8192;
+
+/// Work unit u of linear_* and screen_q4 is stripe u of each of the matrix's streams (layouts.h), also where
+/// the layout itself has no streams (linear_f16): weight_streams(n) stripes of 16 output rows,
+/// stream_stripes(n) apart.
 
 /// In place of a kernel's number: the call is left out at these row counts.
 constexpr uint32_t kNoKernel = 0xffffffff;

@@ -78,10 +78,40 @@ constexpr size_t s8_byte(int32_t n, int32_t k, int32_t row, int32_t col) {
   return (stripe_line(n, s8_lines(k), row / 16) + size_t(col / 4)) * 64 + size_t(row % 16) * 4 + size_t(col % 4);
 }
 
-/// f16 row tiles (linear_f16 and embed share them): element [row][col] at index ((row/16) * k + col) * 16 + row % 16.
-constexpr size_t f16_index(int32_t k, int32_t row, int32_t col) {
-  return (size_t(row / 16) * size_t(k) + size_t(col)) * 16 + size_t(row % 16);
+/// 4-bit stripes (screen_q4): one line for each 8 inputs; in line kb
+///   byte 4*r + j   r = row in the stripe, j = 0..3
+///   bits 4p+3..4p  p = 0, 1: code 0..15 of weight [16*rb + r][8*kb + 4*p + j]
+constexpr int32_t q4_lines(int32_t k) { return k / 8; }
+constexpr size_t q4_bytes(int32_t n, int32_t k) { return streams_bytes(n, q4_lines(k)); }
+constexpr size_t q4_byte(int32_t n, int32_t k, int32_t row, int32_t col) {
+  return (stripe_line(n, q4_lines(k), row / 16) + size_t(col / 8)) * 64 + size_t(row % 16) * 4 + size_t(col % 4);
 }
+constexpr int q4_shift(int32_t col) { return col % 8 / 4 * 4; }
+/// Beside the codes the screen has the kScreenOutliers largest weights of each row: word [row/16][j][row%16], column in the
+/// low half, f16 bits in the high half. Unused ones are 0.
+constexpr int32_t kScreenOutliers = 16;
+constexpr size_t outlier_index(int32_t row, int32_t j) {
+  return (size_t(row / 16) * kScreenOutliers + size_t(j)) * 16 + size_t(row % 16);
+}
+
+/// A screen is one constant: where its parts start in it, and its bytes. n and k as in screen_q4; all parts start on lines.
+///   codes 4-bit stripes · row_scale f32 [n] · norms f32 [n]: at least |row| · outliers · dither f32 [k] in (0, 1)
+/// A weight is about outlier + row_scale * (code - 8 + dither) (compiler/pack/PackScreen.cpp).
+struct ScreenLayout {
+  size_t codes, row_scale, norms, outliers, dither, bytes;
+};
+constexpr ScreenLayout screen_layout(int32_t n, int32_t k) {
+  const size_t row_scale = q4_bytes(n, k), norms = row_scale + size_t(n) * 4,
+               outliers = norms + size_t(n) * 4, dither = outliers + size_t(n) * kScreenOutliers * 4;
+  return {0, row_scale, norms, outliers, dither, dither + size_t(k) * 4};
+}
+
+/// f16 rows (linear_f16, rescore_f16 and embed share them): row-major, so that one row is one stretch of memory.
+constexpr size_t f16_index(int32_t k, int32_t row, int32_t col) { return size_t(row) * size_t(k) + size_t(col); }
+/// Partial sums of a dot product with f16 rows: input i goes to lane i % kDotLanes, product and sum one after the other,
+/// then a halving tree. Part of the definition of the numbers. 16 and not norm_lanes: a sum of 64 lanes fills 4 registers
+/// of 512 bits, and too few rows could be read side by side.
+constexpr int32_t kDotLanes = 16;
 
 /// KV cache: blocks of 64 positions; a sequence's block table maps position / 64 to a physical block.
 /// K [block][kv_head][tile of 16 positions][d][position % 16] f16: 16 positions are one vector, so q·k needs no

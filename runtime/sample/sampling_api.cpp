@@ -92,6 +92,10 @@ bitnet_status bitnet_engine_create(const bitnet_model *model, const bitnet_engin
 
 void bitnet_engine_destroy(bitnet_engine *engine) { delete engine; }
 int32_t bitnet_engine_context(const bitnet_engine *engine) { return engine ? engine->impl->context() : 0; }
+void bitnet_engine_head_stats(bitnet_engine *engine, bitnet_head_stats *stats) {
+  if (stats)
+    *stats = engine ? engine->impl->head_stats() : bitnet_head_stats{};
+}
 int32_t bitnet_engine_threads(const bitnet_engine *engine) { return engine ? engine->impl->threads() : 0; }
 
 void bitnet_generation_default(bitnet_generation_options *options) {

@@ -58,6 +58,38 @@ TEST(DataKernels, GatherReadsTheIndexedRows) {
     }
 }
 
+TEST(DataKernels, RescoreComputesTheIndexedRows) {
+  for (KernelSpec spec : {data_spec(Op::rescore_f16, 64, 16), data_spec(Op::rescore_f16, 48, 2560)})
+    for (format::CpuVariant cpu : runnable_variants()) {
+      spec.cpu = cpu;
+      for (const int32_t rows : {1, 2, 7})
+        EXPECT_EQ(difference_from_twin(spec, compiled(spec), {rows}, 1,
+                                       [&](CallBuffers &call) {
+                                         const int32_t index[] = {0, 47, 15, 16, 31, 0, 46};
+                                         std::copy_n(index, rows, call.data<int32_t>("index"));
+                                       }),
+                  "");
+    }
+}
+
+/// Bit for bit what the whole head gives, so that a rescored logit is the head's.
+TEST(DataKernels, RescoreGivesTheBitsOfTheLinear) {
+  for (format::CpuVariant cpu : runnable_variants()) {
+    KernelSpec spec = data_spec(Op::rescore_f16, 48, 2560), whole = data_spec(Op::linear_f16, 48, 2560);
+    spec.cpu = whole.cpu = cpu;
+    whole.rows = 1;
+    CallBuffers one(spec, {48}, 5), all(whole, {1}, 6);
+    for (int32_t row = 0; row < 48; ++row)
+      one.data<int32_t>("index")[row] = 47 - row;
+    all.point("x", one.data<float>("x"));
+    all.point("w", one.data<uint16_t>("w"));
+    ASSERT_EQ(one.run(compiled(spec), 0, one.units()), 0);
+    ASSERT_EQ(all.run(compiled(whole), 0, all.units()), 0);
+    for (int32_t row = 0; row < 48; ++row)
+      EXPECT_EQ(float_bits(one.data<float>("y")[row]), float_bits(all.data<float>("y")[47 - row])) << row;
+  }
+}
+
 TEST(DataKernels, RopeRotatesByTheRowsPosition) {
   for (KernelSpec spec :
        {rope_spec(25, 128, 40), rope_spec(3, 100, 40), rope_spec(1, 4, 40), rope_spec(2, 64, 40)})

@@ -121,6 +121,20 @@ Call &TinyBundle::call(Op op) {
   std::abort();
 }
 
+void TinyBundle::add_screen() {
+  const OpDims dims = bundle.plan.calls.back().dims;
+  runtime::Screen screen{
+      dims, {{0, uint32_t(bundle.kernels.size())}}, uint32_t(bundle.kernels.size() + 1), 0};
+  for (const Op op : {Op::screen_q4, Op::rescore_f16}) {
+    bundle.kernels.push_back({op, dims, 0, std::string(format::op_name(op)) + " tiny"});
+    bundle.images[0].entries.push_back(tiny_entry(op));
+  }
+  std::string &weights = payloads[0].bytes;
+  screen.offset = round_up(weights.size(), format::kTensorAlign);
+  weights.resize(screen.offset + format::screen_layout(dims.n, dims.k).bytes, '\0');
+  bundle.plan.screen = screen;
+}
+
 std::string TinyBundle::index() const {
   flatbuffers::FlatBufferBuilder b;
   std::vector<fb::Section> sections;
@@ -158,7 +172,16 @@ std::string TinyBundle::index() const {
         fb::CreateCallDirect(b, uint8_t(c.op), &dims, c.over_logit_rows, &choices, &args, c.label.c_str()));
   }
   const fb::Slice logits = slice(bundle.plan.logits);
-  const auto plan = fb::CreatePlanDirect(b, bundle.plan.max_rows, bundle.plan.arena_bytes, &calls, &logits);
+  flatbuffers::Offset<fb::Screen> screen;
+  if (const auto &s = bundle.plan.screen) {
+    std::vector<fb::Choice> choices;
+    for (const Choice &choice : s->choices)
+      choices.emplace_back(choice.max_rows, choice.kernel);
+    const fb::Dims dims = to_fb(s->dims);
+    screen = fb::CreateScreenDirect(b, &dims, &choices, s->rescore, s->offset);
+  }
+  const auto plan =
+      fb::CreatePlanDirect(b, bundle.plan.max_rows, bundle.plan.arena_bytes, &calls, &logits, screen);
   std::vector<flatbuffers::Offset<fb::Tensor>> tensors;
   for (const Tensor &t : bundle.tensors)
     tensors.push_back(

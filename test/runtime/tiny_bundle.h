@@ -29,6 +29,8 @@ struct TinyBundle {
   std::function<void(size_t i, uint64_t *offset, uint64_t *size)> move_section;
 
   runtime::Call &call(format::Op op);
+  /// Gives the head a screen (its kernels fail: tiny_entry).
+  void add_screen();
   /// The FlatBuffers index; sections as laid out by file().
   std::string index() const;
   /// The whole .bnx.

@@ -91,7 +91,7 @@ TINY_KERNEL tiny_gather_rows(void *const *args) {
 // y[r, n] = x[r, 0] * 512 + n for the stripes of units [begin, end); every row, as real linear kernels do
 TINY_KERNEL tiny_linear_f16(void *const *args) {
   const Buffer *x = ARG(0), *w = ARG(1), *y = ARG(2);
-  int32_t stripes = w->dim[2].extent, per_unit = 8;
+  int32_t stripes = w->dim[1].extent / 16, per_unit = 8;
   while (stripes % per_unit)
     --per_unit;
   const int32_t first = SCALAR(4) * per_unit * 16, last = SCALAR(5) * per_unit * 16;

@@ -194,7 +194,13 @@ public:
       timeCase(measured, tokens_, std::min(measured.n, measured.generation ? kGeneration : kPrompt));
   }
   double measure(Case &measured) const {
+    bitnet_head_stats before, after;
+    bitnet_session_head_stats(measured.session, &before);
     measured.tokens_per_second.values.push_back(timeCase(measured, tokens_, measured.n));
+    bitnet_session_head_stats(measured.session, &after);
+    measured.head_stats.rows += after.rows - before.rows;
+    measured.head_stats.candidates += after.candidates - before.candidates;
+    measured.head_stats.full_rows += after.full_rows - before.full_rows;
     return measured.tokens_per_second.values.back();
   }
   double measureReads(Limit &limit) const {

@@ -99,6 +99,10 @@ nlohmann::ordered_json Bench::toJson() const {
       line["cost_of_rows"] = cost;
     if (const double seconds = secondsOfHead(measured))
       line["head_seconds"] = seconds;
+    if (measured.generation && measured.head_stats.rows > 0) {
+      line["candidates_per_token"] = measured.candidatesPerToken();
+      line["full_head_tokens"] = measured.head_stats.full_rows;
+    }
     object["results"].push_back(line);
   }
   for (const Limit &limit : limits) {
@@ -142,6 +146,13 @@ void Bench::printTable() const {
     if (const double seconds = secondsOfHead(measured))
       std::printf("%s%s: %.2f ms of a step are the head (%s)\n", gap, measured.name().c_str(), seconds * 1e3,
                   threads(measured.threads).c_str()),
+          gap = "";
+    if (measured.generation && measured.head_stats.rows > 0)
+      std::printf(
+          "%s%s: %.1f candidates a token behind the head's screen, %llu of %llu tokens in full (%s)\n", gap,
+          measured.name().c_str(), measured.candidatesPerToken(),
+          static_cast<unsigned long long>(measured.head_stats.full_rows),
+          static_cast<unsigned long long>(measured.head_stats.rows), threads(measured.threads).c_str()),
           gap = "";
   }
   gap = "\n";

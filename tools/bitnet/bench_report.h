@@ -26,10 +26,13 @@ struct Case {
   int32_t rows; ///< sequences that grow side by side, a token each in a step; a prompt has one
   bool head;    ///< false: stops before the head
   bitnet_session *session;
-  int32_t sequence;          ///< the first of `rows`; each holds `depth` positions between runs
-  Samples tokens_per_second; ///< of all rows together
+  int32_t sequence;               ///< the first of `rows`; each holds `depth` positions between runs
+  Samples tokens_per_second;      ///< of all rows together
+  bitnet_head_stats head_stats{}; ///< of an exact head, over all runs
 
   std::string name() const;
+  /// Logits that an exact head computed for each token, beside its screen.
+  double candidatesPerToken() const { return double(head_stats.candidates) / double(head_stats.rows); }
 };
 
 /// The machine's limits for a number of threads, measured between the cases.

@@ -112,7 +112,7 @@ void feed(bitnet_session *session, const int32_t *tokens, size_t count, int32_t 
   const int32_t position = bitnet_session_length(session, sequence);
   std::vector<bitnet_row> rows(count);
   for (size_t i = 0; i < count; ++i)
-    rows[i] = {tokens[i], position + static_cast<int32_t>(i), sequence, want_last_logits && i + 1 == count, 0,
+    rows[i] = {tokens[i], position + static_cast<int32_t>(i), sequence, want_last_logits && i + 1 == count, 1,
                0};
   bitnet_error error{};
   check(bitnet_session_step(session, rows.data(), rows.size(), &error), error);

@@ -53,7 +53,8 @@ std::string decode(const bitnet_tokenizer *tokenizer, const std::vector<int32_t>
 /// The conversation as the model's chat template writes it, with the opening of the assistant's answer.
 std::string renderChat(const bitnet_model *model, const std::vector<bitnet_message> &messages);
 
-/// Appends `count` tokens to a sequence; only the last one's logits are kept, and only if asked for.
+/// Appends `count` tokens to a sequence; only the last one's logits are kept, and only if asked for: as
+/// greedy needs them.
 void feed(bitnet_session *session, const int32_t *tokens, size_t count, int32_t sequence,
           bool want_last_logits);
 

@@ -11,7 +11,7 @@ namespace bitnet::dummy {
 
 struct Options {
   std::string output, format = "gguf", architecture = "bitnet-b1.58", encoding = "i2_s", embedding = "f16",
-                      tokenizer;
+                      embedding_values = "gaussian", tokenizer;
   int32_t dim = 2560, layers = 30, heads = 20, kv_heads = 5, ffn = 6912, vocab = 128256, context = 4096;
   float zeros = 0.375f;
   uint64_t seed = 1;
@@ -33,7 +33,8 @@ std::vector<Tensor> tensors_of(const Options &options);
 import::TernaryMatrix random_ternary(const Options &options, const Tensor &tensor);
 /// 1 + 0.1 N, in steps of 2^-7.
 std::vector<float> random_norm(const Options &options, const Tensor &tensor);
-/// Rows of N(0, 0.05) in steps of 2^-10; rows must be asked for from the first one on, in order.
+/// Rows of N(0, 0.05) in steps of 2^-10, or of 0.05 times Student's t with 5 degrees of freedom in bf16; rows
+/// must be asked for from the first one on, in order.
 class RandomEmbedding {
 public:
   RandomEmbedding(const Options &options, const Tensor &tensor);
@@ -41,6 +42,7 @@ public:
 private:
   uint64_t state_;
   int32_t cols_;
+  bool heavy_tails_;
 };
 
 /// Writes options.output; throws tools::Failure. Each is complete or not there at all.

@@ -19,6 +19,8 @@ bitnet::tools::Arguments declare(bitnet::dummy::Options &o, std::string &preset)
   args.option("--encoding", "NAME", o.encoding,
               "i2_s, tq1_0, tq2_0, f32, f16, bf16; hf: packed, f32, f16, bf16");
   args.option("--embedding", "NAME", o.embedding, "gguf: f16, f32, bf16; q6_k for llama.cpp");
+  args.option("--embedding-values", "NAME", o.embedding_values,
+              "gaussian, or t5: Student's t with 5 degrees of freedom, which has far outliers");
   args.option("--architecture", "NAME", o.architecture,
               "gguf: bitnet-b1.58, or bitnet as llama.cpp knows it (which runs it with SiLU)");
   args.option("--dim", "N", o.dim, "width");
@@ -56,6 +58,8 @@ void check(const bitnet::dummy::Options &o) {
   if (o.tokenizer.empty() && o.vocab < bitnet::dummy::kSmallestVocabulary)
     throw UsageError("--vocab: expected at least 259 for the made-up tokenizer, got " +
                      std::to_string(o.vocab));
+  if (o.embedding_values != "gaussian" && o.embedding_values != "t5")
+    throw UsageError("--embedding-values: expected gaussian or t5, got " + o.embedding_values);
   if (!(o.zeros >= 0 && o.zeros <= 1))
     throw UsageError("--zeros: expected 0 to 1, got " + std::to_string(o.zeros));
   if (o.format != "gguf" && o.format != "hf")

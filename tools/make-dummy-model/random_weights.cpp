@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 
 namespace bitnet::dummy {
 namespace {
@@ -94,9 +95,29 @@ std::vector<float> random_norm(const Options &options, const Tensor &tensor) {
 }
 
 RandomEmbedding::RandomEmbedding(const Options &options, const Tensor &tensor)
-    : state_(sequence(options, tensor.index)), cols_(tensor.cols) {}
+    : state_(sequence(options, tensor.index)), cols_(tensor.cols),
+      heavy_tails_(options.embedding_values == "t5") {}
 
 void RandomEmbedding::next_row(float *out) {
+  const auto normal = [&] { return double(bell(next(state_))) / kBellDeviation; };
+  for (int32_t c = 0; heavy_tails_ && c < cols_; ++c) {
+    double squares = 0;
+    const double z = normal();
+    for (int i = 0; i < 5; ++i) {
+      const double n = normal();
+      squares += n * n;
+    }
+    // Cut to 8 significant bits and at 2^-14, below which f16 has fewer: exact in every form.
+    const float t = float(0.05 * z / std::sqrt(std::max(squares, 1e-3) / 5));
+    uint32_t bits;
+    std::memcpy(&bits, &t, sizeof bits);
+    bits &= 0xffff0000;
+    std::memcpy(&out[c], &bits, sizeof bits);
+    if (std::fabs(out[c]) < 0x1p-14f)
+      out[c] = 0;
+  }
+  if (heavy_tails_)
+    return;
   for (int32_t c = 0; c < cols_; ++c) // 0.05 is 51.2 steps of 2^-10
     out[c] = float(bell(next(state_)) * 256 / (5 * kBellDeviation)) * 0x1p-10f;
 }

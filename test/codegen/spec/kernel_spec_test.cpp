@@ -28,6 +28,8 @@ const char *const kTexts[] = {
     "attention_merge heads=20 kv_heads=5 head_dim=128 rows=0 cpu=avx2",
     "gather_rows k=2560 rows=0 cpu=avx2",
     "linear_t3 n=3840 k=2560 add=0 rows=1 cpu=avx512vnni",
+    "screen_q4 n=128256 k=2560 rows=2 cpu=avx512vnni",
+    "rescore_f16 n=128256 k=2560 rows=0 cpu=avx512",
 };
 
 TEST(KernelSpec, PrintsWhatItParses) {

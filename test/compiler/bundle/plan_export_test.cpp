@@ -50,6 +50,17 @@ TEST(PlanExport, LayerOf2BHasThirteenCalls) {
                          {3840, 2560, 0}, {2560, 2560, 1}, {13824, 2560, 0}, {2560, 6912, 1}}));
 }
 
+TEST(PlanExport, AnExactHeadHasAScreen) {
+  PipelineOptions options;
+  options.head = "exact";
+  const Plan plan = planOf(shape2B(), options);
+  ASSERT_TRUE(plan.screen);
+  EXPECT_EQ(plan.screen->dims, plan.calls.back().dims);
+  EXPECT_EQ(plan.constants[plan.screen->constant].packing, Packing::screen);
+  EXPECT_EQ(packed(plan, Packing::f16), 1u); // beside it the rows, which the embedding shares
+  EXPECT_FALSE(planOf(shape2B(), {}).screen);
+}
+
 TEST(PlanExport, EqualConstantsAreOne) {
   const Plan plan = planOf(shape2B(), {});
   EXPECT_EQ(packed(plan, Packing::f16), 1u); // the tied head reads the embedding's bytes

@@ -109,7 +109,7 @@ TEST(PackRowScale, FollowsTheRowsOfEachMatrix) {
   EXPECT_EQ(scales[24], 0.25f);
 }
 
-TEST(PackF16, TilesOfSixteenRows) {
+TEST(PackF16, RowsFollowEachOther) {
   const Weights w;
   const std::vector<uint8_t> bytes = pack(constant(Packing::f16, {"e"}, 32, 32), w);
   const uint16_t *h = reinterpret_cast<const uint16_t *>(bytes.data());
@@ -123,6 +123,58 @@ TEST(PackF16, RefusesNaN) {
   auto bytes = packConstant(constant(Packing::f16, {"e"}, 32, 32), w);
   ASSERT_FALSE(bool(bytes));
   EXPECT_EQ(llvm::toString(bytes.takeError()), "tensor 'e': expected finite values, got nan in rows 0..31");
+}
+
+/// Every weight is within half a step of what the screen says, and the outliers are there as they are.
+TEST(PackScreen, CodesAreHalfAStepOffAtMost) {
+  Weights w;
+  w.cols = 64;
+  w.dense00 = 100;
+  const std::vector<uint8_t> bytes = pack(constant(Packing::screen, {"e"}, 32, 64), w);
+  const format::ScreenLayout layout = format::screen_layout(32, 64);
+  ASSERT_EQ(bytes.size(), layout.bytes);
+  const auto *scales = reinterpret_cast<const float *>(bytes.data() + layout.row_scale);
+  const auto *norms = reinterpret_cast<const float *>(bytes.data() + layout.norms);
+  const auto *outliers = reinterpret_cast<const uint32_t *>(bytes.data() + layout.outliers);
+  const auto *dither = reinterpret_cast<const float *>(bytes.data() + layout.dither);
+  for (int32_t r = 0; r < 24; ++r) {
+    double squares = 0;
+    std::vector<float> rest(64);
+    for (int32_t c = 0; c < 64; ++c) {
+      rest[size_t(c)] = r == 0 && c == 0 ? 100 : Weights::value(r, c);
+      squares += double(rest[size_t(c)]) * rest[size_t(c)];
+    }
+    EXPECT_GE(norms[r], std::sqrt(squares));
+    EXPECT_LT(norms[r], std::sqrt(squares) * 1.00001);
+    for (int32_t j = 0; j < format::kScreenOutliers; ++j) {
+      const uint32_t word = outliers[format::outlier_index(r, j)];
+      EXPECT_EQ(codegen::f16_to_f32(uint16_t(word >> 16)), rest[word & 0xffff]) << r << " " << j;
+      rest[word & 0xffff] = 0;
+    }
+    float top = 0;
+    for (int32_t c = 0; c < 64; ++c) {
+      top = std::max(top, std::fabs(rest[size_t(c)]));
+      const int code = (bytes[format::q4_byte(32, 64, r, c)] >> format::q4_shift(c) & 15) - 8;
+      EXPECT_LE(std::fabs(double(scales[r]) * (code + double(dither[c])) - rest[size_t(c)]),
+                scales[r] * 0.5000001)
+          << r << "," << c;
+    }
+    EXPECT_NEAR(scales[r], top / 7.5, top * 1e-6); // no more than the rest needs
+  }
+}
+
+TEST(PackScreen, DitherIsSpreadOverTheUnitInterval) {
+  Weights w;
+  w.rows = 16, w.cols = 2560;
+  const std::vector<uint8_t> bytes = pack(constant(Packing::screen, {"e"}, 16, 2560), w);
+  const auto *dither = reinterpret_cast<const float *>(bytes.data() + format::screen_layout(16, 2560).dither);
+  int tenths[10] = {};
+  for (int32_t c = 0; c < 2560; ++c) {
+    ASSERT_TRUE(dither[c] > 0 && dither[c] < 1);
+    ++tenths[int(dither[c] * 10)];
+  }
+  for (const int n : tenths)
+    EXPECT_NEAR(n, 256, 6 * 15.2); // 6 sigma of a binomial
 }
 
 TEST(PackS8, RowMaximumIsExactly127) {

@@ -61,3 +61,20 @@ func.func @rope_tables_are_shared(%tokens: tensor<?xi32> {bitnet.input = "tokens
   %b = bitnet.rope %a, %positions {context_length = 128 : i32, head_dim = 16 : i32, theta = 1.0e4 : f32} : (tensor<?x64xf32>, tensor<?xi32>) -> tensor<?x64xf32>
   return %b : tensor<?x64xf32>
 }
+
+// -----
+
+// The head's rows are still f16; the screen of the same tensor comes after the call, which is the last.
+// CHECK-LABEL: func @screened_head
+// CHECK: %[[SCREEN:.*]] = kernel.constant ["t"] {rows = array<i32: 100>} : <screen, 112 x 64>
+// CHECK: kernel.call "linear_f16" {{.*}}k = 64 : i32{{.*}}n = 112 : i32
+// CHECK-NEXT: kernel.screen %[[SCREEN]] {choices = array<i32: 1, 1, 2, 2, 4, 4, 8, 8, 0, 0>} : <screen, 112 x 64>
+func.func @screened_head(%tokens: tensor<?xi32> {bitnet.input = "tokens"},
+                         %rows: tensor<?xi32> {bitnet.input = "logit_rows"}) -> tensor<?x100xf32> {
+  %t = bitnet.weight ["t"] : tensor<100x64xf16>
+  %x = bitnet.embedding %tokens, %t : (tensor<?xi32>, tensor<100x64xf16>) -> tensor<?x64xf32>
+  %l = bitnet.gather_rows %x, %rows : (tensor<?x64xf32>, tensor<?xi32>) -> tensor<?x64xf32>
+  %y = bitnet.linear %l, %t {screened}
+     : (tensor<?x64xf32>, tensor<100x64xf16>) -> tensor<?x100xf32>
+  return %y : tensor<?x100xf32>
+}

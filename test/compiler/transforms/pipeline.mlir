@@ -6,7 +6,7 @@
 // RUN: not bitnet-opt %s --bitnet-pipeline="head=q5" 2>&1 | FileCheck %s --check-prefix=BAD-HEAD
 // RUN: not bitnet-opt %s --bitnet-pipeline="rows=5" 2>&1 | FileCheck %s --check-prefix=BAD-OPTION
 // BAD-KV: error: kv: expected f16 or q8, got q5
-// BAD-HEAD: error: head: expected f16 or q8, got q5
+// BAD-HEAD: error: head: expected exact, f16 or q8, got q5
 // BAD-OPTION: no such option rows
 
 // The calls of a layer, and the labels that people see.

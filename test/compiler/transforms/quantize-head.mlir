@@ -1,7 +1,8 @@
 // RUN: bitnet-opt %s --bitnet-quantize-head="head=q8" | FileCheck %s --check-prefix=Q8
+// RUN: bitnet-opt %s --bitnet-quantize-head="head=exact" | FileCheck %s --check-prefix=EXACT
 // RUN: bitnet-opt %s --bitnet-quantize-head | FileCheck %s --check-prefix=F16
 // RUN: not bitnet-opt %s --bitnet-quantize-head="head=q4" 2>&1 | FileCheck %s --check-prefix=BAD
-// BAD: error: head: expected f16 or q8, got q4
+// BAD: error: head: expected exact, f16 or q8, got q4
 
 // Q8-LABEL: func @becomes_int8_rows
 // Q8-SAME: (%[[X:.*]]: tensor<?x64xf32>)
@@ -10,7 +11,10 @@
 // Q8-NEXT: %[[Y:.*]] = bitnet.int8_linear %[[Q]], %[[S]], %[[W]] : {{.*}} -> tensor<?x100xf32>
 // Q8-NEXT: return %[[Y]]
 // F16-LABEL: func @becomes_int8_rows
-// F16: bitnet.linear
+// F16: bitnet.linear %{{.*}}, %{{.*}} :
+// EXACT-LABEL: func @becomes_int8_rows
+// EXACT: bitnet.weight ["output.weight"] : tensor<100x64xf16>
+// EXACT: bitnet.linear %{{.*}}, %{{.*}} {screened} : (tensor<?x64xf32>, tensor<100x64xf16>)
 func.func @becomes_int8_rows(%x: tensor<?x64xf32>) -> tensor<?x100xf32> {
   %w = bitnet.weight ["output.weight"] : tensor<100x64xf16>
   %y = bitnet.linear %x, %w : (tensor<?x64xf32>, tensor<100x64xf16>) -> tensor<?x100xf32>

@@ -32,6 +32,14 @@ func.func @gate_without_gain_has_a_kernel_without_norm(%x: tensor<?x64xf32>) -> 
   return %q : tensor<?x64xi8>
 }
 
+// CHECK-LABEL: func @screened_head
+// CHECK: bitnet.kernel = "linear_f16", bitnet.screen_choices = array<i32: 1, 1, 2, 2, 4, 4, 8, 8, 0, 0>
+func.func @screened_head(%x: tensor<?x64xf32>) -> tensor<?x96xf32> {
+  %f = bitnet.weight ["f"] : tensor<96x64xf16>
+  %y = bitnet.linear %x, %f {screened} : (tensor<?x64xf32>, tensor<96x64xf16>) -> tensor<?x96xf32>
+  return %y : tensor<?x96xf32>
+}
+
 // CHECK-LABEL: func @heads
 // CHECK: bitnet.weight ["f"] {bitnet.packing = "f16"}
 // CHECK: bitnet.weight ["i"] {bitnet.packing = "s8"}
@@ -60,4 +68,13 @@ func.func @residual_beside_padding(%q: tensor<?x64xi8>, %s: tensor<?xf32>, %x: t
   // expected-error @+1 {{'bitnet.ternary_linear' op no kernel 'linear_t2' of these sizes: a linear with a residual must have a multiple of 16 rows}}
   %y = bitnet.ternary_linear %q, %s, %w, %x : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<20 x 64>, tensor<?x20xf32>) -> tensor<?x20xf32>
   return %y : tensor<?x20xf32>
+}
+
+// -----
+
+func.func @head_too_wide_for_a_screen(%x: tensor<?x8208xf32>) -> tensor<?x96xf32> {
+  %f = bitnet.weight ["f"] : tensor<96x8208xf16>
+  // expected-error @+1 {{no screen of these sizes: k is too large for an int32 sum of 15-bit inputs}}
+  %y = bitnet.linear %x, %f {screened} : (tensor<?x8208xf32>, tensor<96x8208xf16>) -> tensor<?x96xf32>
+  return %y : tensor<?x96xf32>
 }

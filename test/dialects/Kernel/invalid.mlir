@@ -142,7 +142,7 @@ func.func @call_c3_width(%a: !kernel.slice<R x 64 x f32>, %b: !kernel.slice<R x 
 // -----
 
 func.func @call_c3_packing(%x: !kernel.slice<R x 64 x f32>, %w: !kernel.const<t2, 96 x 64>, %y: !kernel.slice<R x 96 x f32>) {
-  // expected-error @+1 {{'kernel.call' op argument 'w' of 'linear_f16': expected weights f16 [16, 64, 6], got '!kernel.const<t2, 96 x 64>'}}
+  // expected-error @+1 {{'kernel.call' op argument 'w' of 'linear_f16': expected weights f16 [64, 96], got '!kernel.const<t2, 96 x 64>'}}
   kernel.call "linear_f16" {choices = array<i32: 0, 0>, k = 64 : i32, n = 96 : i32}
     ins(%x, %w : !kernel.slice<R x 64 x f32>, !kernel.const<t2, 96 x 64>) outs(%y : !kernel.slice<R x 96 x f32>)
   return
@@ -200,5 +200,38 @@ func.func @call_c5_tile(%a: !kernel.slice<R x 64 x f32>) {
   // expected-error @+1 {{'kernel.call' op choices: expected pairs (most rows, row tile -1, 0, 1, 2, 4 or 8), ascending, the last with 0 rows, got array<i32: 0, 3>}}
   kernel.call "add" {choices = array<i32: 0, 3>, k = 64 : i32}
     ins(%a, %a : !kernel.slice<R x 64 x f32>, !kernel.slice<R x 64 x f32>) outs(%a : !kernel.slice<R x 64 x f32>)
+  return
+}
+
+// -----
+
+func.func @screen_c1() {
+  %w = kernel.constant ["w"] {rows = array<i32: 100>} : !kernel.const<screen, 112 x 64>
+  // expected-error @+1 {{'kernel.screen' op expected a call of linear_f16 over logit rows before it}}
+  kernel.screen %w {choices = array<i32: 0, 0>} : !kernel.const<screen, 112 x 64>
+  return
+}
+
+// -----
+
+func.func @screen_c2(%x: !kernel.slice<L x 64 x f32>, %y: !kernel.slice<L x 112 x f32>) {
+  %f = kernel.constant ["w"] {rows = array<i32: 100>} : !kernel.const<f16, 112 x 64>
+  %w = kernel.constant ["w"] {rows = array<i32: 100>} : !kernel.const<screen, 128 x 64>
+  kernel.call "linear_f16" {choices = array<i32: 0, 0>, k = 64 : i32, n = 112 : i32}
+    ins(%x, %f : !kernel.slice<L x 64 x f32>, !kernel.const<f16, 112 x 64>) outs(%y : !kernel.slice<L x 112 x f32>)
+  // expected-error @+1 {{'kernel.screen' op expected a screen of 112 x 64, got '!kernel.const<screen, 128 x 64>'}}
+  kernel.screen %w {choices = array<i32: 0, 0>} : !kernel.const<screen, 128 x 64>
+  return
+}
+
+// -----
+
+func.func @screen_c3(%x: !kernel.slice<L x 64 x f32>, %y: !kernel.slice<L x 112 x f32>) {
+  %f = kernel.constant ["w"] {rows = array<i32: 100>} : !kernel.const<f16, 112 x 64>
+  %w = kernel.constant ["w"] {rows = array<i32: 100>} : !kernel.const<screen, 112 x 64>
+  kernel.call "linear_f16" {choices = array<i32: 0, 0>, k = 64 : i32, n = 112 : i32}
+    ins(%x, %f : !kernel.slice<L x 64 x f32>, !kernel.const<f16, 112 x 64>) outs(%y : !kernel.slice<L x 112 x f32>)
+  // expected-error @+1 {{'kernel.screen' op choices: expected pairs (most rows, row tile -1, 0, 1, 2, 4 or 8), ascending, the last with 0 rows, got array<i32: 4, 4>}}
+  kernel.screen %w {choices = array<i32: 4, 4>} : !kernel.const<screen, 112 x 64>
   return
 }

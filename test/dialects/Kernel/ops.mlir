@@ -37,3 +37,14 @@ func.func @call() attributes {kernel.arena_bytes = 1024 : i64, kernel.max_rows =
     outs(%q, %s, %sum : !kernel.slice<R x 64 x i8>, !kernel.slice<R x 1 x f32>, !kernel.slice<R x 1 x i32>)
   return
 }
+
+// CHECK-LABEL: func @screen
+func.func @screen(%x: !kernel.slice<L x 64 x f32>, %y: !kernel.slice<L x 112 x f32>) {
+  %f = kernel.constant ["w"] {rows = array<i32: 100>} : !kernel.const<f16, 112 x 64>
+  %w = kernel.constant ["w"] {rows = array<i32: 100>} : !kernel.const<screen, 112 x 64>
+  kernel.call "linear_f16" {choices = array<i32: 0, 0>, k = 64 : i32, n = 112 : i32}
+    ins(%x, %f : !kernel.slice<L x 64 x f32>, !kernel.const<f16, 112 x 64>) outs(%y : !kernel.slice<L x 112 x f32>)
+  // CHECK: kernel.screen %{{.*}} {choices = array<i32: 1, 1, 0, 0>} : <screen, 112 x 64>
+  kernel.screen %w {choices = array<i32: 1, 1, 0, 0>} : !kernel.const<screen, 112 x 64>
+  return
+}

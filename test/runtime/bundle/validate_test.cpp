@@ -1,5 +1,6 @@
 // The validator: a good bundle passes, and each thing that it checks has a message that is quoted here.
 #include "runtime/format/bundle_header.h"
+#include "runtime/format/layouts.h"
 #include "test/runtime/tiny_bundle.h"
 #include <cstring>
 #include <functional>
@@ -197,6 +198,49 @@ TEST(Validate, ChecksCalls) {
             "call 0 'tiny.embed': embed runs over the wrong kind of rows");
   EXPECT_EQ(rejects([](TinyBundle &b) { b.call(Op::gather_rows).over_logit_rows = false; }),
             "call 5 'tiny.gather_rows': gather_rows runs over the wrong kind of rows");
+}
+
+/// The message for a tiny bundle with a screen that was changed.
+std::string rejects_screen(const std::function<void(TinyBundle &, Screen &)> &change) {
+  return rejects([&](TinyBundle &b) {
+    b.add_screen();
+    change(b, *b.bundle.plan.screen);
+  });
+}
+
+TEST(Validate, ChecksTheScreen) {
+  TinyBundle good;
+  good.add_screen();
+  EXPECT_EQ(validate(good.file()).message(), "");
+  const std::string other =
+      "plan: screen: expected a head of 304 rows of 64 f16 values as the last call, got another call";
+  EXPECT_EQ(rejects_screen([](TinyBundle &, Screen &s) { s.dims.n = 8; }),
+            "plan: screen: screen_q4: n must be a multiple of 16 in [16, 2^22]");
+  EXPECT_EQ(rejects_screen([](TinyBundle &b, Screen &) {
+              b.bundle.model.width = 128; // so that the head's input is not what hidden states are
+            }),
+            other);
+  EXPECT_EQ(
+      rejects_screen([](TinyBundle &b, Screen &) { b.bundle.plan.calls.push_back(b.call(Op::gather_rows)); }),
+      other);
+  EXPECT_EQ(rejects_screen([](TinyBundle &, Screen &s) { s.choices[0].kernel = 1; }),
+            "plan: screen: kernel 1 is of another op or size");
+  EXPECT_EQ(rejects_screen([](TinyBundle &, Screen &s) { s.choices.clear(); }),
+            "plan: screen: choices: expected ascending max_rows with 0 last");
+  EXPECT_EQ(rejects_screen([](TinyBundle &, Screen &s) { s.rescore = 99; }),
+            "plan: screen: rescore: kernel 99 is of another op or size, or does not exist");
+  EXPECT_NE(rejects_screen([](TinyBundle &, Screen &s) {
+              s.offset += 64;
+            }).find("plan: screen: expected 64-aligned bytes inside the weights of "),
+            std::string::npos);
+  EXPECT_EQ(rejects_screen([](TinyBundle &b, Screen &s) {
+              const uint32_t column = 64; // beyond the row
+              std::memcpy(&b.payloads[0].bytes[s.offset + format::screen_layout(304, 64).outliers + 40],
+                          &column, 4);
+            }),
+            "plan: screen: outlier column: expected below 64, got 64");
+  EXPECT_EQ(rejects([](TinyBundle &b) { b.call(Op::linear_f16).op = Op::rescore_f16; }),
+            "call 6 'tiny.linear_f16': rescore_f16 is no call of a plan");
 }
 
 TEST(Validate, TiesCallsToTheModel) {

@@ -62,7 +62,7 @@ TEST(BitnetcUsage, WrongCommandLinesSayWhatIsWrongAndExitWith2) {
       {{"a.gguf", "--tune=0"}, "--tune: expected seconds from 1 to 86400, got '0'"},
       {{"a.gguf", "--tune", "--no-tuned"}, "--tune and --no-tuned: expected one of them, got both"},
       {{"a.gguf", "--tune", "--emit=asm"}, "--tune: expected to make a bundle, got another --emit"},
-      {{"a.gguf", "--head=f8"}, "--head: expected f16 or q8, got 'f8'"},
+      {{"a.gguf", "--head=f8"}, "--head: expected exact, f16 or q8, got 'f8'"},
       {{"a.gguf", "--emit=exe"},
        "--emit: expected bnx, bitnet, kernel, specs, stmt, asm, obj or tokenizer, got 'exe'"},
       {{"a.gguf", "--emit=obj"}, "--emit=obj: expected -o FOLDER, got nothing"},

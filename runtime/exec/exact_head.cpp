@@ -1,0 +1,337 @@
+// See exact_head.h.
+#include "runtime/exec/exact_head.h"
+#include "runtime/format/layouts.h"
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace bitnet::runtime {
+namespace {
+
+constexpr double kMissed = 1e-12; ///< probability, per input row, that a row that matters is missed
+constexpr int kSteps = 16256;     ///< largest 15-bit input, 127 * 128
+
+/// Half to even, for |x| < 2^51.
+double nearest(double x) { return (x + 0x1.8p52) - 0x1.8p52; }
+float round_up(double x) {
+  const auto f = float(x);
+  return double(f) < x ? std::nextafter(f, std::numeric_limits<float>::infinity()) : f;
+}
+float round_down(double x) {
+  const auto f = float(x);
+  return double(f) > x ? std::nextafter(f, -std::numeric_limits<float>::infinity()) : f;
+}
+
+typedef float Floats __attribute__((vector_size(16)));
+typedef int32_t Mask __attribute__((vector_size(16)));
+constexpr int32_t kBlock = 16; ///< logits that a scan looks at together; most blocks have nothing
+
+Floats load(const float *at) {
+  Floats v;
+  std::memcpy(&v, at, sizeof v);
+  return v;
+}
+Floats all(float x) { return Floats{x, x, x, x}; }
+bool any(Mask m) {
+  uint64_t halves[2];
+  std::memcpy(halves, &m, sizeof halves);
+  return (halves[0] | halves[1]) != 0;
+}
+
+/// A buffer of a call and its dimensions.
+struct Argument {
+  format::Buffer buffer{};
+  format::Dim dims[4]{};
+
+  template <class T>
+  Argument(const T *host, std::initializer_list<int32_t> extents, int64_t last_stride = 0) {
+    buffer.host = reinterpret_cast<uint8_t *>(const_cast<T *>(host));
+    buffer.type_bits = uint8_t(sizeof(T) * 8);
+    buffer.type_lanes = 1;
+    buffer.type_code = std::is_floating_point_v<T> ? 2 : std::is_signed_v<T> ? 0 : 1;
+    buffer.dim = dims;
+    int32_t stride = 1;
+    for (const int32_t extent : extents) {
+      dims[buffer.dimensions++] = {0, extent, stride, 0};
+      stride *= extent;
+    }
+    if (last_stride)
+      dims[buffer.dimensions - 1].stride = int32_t(last_stride);
+  }
+  Argument(const Argument &) = delete;
+  Argument &operator=(const Argument &) = delete;
+};
+
+/// A kernel over units, cut into pieces.
+struct Section {
+  format::KernelFn kernel;
+  Argument *const *arguments;
+  int n_arguments;
+  int32_t rows;
+  std::atomic<int> result{0};
+
+  static void run_piece(void *context, int32_t begin, int32_t end) {
+    Section &s = *static_cast<Section *>(context);
+    int32_t rows = s.rows;
+    void *args[format::kMaxArgs + 3];
+    int n = 0;
+    for (; n < s.n_arguments; ++n)
+      args[n] = &s.arguments[n]->buffer;
+    for (int32_t *scalar : {&rows, &begin, &end})
+      args[n++] = scalar;
+    if (const int result = s.kernel(args))
+      s.result.store(result, std::memory_order_relaxed);
+  }
+};
+
+/// smallest: the units that are worth a piece.
+Status run_kernel(format::KernelFn kernel, std::initializer_list<Argument *> arguments, int32_t rows,
+                  int32_t units, int32_t smallest, ThreadPool &pool) {
+  Section section{kernel, arguments.begin(), int(arguments.size()), rows};
+  pool.run(units, {std::clamp(units / smallest, 1, pool.threads()), smallest}, Section::run_piece, &section);
+  if (const int result = section.result.load(std::memory_order_relaxed))
+    return internal_error("a kernel of the exact head returned " + std::to_string(result));
+  return {};
+}
+
+} // namespace
+
+ExactHead::ExactHead(const Model &model, PlanWalker &walker, int threads)
+    : walker_(walker), dims_(model.bundle().plan.screen->dims), vocab_(model.bundle().model.vocab),
+      most_candidates_(std::max(vocab_ / 4, 1)), parts_(std::max(1, std::min(threads, vocab_ / 4096))) {
+  const Bundle &bundle = model.bundle();
+  const Screen &screen = *bundle.plan.screen;
+  const uint8_t *weights = bundle.section(SectionKind::weights).data;
+  const format::ScreenLayout layout = format::screen_layout(dims_.n, dims_.k);
+  screen_ = weights + screen.offset;
+  head_ = weights + bundle.plan.calls.back().args[1].offset; // x, w, y
+  row_scale_ = reinterpret_cast<const float *>(screen_ + layout.row_scale);
+  norms_ = reinterpret_cast<const float *>(screen_ + layout.norms);
+  dither_ = reinterpret_cast<const float *>(screen_ + layout.dither);
+  for (const Choice &choice : screen.choices)
+    screen_kernels_.emplace_back(choice.max_rows ? choice.max_rows : std::numeric_limits<int32_t>::max(),
+                                 model.kernel(choice.kernel));
+  rescore_kernel_ = model.kernel(screen.rescore);
+  const size_t max_rows = size_t(bundle.plan.max_rows),
+               padded = (max_rows + format::kRowPad - 1) / format::kRowPad * format::kRowPad;
+  q_.resize(padded * 2 * size_t(dims_.k));
+  map_.resize(padded * 2);
+  bounds_.resize(max_rows);
+  tops_.resize(size_t(parts_) * (kMostBest + kSpare));
+  n_tops_.resize(size_t(parts_));
+  rows_.resize(size_t(vocab_));
+  n_rows_.resize(size_t(parts_));
+  exact_.resize(size_t(std::max(most_candidates_, kMostBest + kSpare)));
+}
+
+ScreenBound prepare_screen_input(const float *x, int32_t k, const float *dither, int32_t vocab, int8_t *q,
+                                 float *map) {
+  double squares = 0, top = 0;
+  for (int32_t i = 0; i < k; ++i) {
+    const double v = double(x[i]);
+    squares += v * v;
+    top = std::max(top, std::fabs(v));
+  }
+  const double norm = std::sqrt(squares);
+  if (!(norm > 1e-20 && norm < 1e30)) {
+    std::fill_n(q, 2 * k, int8_t(0));
+    map[0] = map[1] = 0;
+    return {0, 0, false};
+  }
+  const float step = round_up(top / kSteps);
+  const double inverse = 1 / double(step);
+  double error = 0, length = 0, dithered = 0; // dithered is exact: 39 bits a term
+  for (int32_t i = 0; i < k; ++i) {
+    const double rounded = nearest(double(x[i]) * inverse), rest = double(x[i]) - rounded * double(step);
+    const auto value = int32_t(rounded);
+    const int32_t high = (value + 64) >> 7;
+    q[i] = int8_t(high);
+    q[k + i] = int8_t(value - high * 128);
+    error += rest * rest;
+    length += rounded * rounded;
+    dithered += (double(dither[i]) - 8) * rounded;
+  }
+  map[0] = step;
+  map[1] = float(dithered * double(step));
+  const double c = std::sqrt(std::log(double(vocab) / kMissed) / 2), rounding = 2.0 * (k + 64) * 0x1p-24;
+  constexpr double kOwnRounding = 1 + 1e-6; // of this, and of the bound's own float products
+  return {round_up(c * std::sqrt(length) * double(step) * kOwnRounding),
+          round_up((std::sqrt(error) + rounding * norm) * kOwnRounding), true};
+}
+
+Status ExactHead::screen(int32_t row, int32_t n_rows, ThreadPool &pool) {
+  const PlanWalker::HeadRows rows = walker_.head_rows();
+  const format::ScreenLayout layout = format::screen_layout(dims_.n, dims_.k);
+  const int32_t k = dims_.k, n = dims_.n, stripes = n / format::kRowTile;
+  Argument q(q_.data() + size_t(row) * 2 * size_t(k), {2 * k, n_rows});
+  Argument x(rows.x + row * rows.x_stride, {k, n_rows}, rows.x_stride);
+  Argument map(map_.data() + size_t(row) * 2, {2, n_rows});
+  Argument w(screen_ + layout.codes,
+             {4, format::kRowTile, format::stream_lines(n, format::q4_lines(k)), format::weight_streams(n)});
+  Argument row_scale(row_scale_, {n});
+  Argument outliers(reinterpret_cast<const int32_t *>(screen_ + layout.outliers),
+                    {format::kRowTile, format::kScreenOutliers, stripes});
+  Argument y(rows.y + row * rows.y_stride, {n, n_rows}, rows.y_stride);
+  const auto *kernel = screen_kernels_.data();
+  while (kernel->first < n_rows)
+    ++kernel;
+  return run_kernel(kernel->second, {&q, &x, &map, &w, &row_scale, &outliers, &y}, n_rows,
+                    format::stream_stripes(n), 1, pool);
+}
+
+/// exact_[i] = logit of row rows_[i], i < n.
+Status ExactHead::rescore(const float *input, int32_t n, ThreadPool &pool) {
+  Argument x(input, {dims_.k}), index(rows_.data(), {n});
+  Argument w(reinterpret_cast<const uint16_t *>(head_), {dims_.k, dims_.n}), y(exact_.data(), {n});
+  return run_kernel(rescore_kernel_, {&x, &index, &w, &y}, n, n, 4, pool);
+}
+
+/// A scan over the vocabulary in parts.
+struct ExactHead::Scan {
+  ExactHead *head;
+  const float *logits;
+  int32_t n_best;    ///< find_best: so many
+  ScreenBound bound; ///< find_candidates
+  float threshold;   ///< find_candidates
+  void (*look_through)(const Scan &, int32_t part) = nullptr;
+
+  void run(void (*function)(const Scan &, int32_t), ThreadPool &pool) {
+    look_through = function;
+    const auto run_parts = [](void *context, int32_t first, int32_t last) {
+      const Scan &scan = *static_cast<const Scan *>(context);
+      for (int32_t part = first; part < last; ++part)
+        scan.look_through(scan, part);
+    };
+    pool.run(head->parts_, {pool.threads(), 1}, run_parts, this);
+  }
+  int32_t begin(int32_t part) const {
+    return int32_t(int64_t(head->vocab_) * part / head->parts_ / kBlock * kBlock);
+  }
+  int32_t end(int32_t part) const { return part + 1 == head->parts_ ? head->vocab_ : begin(part + 1); }
+};
+
+/// The n_best largest logits of a part, as a heap with the least of them first.
+void ExactHead::find_best(const Scan &scan, int32_t part) {
+  const int32_t begin = scan.begin(part), end = scan.end(part);
+  Top *const tops = scan.head->tops_.data() + size_t(part) * (kMostBest + kSpare);
+  const auto greater = [](const Top &a, const Top &b) { return a.value > b.value; };
+  int32_t n = 0, at = begin;
+  for (; at < end && n < scan.n_best; ++at)
+    tops[n++] = {scan.logits[at], at};
+  std::make_heap(tops, tops + n, greater);
+  const auto look = [&](int32_t row) {
+    if (!(scan.logits[row] > tops->value))
+      return;
+    std::pop_heap(tops, tops + n, greater);
+    tops[n - 1] = {scan.logits[row], row};
+    std::push_heap(tops, tops + n, greater);
+  };
+  for (; at + kBlock <= end; at += kBlock) {
+    const Floats least = all(tops->value);
+    Mask found{};
+    for (int32_t i = 0; i < kBlock; i += 4)
+      found |= load(scan.logits + at + i) > least;
+    if (any(found))
+      for (int32_t i = 0; i < kBlock; ++i)
+        look(at + i);
+  }
+  for (; at < end; ++at)
+    look(at);
+  scan.head->n_tops_[size_t(part)] = n;
+}
+
+/// The rows of a part whose logit may reach the threshold.
+void ExactHead::find_candidates(const Scan &scan, int32_t part) {
+  const int32_t begin = scan.begin(part), end = scan.end(part);
+  const float *scales = scan.head->row_scale_, *norms = scan.head->norms_;
+  int32_t *const rows = scan.head->rows_.data() + begin;
+  const ScreenBound b = scan.bound;
+  const Floats per_scale = all(b.per_scale), per_norm = all(b.per_norm), threshold = all(scan.threshold);
+  int32_t n = 0, at = begin;
+  const auto look = [&](int32_t row) {
+    if (scan.logits[row] + (b.per_scale * scales[row] + b.per_norm * norms[row]) >= scan.threshold)
+      rows[n++] = row;
+  };
+  for (; at + kBlock <= end; at += kBlock) {
+    Mask found{};
+    for (int32_t i = at; i < at + kBlock; i += 4)
+      found |=
+          load(scan.logits + i) + (per_scale * load(scales + i) + per_norm * load(norms + i)) >= threshold;
+    if (any(found))
+      for (int32_t i = 0; i < kBlock; ++i)
+        look(at + i);
+  }
+  for (; at < end; ++at)
+    look(at);
+  scan.head->n_rows_[size_t(part)] = n;
+}
+
+/// Makes the logits of a screened row exact where `need` asks for it.
+Status ExactHead::settle(int32_t row, HeadNeed need, ThreadPool &pool) {
+  const PlanWalker::HeadRows rows = walker_.head_rows();
+  const float *const x = rows.x + row * rows.x_stride;
+  float *const logits = rows.y + row * rows.y_stride;
+  Scan scan{this, logits, std::min(need.best + kSpare, vocab_), bounds_[size_t(row)], 0};
+  ++stats_.rows;
+  const auto whole_head = [&] {
+    ++stats_.full_rows;
+    return walker_.run_head(row, pool);
+  };
+  if (!scan.bound.holds)
+    return whole_head();
+
+  // Any n rows' exact logits are, at their least, a lower bound of the n-th largest.
+  scan.run(find_best, pool);
+  Top *last = tops_.data();
+  for (int part = 0; part < parts_; ++part) {
+    const Top *const first = tops_.data() + size_t(part) * (kMostBest + kSpare);
+    last = std::copy(first, first + n_tops_[size_t(part)], last);
+  }
+  const auto n_tops = int32_t(last - tops_.data()), n_best = std::min(scan.n_best, n_tops);
+  std::nth_element(tops_.data(), tops_.data() + (n_best - 1), last,
+                   [](const Top &a, const Top &b) { return a.value > b.value; });
+  for (int32_t i = 0; i < n_best; ++i)
+    rows_[size_t(i)] = tops_[size_t(i)].row;
+  BITNET_RETURN_IF_ERROR(rescore(x, n_best, pool));
+  std::nth_element(exact_.begin(), exact_.begin() + (need.best - 1), exact_.begin() + n_best,
+                   std::greater<>());
+  const float nth = exact_[size_t(need.best - 1)],
+              highest = *std::max_element(exact_.begin(), exact_.begin() + need.best);
+  scan.threshold = std::min(nth, round_down(double(highest) - double(need.margin)));
+
+  scan.run(find_candidates, pool);
+  int32_t n = 0;
+  for (int part = 0; part < parts_; ++part) {
+    const int32_t *const first = rows_.data() + scan.begin(part);
+    n = int32_t(std::copy(first, first + n_rows_[size_t(part)], rows_.data() + n) - rows_.data());
+  }
+  if (n > most_candidates_)
+    return whole_head();
+  stats_.candidates += uint64_t(n);
+  BITNET_RETURN_IF_ERROR(rescore(x, n, pool));
+  for (int32_t i = 0; i < n; ++i)
+    logits[rows_[size_t(i)]] = exact_[size_t(i)];
+  return {};
+}
+
+Status ExactHead::run(const HeadNeed *needs, int32_t n_full, int32_t n_rows, ThreadPool &pool) {
+  const PlanWalker::HeadRows rows = walker_.head_rows();
+  const auto k = size_t(dims_.k);
+  for (int32_t row = n_full; row < n_rows; ++row)
+    bounds_[size_t(row)] =
+        prepare_screen_input(rows.x + row * rows.x_stride, dims_.k, dither_, vocab_,
+                             q_.data() + size_t(row) * 2 * k, map_.data() + size_t(row) * 2);
+  if (n_full == 0) {
+    BITNET_RETURN_IF_ERROR(screen(0, n_rows, pool));
+  } else { // a tile of rows would run on into rows that nobody has room for
+    for (int32_t row = n_full; row < n_rows; ++row)
+      BITNET_RETURN_IF_ERROR(screen(row, 1, pool));
+  }
+  for (int32_t row = n_full; row < n_rows; ++row)
+    BITNET_RETURN_IF_ERROR(settle(row, needs[row], pool));
+  return {};
+}
+
+} // namespace bitnet::runtime

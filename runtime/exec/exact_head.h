@@ -1,0 +1,99 @@
+// The exact head: gives the logits that a row asks for (bitnet_row.best, margin) bit for bit as the f16 head
+// does, but reads a quarter of its bytes. A screen (compiler/pack/PackScreen.cpp) of 4 bits a weight gives
+// every logit approximately, with a bound; the best ones are computed exactly, which gives a threshold; then
+// every row that the bound lets reach the threshold is computed exactly, by the arithmetic of the f16 head
+// (rescore_f16). What is left keeps its approximation, which is below the threshold. Where too many rows
+// reach it, the f16 head runs.
+//
+// The bound. Let w be a row, v its outliers, u = w - v, u~ = s*(code + d) what the codes say, x the input, x~
+// = t*q its 15-bit form (t = max|x| / 16256), n the width. The screen gives v.x + u~.x~, so it falls short of
+// w.x by
+//   (u - u~).x~ + u.(x - x~)
+// First term: over the draw of the dither d the errors u_i - u~_i are independent and uniform over intervals
+// of width s (PackScreen.cpp), so by Hoeffding's inequality (JASA 58, 1963, theorem 2)
+//   P[(u - u~).x~ >= c s |x~|] <= exp(-2 c^2) = p/N   with   c = sqrt(ln(N/p) / 2)
+// and by the union bound all N rows together stay below with probability 1 - p, p = 1e-12. This is a
+// statement about inputs that do not depend on d. They do not as long as all that goes on is exact: a text
+// that greedy, top-k or min-p draws is the f16 head's, up to the event of probability p a token itself. (A
+// draw whose tail is approximate, top-p's, depends on d, weakly.) It says nothing against somebody who knows
+// d and chooses x. Second term: at most |w| |x - x~|, by Cauchy-Schwarz; both norms are computed. Float sums:
+// the f16 head's own result is within n 2^-24 |w||x| (to first order) of w.x whatever the order of its sums.
+// The screen's integers are exact; its float steps err by less than (3 sqrt(n) + 40) 2^-24 |w||x|: |Σ code q|
+// t
+// <= 15 sqrt(n) |x~|, s <= |w| / 30.9 since 17 weights are at least 7.5 s, six roundings of that, and 17 of
+// the outliers'. The mean of u_i - u~_i is not 0 but up to 2^-24 s, for the dither has 23 bits: less than
+// 2^-24 sqrt(n) s |x~|. All of these together are less than 2 (n + 64) 2^-24 |w||x|.
+#pragma once
+#include "runtime/api/bitnet.h"
+#include "runtime/exec/plan_walker.h"
+
+namespace bitnet::runtime {
+
+/// Which logits of a row must be exact; see bitnet_row.
+struct HeadNeed {
+  int32_t best;
+  float margin;
+};
+
+/// Of an input row: a logit is at most its approximation + per_scale * row_scale + per_norm * norm.
+struct ScreenBound {
+  float per_scale, per_norm;
+  bool holds; ///< false: the input is not finite, or out of the range that the bound was derived for
+};
+/// What screen_q4 reads of an input x [k]: q [2 * k], map [2]. vocab: rows that must all be right at once.
+ScreenBound prepare_screen_input(const float *x, int32_t k, const float *dither, int32_t vocab, int8_t *q,
+                                 float *map);
+
+/// Belongs to one session. Allocates at creation only.
+class ExactHead {
+public:
+  /// The bundle's plan has a screen. model and walker must outlive it.
+  ExactHead(const Model &model, PlanWalker &walker, int threads);
+
+  /// Whether the f16 head had better give this row's logits.
+  bool wants_all(HeadNeed need) const {
+    return need.best <= 0 || need.best > kMostBest || need.best >= vocab_;
+  }
+  /// Computes the logits of the head's rows [n_full, n_rows) of the walker's last run; those before were
+  /// computed by the f16 head. needs: [n_rows].
+  Status run(const HeadNeed *needs, int32_t n_full, int32_t n_rows, ThreadPool &pool);
+
+  const bitnet_head_stats &stats() const { return stats_; }
+
+private:
+  static constexpr int32_t kMostBest = 1024;
+  /// Rows beyond `best` that are computed for the threshold: the best approximations are not quite the best
+  /// rows.
+  static constexpr int32_t kSpare = 7;
+
+  struct Top {
+    float value;
+    int32_t row;
+  };
+  struct Scan;
+  Status screen(int32_t row, int32_t n_rows, ThreadPool &pool);
+  Status rescore(const float *x, int32_t n, ThreadPool &pool);
+  Status settle(int32_t row, HeadNeed need, ThreadPool &pool);
+  static void find_best(const Scan &scan, int32_t part);
+  static void find_candidates(const Scan &scan, int32_t part);
+
+  PlanWalker &walker_;
+  const OpDims dims_;
+  const int32_t vocab_, most_candidates_;
+  const int parts_;               ///< of a scan over the vocabulary
+  const uint8_t *screen_, *head_; ///< the screen's bytes, the head's f16 rows
+  const float *row_scale_, *norms_, *dither_;
+  std::vector<std::pair<int32_t, format::KernelFn>> screen_kernels_; ///< most rows, kernel
+  format::KernelFn rescore_kernel_;
+  std::vector<int8_t> q_;           ///< [padded rows, 2 * width]
+  std::vector<float> map_;          ///< [padded rows, 2]
+  std::vector<ScreenBound> bounds_; ///< [rows]
+  std::vector<Top> tops_;           ///< [parts, kMostBest + kSpare]
+  std::vector<int32_t> n_tops_;     ///< [parts]
+  std::vector<int32_t> rows_;   ///< [vocab]: candidates, each part's from its first row on; then all together
+  std::vector<int32_t> n_rows_; ///< [parts]
+  std::vector<float> exact_;    ///< [vocab]: logits of rows_
+  bitnet_head_stats stats_{};
+};
+
+} // namespace bitnet::runtime

@@ -1,0 +1,271 @@
+// The exact head: what a row asks for is the f16 head's bit for bit, and all else is below it. Both heads run
+// side by side over the same tokens, on the repository's model and on made-up ones of which a step takes no
+// time.
+#include "test/e2e/compiled_model.h"
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+using namespace bitnet;
+using namespace bitnet::e2e;
+
+namespace {
+
+/// A made-up model with a vocabulary that a screen is worth, as bundle with this head.
+std::string dummy(const std::string &values, const std::string &head) {
+  const std::string checkpoint = test::scratch("exact-" + values + ".gguf");
+  if (!std::filesystem::exists(checkpoint)) {
+    const test::Ran ran = test::run({test::binary("make-dummy-model"),
+                                     checkpoint,
+                                     "--preset",
+                                     "tiny",
+                                     "--dim",
+                                     "256",
+                                     "--heads",
+                                     "4",
+                                     "--kv-heads",
+                                     "2",
+                                     "--ffn",
+                                     "256",
+                                     "--layers",
+                                     "1",
+                                     "--vocab",
+                                     "20003",
+                                     "--context",
+                                     "2048",
+                                     "--embedding-values",
+                                     values});
+    EXPECT_EQ(ran.code, 0) << ran.err;
+  }
+  return compiled(checkpoint, "exact-" + values + "-" + head, {"--target=host", "--head=" + head});
+}
+std::string kjv(const std::string &head) {
+  return compiled(shippedModel(), "exact-kjv-" + head, {"--target=portable,avx2,avx512", "--head=" + head});
+}
+
+struct Need {
+  int32_t best;
+  float margin;
+};
+const Need kNeeds[] = {{1, 0}, {40, 0}, {1, 3.0f}, {0, 0}, {5, 1.5f}};
+
+void step(bitnet_session *session, const std::vector<bitnet_row> &rows) {
+  bitnet_error error{};
+  ASSERT_EQ(bitnet_session_step(session, rows.data(), rows.size(), &error), BITNET_OK) << error.message;
+}
+
+bool same(float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0; }
+
+/// What bitnet_row promises of `got`, given the f16 head's logits.
+void expectContract(const float *got, const std::vector<float> &all, Need need) {
+  ASSERT_TRUE(got);
+  std::vector<float> sorted = all;
+  std::sort(sorted.begin(), sorted.end(), std::greater<>());
+  const bool everything = need.best == 0;
+  float highest_other = -INFINITY;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (everything || all[i] >= sorted[size_t(need.best) - 1] ||
+        double(all[i]) >= double(sorted[0]) - double(need.margin))
+      ASSERT_TRUE(same(got[i], all[i])) << "logit " << i << ": expected " << all[i] << ", got " << got[i];
+    else if (!same(got[i], all[i]))
+      highest_other = std::max(highest_other, got[i]);
+  }
+  if (!everything) {
+    EXPECT_LT(highest_other, sorted[size_t(need.best) - 1]);
+    EXPECT_LT(double(highest_other), double(sorted[0]) - double(need.margin));
+  }
+}
+
+int32_t argmax(const float *logits, int32_t n) {
+  return int32_t(std::max_element(logits, logits + n) - logits);
+}
+
+bitnet_head_stats statsOf(const bitnet_session *session) {
+  bitnet_head_stats stats;
+  bitnet_session_head_stats(session, &stats);
+  return stats;
+}
+
+/// Runs both heads over `steps` tokens: mostly the greedy ones, now and then a jump, in texts of `text`
+/// tokens. Each step asks for something else. Returns the exact head's work.
+bitnet_head_stats compare(const std::string &exact_path, const std::string &f16_path, int steps, int text,
+                          bool only_greedy) {
+  const Model exact = openModel(exact_path), f16 = openModel(f16_path);
+  const Session a = openSession(exact.get(), 2), b = openSession(f16.get(), 2);
+  const int32_t vocab = vocabulary(exact.get());
+  uint32_t random = 7;
+  int32_t token = 11;
+  for (int i = 0; i < steps; ++i) {
+    if (i % text == 0) {
+      bitnet_error error{};
+      bitnet_session_truncate(a.get(), 0, 0, &error);
+      bitnet_session_truncate(b.get(), 0, 0, &error);
+    }
+    const Need need = only_greedy ? Need{1, 0} : kNeeds[i % std::size(kNeeds)];
+    step(a.get(), {{token, i % text, 0, BITNET_WANT_LOGITS, need.best, need.margin}});
+    step(b.get(), {{token, i % text, 0, BITNET_WANT_LOGITS, 0, 0}});
+    const float *got = bitnet_session_logits(a.get(), 0), *all = bitnet_session_logits(b.get(), 0);
+    if (only_greedy) {
+      const int32_t expected = argmax(all, vocab);
+      EXPECT_EQ(argmax(got, vocab), expected) << "step " << i;
+      EXPECT_TRUE(same(got[expected], all[expected])) << "step " << i;
+    } else {
+      expectContract(got, {all, all + vocab}, need);
+    }
+    if (testing::Test::HasFailure())
+      break;
+    token = argmax(all, vocab);
+    if ((random = random * 1664525 + 1013904223) >> 28 == 0)
+      token = int32_t((random >> 4) % uint32_t(vocab));
+  }
+  return statsOf(a.get());
+}
+
+TEST(ExactHead, GivesTheGreedyTokensOfF16) {
+  const bitnet_head_stats stats = compare(kjv("exact"), kjv("f16"), 10000, 500, true);
+  EXPECT_EQ(stats.rows, 10000u);
+  EXPECT_LT(stats.candidates, 10000u * 60); // of 4096
+}
+TEST(ExactHead, GivesTheLogitsThatARowAsksFor) { compare(kjv("exact"), kjv("f16"), 1000, 200, false); }
+
+class MadeUp : public testing::TestWithParam<const char *> {};
+TEST_P(MadeUp, GivesTheGreedyTokensOfF16) {
+  const bitnet_head_stats stats =
+      compare(dummy(GetParam(), "exact"), dummy(GetParam(), "f16"), 2000, 200, true);
+  EXPECT_EQ(stats.rows, 2000u);
+  EXPECT_LT(stats.candidates, 2000u * 2000); // of 20003: the screen must screen
+}
+TEST_P(MadeUp, GivesTheLogitsThatARowAsksFor) {
+  compare(dummy(GetParam(), "exact"), dummy(GetParam(), "f16"), 300, 100, false);
+}
+INSTANTIATE_TEST_SUITE_P(Embeddings, MadeUp, testing::Values("gaussian", "t5"));
+
+/// Seeded draws are those of the f16 head, for what a sampler says that it needs.
+TEST(ExactHead, GivesTheSeededDrawsOfF16) {
+  const Model exact = openModel(kjv("exact")), f16 = openModel(kjv("f16"));
+  const auto draw = [](const bitnet_model *model, const bitnet_sampling &sampling) {
+    bitnet_engine *engine = nullptr;
+    bitnet_generation *generation = nullptr;
+    bitnet_error error{};
+    EXPECT_EQ(bitnet_engine_create(model, nullptr, &engine, &error), BITNET_OK) << error.message;
+    bitnet_generation_options options;
+    bitnet_generation_default(&options);
+    options.sampling = sampling;
+    options.max_tokens = 400;
+    options.ignore_eos = 1;
+    const int32_t prompt[] = {4080, 300, 17};
+    EXPECT_EQ(bitnet_generation_create(engine, prompt, 3, &options, &generation, &error), BITNET_OK)
+        << error.message;
+    std::vector<int32_t> tokens;
+    bitnet_token_event event{};
+    while (event.finish == BITNET_FINISH_NONE) {
+      EXPECT_EQ(bitnet_generation_next(generation, &event, &error), BITNET_OK) << error.message;
+      if (event.token >= 0)
+        tokens.push_back(event.token);
+    }
+    bitnet_head_stats stats;
+    bitnet_engine_head_stats(engine, &stats);
+    bitnet_generation_destroy(generation);
+    bitnet_engine_destroy(engine);
+    return std::make_pair(tokens, stats.rows);
+  };
+  bitnet_sampling top_k, min_p, top_p;
+  for (bitnet_sampling *s : {&top_k, &min_p, &top_p}) {
+    bitnet_sampling_default(s);
+    s->temperature = 0.9f;
+    s->seed = 4;
+  }
+  top_k.top_k = 40;
+  min_p.min_p = 0.05f;
+  top_p.top_p = 0.9f;
+  for (const bitnet_sampling &s : {top_k, min_p, top_p}) {
+    const auto [expected, none] = draw(f16.get(), s);
+    const auto [got, screened] = draw(exact.get(), s);
+    EXPECT_EQ(expected.size(), 400u);
+    EXPECT_EQ(got, expected);
+    EXPECT_EQ(none, 0u);
+    EXPECT_EQ(screened > 0, s.top_p >= 1); // top-p sums over all
+  }
+}
+
+/// Rows that ask for different things in one step, hidden states among them, give what each gives alone.
+TEST(ExactHead, TakesRowsThatAskForDifferentThings) {
+  const Model exact = openModel(kjv("exact")), f16 = openModel(kjv("f16"));
+  const Session a = openSession(exact.get(), 2), b = openSession(f16.get(), 2),
+                alone = openSession(exact.get(), 1);
+  const int32_t vocab = vocabulary(exact.get());
+  bitnet_model_info info;
+  bitnet_model_get_info(exact.get(), &info);
+  std::vector<bitnet_row> rows, all;
+  for (int32_t i = 0; i < 23; ++i) {
+    const Need need = kNeeds[i % std::size(kNeeds)];
+    const int32_t want = i % 7 == 3   ? 0
+                         : i % 7 == 5 ? BITNET_WANT_HIDDEN
+                                      : BITNET_WANT_LOGITS | (i % 2 ? BITNET_WANT_HIDDEN : 0);
+    rows.push_back({i * 131 % 4000, i, 0, want, need.best, need.margin});
+    all.push_back({rows.back().token, i, 0, want, 0, 0});
+  }
+  step(a.get(), rows);
+  step(b.get(), all);
+  size_t at = 0;
+  for (const bitnet_row &row : rows) {
+    step(alone.get(), {row});
+    if (!row.want)
+      continue;
+    const float *full = bitnet_session_logits(b.get(), at), *got = bitnet_session_logits(a.get(), at);
+    EXPECT_EQ(std::memcmp(bitnet_session_hidden(a.get(), at), bitnet_session_hidden(b.get(), at),
+                          size_t(info.width) * sizeof(float)),
+              0)
+        << at;
+    if (row.want & BITNET_WANT_LOGITS) {
+      expectContract(got, {full, full + vocab}, {row.best, row.margin});
+      EXPECT_EQ(std::memcmp(got, bitnet_session_logits(alone.get(), 0), size_t(vocab) * sizeof(float)), 0)
+          << at;
+    }
+    ++at;
+  }
+}
+
+/// Where nearly all logits may matter, the f16 head gives them all.
+TEST(ExactHead, RunsTheWholeHeadWhereTooManyRowsMatter) {
+  const Model exact = openModel(kjv("exact")), f16 = openModel(kjv("f16"));
+  const Session a = openSession(exact.get(), 2), b = openSession(f16.get());
+  const int32_t vocab = vocabulary(exact.get());
+  step(a.get(), {{5, 0, 0, 1, 1, 1e6f}, {6, 1, 0, 1, 1, 0}, {7, 2, 0, 1, 1, 1e6f}});
+  step(b.get(), {{5, 0, 0, 1, 0, 0}, {6, 1, 0, 1, 0, 0}, {7, 2, 0, 1, 0, 0}});
+  EXPECT_EQ(statsOf(a.get()).rows, 3u);
+  EXPECT_EQ(statsOf(a.get()).full_rows, 2u);
+  for (size_t i : {0, 2})
+    EXPECT_EQ(std::memcmp(bitnet_session_logits(a.get(), i), bitnet_session_logits(b.get(), i),
+                          size_t(vocab) * sizeof(float)),
+              0);
+  const float *all = bitnet_session_logits(b.get(), 1);
+  expectContract(bitnet_session_logits(a.get(), 1), {all, all + vocab}, {1, 0});
+}
+
+/// The approximations, too, are one set of numbers.
+TEST(ExactHead, GivesTheSameBitsOnEveryVariant) {
+  std::vector<float> expected;
+  for (const char *cpu : {"portable", "avx2", "avx512", "avx512vnni"})
+    for (const int threads : {1, 3}) {
+      bitnet_model_options options{cpu};
+      bitnet_error error{};
+      bitnet_model *opened = nullptr;
+      if (bitnet_model_open(kjv("exact").c_str(), &options, &opened, &error) != BITNET_OK)
+        continue;
+      const Model model(opened);
+      const Session session = openSession(model.get(), threads);
+      std::vector<float> got;
+      for (int32_t i = 0; i < 6; ++i) {
+        step(session.get(), {{i * 300, i, 0, 1, kNeeds[i % 3].best, kNeeds[i % 3].margin}});
+        const float *logits = bitnet_session_logits(session.get(), 0);
+        got.insert(got.end(), logits, logits + vocabulary(model.get()));
+      }
+      if (expected.empty())
+        expected = got;
+      EXPECT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0)
+          << cpu << " " << threads;
+    }
+}
+
+} // namespace
