@@ -145,7 +145,8 @@ def test_info(model: bitnet_py.BitNetModel) -> None:
 
 def test_compile(checkpoint: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "kjv.bnx"
-    done = cli("compile", checkpoint, "-o", bundle, "--target", "host", "--head=q8", "--kv=q8", "--set", "context=256", "--json")
+    flags = ("--target", "host", "--head=q8", "--kv=q8", "--set", "context=256", "--json")
+    done = cli("compile", checkpoint, "-o", bundle, *flags)
     assert json.loads(done.stdout)
     shown = json.loads(cli("info", bundle, "--json").stdout)["model"]["model"]
     assert (shown["head"], shown["kv"], shown["context"]) == ("q8", "q8", 256)
