@@ -13,7 +13,16 @@ Expr opaque(Expr x) {
 }
 
 Coding coding_of(Op op) {
-  return op == Op::linear_t2 ? Coding{4, 1, 2} : op == Op::linear_t3 ? Coding{5, 1, 2} : Coding{1, 128, 255};
+  switch (op) {
+  case Op::linear_t2:
+    return {4, 1, 2};
+  case Op::linear_t3:
+    return {5, 1, 2};
+  case Op::screen_q4:
+    return {2, 8, 15};
+  default:
+    return {1, 128, 255};
+  }
 }
 
 Expr code_of(Op op, Expr byte, Expr plane) {
@@ -21,6 +30,8 @@ Expr code_of(Op op, Expr byte, Expr plane) {
   switch (op) {
   case Op::linear_t2:
     return opaque((byte >> cast(type, plane * 2)) & cast(type, 3));
+  case Op::screen_q4:
+    return opaque((byte >> cast(type, plane * 4)) & cast(type, 15));
   case Op::linear_t3: { // digit of 256 * v / 243 (format/layouts.h): moved up to the top, then cut off there
     const Expr power = select(plane == 0, 1, plane == 1, 3, plane == 2, 9, plane == 3, 27, 81);
     const Expr q = (byte * cast(type, power)) & cast(type, 255);

@@ -18,8 +18,9 @@ struct Coding {
   int lines(int k) const { return (k + k_line() - 1) / k_line(); }
 };
 
-/// The coding of linear_t2, linear_t3 and linear_s8. The last line of linear_t3 may hold codes of inputs
-/// beyond k: they are 0, and the activations there may be read (format::kArenaSlack), whatever they are.
+/// The coding of linear_t2, linear_t3, linear_s8 and screen_q4. The last line of linear_t3 may hold codes of
+/// inputs beyond k: they are 0, and the activations there may be read (format::kArenaSlack), whatever they
+/// are.
 Coding coding_of(format::Op op);
 
 /// Code of one plane (a constant once its loop is unrolled) of a byte. The byte is u8 or u16, and so is the

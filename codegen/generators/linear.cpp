@@ -30,7 +30,8 @@ RDom output_loops(const KernelSpec &spec, const KernelArgs &args, LinearTile til
 
 LinearTile linear_tile(const KernelSpec &spec) {
   const int streams = format::weight_streams(spec.dims.n);
-  const int sums = vector_registers(spec.cpu) / 2 * vector_lanes(spec.cpu) / kRowTile;
+  const int halves = spec.op == format::Op::screen_q4 ? 2 : 1; // sums of a token
+  const int sums = vector_registers(spec.cpu) / 2 * vector_lanes(spec.cpu) / kRowTile / halves;
   // One token is bound by memory: what counts is that each stripe's stream goes on without a jump, and few
   // enough of them for the prefetchers to follow. n=2560 k=6912 on Zen 4: 4 streams 26.9 GB/s, 96 % of plain
   // loads; 8 streams 22.3; with avx2 (n=13824 k=2560) 22.7 and 17.4.
@@ -39,8 +40,7 @@ LinearTile linear_tile(const KernelSpec &spec) {
   // weights are codes all tokens of the step, so that a code is unpacked once (8 rows of n=13824 k=2560 on
   // Zen 4: 2 x 8 1.60 ms, 4 x 4 1.69 ms; 1.21 ms at the dot products' peak).
   if (spec.rows != 1) {
-    const int most = spec.op == format::Op::linear_f16 ? 4 : format::kRowPad;
-    tile.tokens = std::min({most, sums, spec.rows ? spec.rows : format::kRowPad});
+    tile.tokens = std::min(sums, spec.rows ? spec.rows : format::kRowPad);
     tile.stripes = std::clamp(sums / tile.tokens, 1, 4);
   }
   tile.stripes = std::min(tile.stripes, streams);

@@ -40,6 +40,11 @@ private:
   Halide::RDom loops;
 };
 
+/// Σ code*q at the walk's place, once for each `half` of a token's activations: q holds so many rows of k for
+/// a token, one after the other. In registers, by the dot product that the variant has an instruction for.
+std::vector<Halide::Expr> sums_of_codes(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk,
+                                        LinearTile tile, int halves);
+
 /// What linear_t2 and linear_s8 write for an exact sum: the epilogue, wherever the sum comes from.
 ///   (f32(Σ code*q - offset*sum[token]) * (row_scale[row] / s[token])) [+ residual[row, token]]
 Halide::Expr linear_output(const KernelSpec &spec, KernelArgs &args, Halide::Expr row, Halide::Expr token,

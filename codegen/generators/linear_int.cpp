@@ -1,6 +1,7 @@
 // linear_t2, linear_t3 and linear_s8: integer dot products of unsigned weight codes (coding.h) with int8
-// activations, then the epilogue (linear.h). Sums are exact in i32, so their order is free, and each kind of
-// machine gets the form of the dot product that it has an instruction for.
+// activations, then the epilogue (linear.h); screen.cpp takes the same dot products. Sums are exact in i32,
+// so their order is free, and each kind of machine gets the form of the dot product that it has an
+// instruction for.
 #include "codegen/generators/coding.h"
 #include "codegen/generators/linear.h"
 #include "codegen/target.h"
@@ -17,6 +18,23 @@ namespace {
 
 const Var lane("lane"), stream("stream"), unit("unit"), token("token"), part("part"), j("j"), step("step"),
     line("line");
+
+/// A token's halves (linear.h) are tokens of their own here: index token * halves + half.
+struct Activations {
+  ImageParam q;
+  int halves, k;
+  Expr operator()(Expr i, Expr token) const {
+    return halves == 1 ? q(i, token) : q(token % halves * k + i, token / halves);
+  }
+};
+
+/// The sums at the walk's place, one for each half.
+std::vector<Expr> at_walk(const LinearWalk &walk, int halves, const std::function<Expr(Expr token)> &sum) {
+  std::vector<Expr> sums;
+  for (int half = 0; half < halves; ++half)
+    sums.push_back(sum(walk.token * halves + half));
+  return sums;
+}
 
 /// Schedules the sums of a tile: all in registers for the whole of k.
 void hold_in_registers(Func sums, const LinearWalk &walk) {
@@ -74,13 +92,16 @@ Unpacking by_powers(Expr zero) {
 
 /// vpdpbusd: four u8 x i8 products added to an i32 lane, which is one output row. Codes are unpacked in the
 /// loop, once for the tokens of a tile.
-Expr sums_by_dot4(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk, LinearTile tile) {
+std::vector<Expr> sums_by_dot4(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk,
+                               LinearTile tile, int halves) {
   const Coding c = coding_of(spec.op);
   const int lines = c.lines(spec.dims.k);
-  const Unpacking u = tile.tokens > 1 || spec.op == Op::linear_s8 ? by_codes(spec.op)
-                      : spec.op == Op::linear_t2                  ? by_nibbles()
-                                                 : by_powers(cast<uint8_t>(args.begin >> 31));
-  ImageParam &w = args["w"], &q = args["q"];
+  const Unpacking u = tile.tokens == 1 && spec.op == Op::linear_t2 ? by_nibbles()
+                      : tile.tokens == 1 && spec.op == Op::linear_t3
+                          ? by_powers(cast<uint8_t>(args.begin >> 31))
+                          : by_codes(spec.op);
+  ImageParam &w = args["w"];
+  const Activations q{args["q"], halves, spec.dims.k};
 
   // Algorithm
   Func sums("sums"), vectors("vectors");
@@ -101,19 +122,23 @@ Expr sums_by_dot4(const KernelSpec &spec, KernelArgs &args, const LinearWalk &wa
       .unroll(part)
       .unroll(k.y);
   update.atomic().vectorize(k.x).vectorize(lane);
-  std::vector<Expr> parts;
-  for (int p = 0; p < u.parts; ++p)
-    parts.push_back(sums(walk.lane, walk.stream, walk.unit, walk.token, p));
-  return u.combined(parts);
+  return at_walk(walk, halves, [&](Expr token) {
+    std::vector<Expr> parts;
+    for (int p = 0; p < u.parts; ++p)
+      parts.push_back(sums(walk.lane, walk.stream, walk.unit, token, p));
+    return u.combined(parts);
+  });
 }
 
 /// vpmaddubsw: u8 x i8 products added in pairs to i16 lanes, two lanes an output row; those in pairs to i32
-/// lanes. A pair of codes 0..2 gives at most 2*2*127 = 508, a line's four planes 2032, five planes 2540:
-/// nothing saturates.
-Expr sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk) {
+/// lanes. A pair of codes 0..2 gives at most 2*2*127 = 508, a line's four planes 2032, five planes 2540, two
+/// planes of codes 0..15 7620: nothing saturates.
+std::vector<Expr> sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk,
+                                   int halves) {
   const Coding c = coding_of(spec.op);
   const int lines = c.lines(spec.dims.k);
-  ImageParam &w = args["w"], &q = args["q"];
+  ImageParam &w = args["w"];
+  const Activations q{args["q"], halves, spec.dims.k};
   Var half("half");
 
   // Algorithm
@@ -140,19 +165,20 @@ Expr sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, const LinearWalk
   Stage products = pairs.update();
   products.reorder(p.x, half, lane, p.y, line, stream, unit, token).unroll(p.y);
   products.atomic(true).vectorize(p.x).vectorize(half).vectorize(lane);
-  return sums(walk.lane, walk.stream, walk.unit, walk.token);
+  return at_walk(walk, halves, [&](Expr token) { return sums(walk.lane, walk.stream, walk.unit, token); });
 }
 
 /// pmaddwd: i16 products added in pairs to an i32 lane, which is one output row. The bytes of a row are read
 /// as two words, and a word's low and high byte are taken by mask and shift, so no byte is ever moved to
 /// another lane; the activations are widened once a tile and stored in the matching order.
-Expr sums_by_words(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk) {
+std::vector<Expr> sums_by_words(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk,
+                                int halves) {
   const Coding c = coding_of(spec.op);
   const int lines = c.lines(spec.dims.k);
   const int stream_lines = format::stream_lines(spec.dims.n, lines),
             streams = format::weight_streams(spec.dims.n);
   ImageParam w = args.dense_as("w", UInt(16), {2, kRowTile, stream_lines, streams});
-  ImageParam &q = args["q"];
+  const Activations q{args["q"], halves, spec.dims.k};
   Var word("word"), high("high"), plane("plane");
 
   // Algorithm
@@ -175,10 +201,10 @@ Expr sums_by_words(const KernelSpec &spec, KernelArgs &args, const LinearWalk &w
       .unroll(k.y)
       .unroll(k.z);
   update.atomic().vectorize(k.x).vectorize(lane);
-  wide.compute_at(walk.tile()).store_in(MemoryType::Register); // up to 8 * k bytes of stack
+  wide.compute_at(walk.tile()).store_in(MemoryType::Register); // up to 16 * k bytes of stack
   wide.bound(word, 0, 2).bound(high, 0, 2).bound(plane, 0, c.planes).bound(line, 0, lines);
   wide.vectorize(word).vectorize(high).unroll(plane);
-  return sums(walk.lane, walk.stream, walk.unit, walk.token);
+  return at_walk(walk, halves, [&](Expr token) { return sums(walk.lane, walk.stream, walk.unit, token); });
 }
 
 Generated generate_linear_int(const KernelSpec &spec) {
@@ -187,14 +213,21 @@ Generated generate_linear_int(const KernelSpec &spec) {
   KernelArgs args(spec);
   const LinearTile tile = linear_tile(spec);
   LinearWalk walk(spec, args, tile);
-  const Expr sum = has_dot4(spec.cpu)                                   ? sums_by_dot4(spec, args, walk, tile)
-                   : spec.op != Op::linear_s8 && has_pair_dot(spec.cpu) ? sums_by_pair_dot(spec, args, walk)
-                                                                        : sums_by_words(spec, args, walk);
+  const Expr sum = sums_of_codes(spec, args, walk, tile, 1)[0];
   walk.write(linear_output(spec, args, walk.row, walk.token, sum));
   return args.finish({walk.y});
 }
 
 } // namespace
+
+std::vector<Expr> sums_of_codes(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk,
+                                LinearTile tile, int halves) {
+  if (has_dot4(spec.cpu))
+    return sums_by_dot4(spec, args, walk, tile, halves);
+  if (spec.op != Op::linear_s8 && has_pair_dot(spec.cpu))
+    return sums_by_pair_dot(spec, args, walk, halves);
+  return sums_by_words(spec, args, walk, halves);
+}
 
 Generated generate_linear_s8(const KernelSpec &spec) { return generate_linear_int(spec); }
 Generated generate_linear_ternary(const KernelSpec &spec) { return generate_linear_int(spec); }
