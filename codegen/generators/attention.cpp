@@ -12,8 +12,6 @@ using namespace Halide;
 using format::kAttentionChunk;
 namespace {
 
-constexpr float kLowest = -3.402823466e38f; ///< -FLT_MAX
-
 /// The running result of one query, with head_dim / lanes vectors of o, then sum and maximum in every lane:
 /// one Tuple, so that a merge computes its exp once.
 struct State {
@@ -180,9 +178,7 @@ Generated generate_attention(const KernelSpec &spec) {
 Generated generate_attention_merge(const KernelSpec &spec) {
   KernelArgs args(spec);
   const int head_dim = spec.dims.head_dim, kv_heads = spec.dims.kv_heads, group = spec.dims.heads / kv_heads;
-  int lanes = 16;
-  while (head_dim % lanes)
-    lanes /= 2;
+  const int lanes = lanes_for(head_dim);
   const State layout(head_dim, lanes);
   ImageParam &parts = args["parts"];
 

@@ -18,9 +18,7 @@ using format::kKvBlockTokens;
 using format::kKvTile;
 namespace {
 
-constexpr float kLowest = -3.402823466e38f; ///< -FLT_MAX
 constexpr int kTilesPerBlock = kKvBlockTokens / kKvTile;
-const float kRoundMagic = 12582912.0f;
 
 int largest_divisor(int n, int at_most) {
   int divisor = std::max(1, std::min(n, at_most));
@@ -46,9 +44,7 @@ AttentionTile attention_tile(const KernelSpec &spec, int rows) {
   t.dot_tiles = 1;
   while (t.dot_tiles < kTilesPerBlock && 2 * t.dot_tiles * t.dot_queries * vectors_per_tile <= accumulators)
     t.dot_tiles *= 2;
-  t.lanes = native;
-  while (head_dim % t.lanes)
-    t.lanes /= 2;
+  t.lanes = lanes_for(head_dim, native);
   const int sums = accumulators / (planes ? 2 : 1);
   // Long rows of V for two queries rather than short ones for all: the first pass over a block of V then
   // reads memory in order (8 % less time at context 2048 with AVX-512); the other queries find it in L1.

@@ -50,6 +50,13 @@ private:
   std::map<std::string, Halide::ImageParam> inputs;
 };
 
+/// The most lanes, `most` (a power of two) at most, that divide an extent.
+inline int lanes_for(int extent, int most = 16) {
+  while (extent % most)
+    most /= 2;
+  return most;
+}
+
 /// Dispatches on the op. The spec is legal (spec_error is empty). Throws Halide::Error.
 Generated generate(const KernelSpec &spec);
 

@@ -8,6 +8,14 @@ namespace bitnet::codegen {
 using format::kKvBlockTokens;
 using format::kKvTile;
 using Halide::Expr;
+namespace {
+
+/// The runtime checks slots before a step; the promise only bounds what Halide must assume.
+Expr block_of(Expr slot, Halide::Func cache, int dimension) {
+  return unsafe_promise_clamped(slot / kKvBlockTokens, 0, cache.output_buffer().dim(dimension).extent() - 1);
+}
+
+} // namespace
 
 Generated generate_kv_append(const KernelSpec &spec) {
   KernelArgs args(spec);
@@ -20,19 +28,12 @@ Generated generate_kv_append(const KernelSpec &spec) {
 
   Halide::RDom at(0, spec.dims.head_dim, 0, spec.dims.kv_heads, args.begin, args.end - args.begin, "at");
   const Expr slot = args["slots"](at.z), token = slot % kKvBlockTokens;
-  // The runtime checks slots before a step; the promise only bounds what Halide must assume.
-  const auto block = [&](Halide::OutputImageParam cache, int dimension) {
-    return unsafe_promise_clamped(slot / kKvBlockTokens, 0, cache.dim(dimension).extent() - 1);
-  };
-  k_cache(token % kKvTile, at.x, token / kKvTile, at.y, block(k_cache.output_buffer(), 4)) =
+  k_cache(token % kKvTile, at.x, token / kKvTile, at.y, block_of(slot, k_cache, 4)) =
       f32_to_f16_saturated(args["k"](at.x, at.y, at.z));
-  v_cache(at.x, token, at.y, block(v_cache.output_buffer(), 3)) =
-      f32_to_f16_saturated(args["v"](at.x, at.y, at.z));
+  v_cache(at.x, token, at.y, block_of(slot, v_cache, 3)) = f32_to_f16_saturated(args["v"](at.x, at.y, at.z));
 
   // Schedule
-  int lanes = 16;
-  while (spec.dims.head_dim % lanes)
-    lanes /= 2;
+  const int lanes = lanes_for(spec.dims.head_dim);
   k_cache.update().vectorize(at.x, lanes);
   v_cache.update().vectorize(at.x, lanes);
   return args.finish({k_cache, v_cache});
@@ -40,10 +41,7 @@ Generated generate_kv_append(const KernelSpec &spec) {
 
 Generated generate_kv_append_q8(const KernelSpec &spec) {
   KernelArgs args(spec);
-  const int head_dim = spec.dims.head_dim;
-  int lanes = 16;
-  while (head_dim % lanes)
-    lanes /= 2;
+  const int head_dim = spec.dims.head_dim, lanes = lanes_for(head_dim);
 
   // Algorithm. One update an output, each with the head's largest magnitude of its own.
   Halide::Var i("i"), d("d"), t("t"), h("h"), b("b"), lane("lane"), r("r");
@@ -65,9 +63,6 @@ Generated generate_kv_append_q8(const KernelSpec &spec) {
     top.update().vectorize(lane);
     return halving_tree(top, lanes, {h, r}, sel_max, at);
   };
-  const auto block = [&](Halide::OutputImageParam cache, int dimension, Expr slot) {
-    return unsafe_promise_clamped(slot / kKvBlockTokens, 0, cache.dim(dimension).extent() - 1);
-  };
   for (const bool is_k : {true, false}) {
     const char *x = is_k ? "k" : "v";
     const std::string name = x;
@@ -79,15 +74,14 @@ Generated generate_kv_append_q8(const KernelSpec &spec) {
     const Expr code = round_to_int8(saturated(x, at.x, at.y, at.z) *
                                     (127.0f / largest(x, name + "_top", code_loop)(0, at.y, at.z)));
     if (is_k)
-      codes(token % kKvTile * 4 + at.x % 4, at.x / 4, token / kKvTile, at.y,
-            block(codes.output_buffer(), 4, slot)) =
+      codes(token % kKvTile * 4 + at.x % 4, at.x / 4, token / kKvTile, at.y, block_of(slot, codes, 4)) =
           Halide::reinterpret<uint8_t>(code) ^ Halide::cast<uint8_t>(128);
     else
-      codes(token % 4, at.x, token / 4, at.y, block(codes.output_buffer(), 4, slot)) = code;
+      codes(token % 4, at.x, token / 4, at.y, block_of(slot, codes, 4)) = code;
 
     Halide::RDom of(0, spec.dims.kv_heads, args.begin, args.end - args.begin, name + "_of");
     const Expr scale_slot = args["slots"](of.y);
-    scales(scale_slot % kKvBlockTokens, of.x, block(scales.output_buffer(), 2, scale_slot)) =
+    scales(scale_slot % kKvBlockTokens, of.x, block_of(scale_slot, scales, 2)) =
         largest(x, name + "_scale_top", scale_loop)(0, of.x, of.y) * (1.0f / 127.0f);
 
     // Schedule

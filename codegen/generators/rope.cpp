@@ -9,9 +9,7 @@ using Halide::Expr;
 
 Generated generate_rope(const KernelSpec &spec) {
   const int half = spec.dims.head_dim / 2;
-  int lanes = 16;
-  while (half % lanes)
-    lanes /= 2;
+  const int lanes = lanes_for(half);
   KernelArgs args(spec);
 
   // Algorithm

@@ -13,7 +13,6 @@ namespace {
 
 Expr f(float x) { return Expr(x); }
 Expr u(uint32_t x) { return Expr(x); }
-const float kRoundMagic = 12582912.0f;
 
 /// x * sigmoid(z), z having the sign of x.
 Expr times_sigmoid(Expr x, Expr z) {

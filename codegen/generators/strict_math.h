@@ -9,6 +9,9 @@
 
 namespace bitnet::codegen {
 
+constexpr float kLowest = -3.402823466e38f; ///< -FLT_MAX
+constexpr float kRoundMagic = 12582912.0f;  ///< 1.5 * 2^23: added, the low bits are the nearest integer
+
 inline Halide::Expr plus(Halide::Expr a, Halide::Expr b) { return a + b; }
 Halide::Expr sel_max(Halide::Expr a, Halide::Expr b);
 Halide::Expr sel_min(Halide::Expr a, Halide::Expr b);

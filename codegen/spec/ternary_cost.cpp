@@ -8,8 +8,9 @@ using format::CpuVariant;
 using format::Op;
 
 const std::vector<TernaryRates> &ternary_rates() {
-  // Zen 4 (2 cores of a server part): codegen_linear_bench, with and without --cache. Ice Lake: hand-tuned
-  // prototypes of the same loops. Without vpdpbusd a base-3 code costs a digit each time.
+  // Measured: Zen 4's (2 cores of a server part) memory rates and its base-3 rate with vpdpbusd, by
+  // codegen_linear_bench; Ice Lake's, by hand-tuned prototypes of the same loops. Estimated: Zen 4's other
+  // rates. Without vpdpbusd a base-3 code costs a digit each time.
   static const std::vector<TernaryRates> rates = {
       {"Zen 4, one core", CpuVariant::avx512vnni, 28, 130, 84},
       {"Zen 4, two cores", CpuVariant::avx512vnni, 15.5, 130, 84},
