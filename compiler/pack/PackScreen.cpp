@@ -13,6 +13,7 @@
 #include "codegen/reference/scalar_math.h"
 #include "compiler/pack/PackDetail.h"
 #include "runtime/format/layouts.h"
+#include "runtime/format/rounding.h"
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -37,15 +38,6 @@ std::vector<float> dither(int32_t k) {
   return d;
 }
 
-/// The least float that is not below x >= 0.
-float round_up(double x) {
-  const auto f = float(x);
-  return double(f) < x ? std::nextafter(f, INFINITY) : f;
-}
-
-/// Half to even, for |x| < 2^51.
-double nearest(double x) { return (x + 0x1.8p52) - 0x1.8p52; }
-
 /// Codes one row after the other into a screen's parts.
 class RowCoder {
 public:
@@ -63,7 +55,7 @@ public:
       w_[size_t(i)] = codegen::f16_to_f32(bits_);
       squares += double(w_[size_t(i)]) * double(w_[size_t(i)]);
     }
-    *norm = round_up(std::sqrt(squares) * (1 + 1e-9));
+    *norm = format::round_up(std::sqrt(squares) * (1 + 1e-9));
     std::iota(order_.begin(), order_.end(), 0);
     // Of equals the first, so that the bytes depend on the weights only.
     std::nth_element(order_.begin(), order_.begin() + (n_outliers_ - 1), order_.end(),
@@ -81,11 +73,11 @@ public:
     float top = 0;
     for (const float w : w_)
       top = std::max(top, std::fabs(w));
-    *row_scale = round_up(double(top) / 7.5);
+    *row_scale = format::round_up(double(top) / 7.5);
     const double inverse = *row_scale > 0 ? 1 / double(*row_scale) : 0;
     for (int32_t i = 0; i < k_; ++i) {
       // In [-8, 7] but for the rounding of `inverse` at the very ends.
-      const double code = nearest(double(w_[size_t(i)]) * inverse - double(dither_[size_t(i)]));
+      const double code = format::nearest(double(w_[size_t(i)]) * inverse - double(dither_[size_t(i)]));
       const int stored = int(std::clamp(code, -8.0, 7.0)) + 8;
       codes[format::q4_byte(format::kRowTile, k_, row, i)] |= uint8_t(stored << format::q4_shift(i));
     }

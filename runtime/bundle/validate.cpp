@@ -443,13 +443,12 @@ Status Validator::read_screen(const fb::Screen &screen) {
                       " is of another op or size, or does not exist");
   out.rescore = screen.rescore();
   out.offset = screen.offset();
-  const uint64_t bytes = format::screen_layout(out.dims.n, out.dims.k).bytes;
-  if (out.offset % format::kTensorAlign != 0 || !inside(out.offset, bytes, weights_bytes_))
+  const format::ScreenLayout layout = format::screen_layout(out.dims.n, out.dims.k);
+  if (out.offset % format::kTensorAlign != 0 || !inside(out.offset, layout.bytes, weights_bytes_))
     return bad_bundle(where + ": expected 64-aligned bytes inside the weights of " + number(weights_bytes_) +
-                      ", got [" + number(out.offset) + ", +" + number(bytes) + ")");
+                      ", got [" + number(out.offset) + ", +" + number(layout.bytes) + ")");
   // The kernel trusts the columns of the outliers.
-  const uint8_t *words = out_.section(SectionKind::weights).data + out.offset +
-                         format::screen_layout(out.dims.n, out.dims.k).outliers;
+  const uint8_t *words = out_.section(SectionKind::weights).data + out.offset + layout.outliers;
   uint32_t largest = 0;
   for (size_t i = 0; i < size_t(out.dims.n) * format::kScreenOutliers; ++i) {
     uint32_t word;

@@ -1,28 +1,18 @@
 // See exact_head.h.
 #include "runtime/exec/exact_head.h"
 #include "runtime/format/layouts.h"
+#include "runtime/format/rounding.h"
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
 namespace bitnet::runtime {
+using format::nearest, format::round_down, format::round_up;
 namespace {
 
 constexpr double kMissed = 1e-12; ///< probability, per input row, that a row that matters is missed
 constexpr int kSteps = 16256;     ///< largest 15-bit input, 127 * 128
-
-/// Half to even, for |x| < 2^51.
-double nearest(double x) { return (x + 0x1.8p52) - 0x1.8p52; }
-float round_up(double x) {
-  const auto f = float(x);
-  return double(f) < x ? std::nextafter(f, std::numeric_limits<float>::infinity()) : f;
-}
-float round_down(double x) {
-  const auto f = float(x);
-  return double(f) > x ? std::nextafter(f, -std::numeric_limits<float>::infinity()) : f;
-}
 
 typedef float Floats __attribute__((vector_size(16)));
 typedef int32_t Mask __attribute__((vector_size(16)));
@@ -64,36 +54,33 @@ struct Argument {
   Argument &operator=(const Argument &) = delete;
 };
 
-/// A kernel over units, cut into pieces.
-struct Section {
-  format::KernelFn kernel;
-  Argument *const *arguments;
-  int n_arguments;
-  int32_t rows;
-  std::atomic<int> result{0};
-
-  static void run_piece(void *context, int32_t begin, int32_t end) {
-    Section &s = *static_cast<Section *>(context);
-    int32_t rows = s.rows;
-    void *args[format::kMaxArgs + 3];
-    int n = 0;
-    for (; n < s.n_arguments; ++n)
-      args[n] = &s.arguments[n]->buffer;
-    for (int32_t *scalar : {&rows, &begin, &end})
-      args[n++] = scalar;
-    if (const int result = s.kernel(args))
-      s.result.store(result, std::memory_order_relaxed);
-  }
-};
-
 /// smallest: the units that are worth a piece.
-Status run_kernel(format::KernelFn kernel, std::initializer_list<Argument *> arguments, int32_t rows,
+Status run_kernel(format::KernelFn kernel, std::initializer_list<const Argument *> arguments, int32_t rows,
                   int32_t units, int32_t smallest, ThreadPool &pool) {
-  Section section{kernel, arguments.begin(), int(arguments.size()), rows};
-  pool.run(units, {std::clamp(units / smallest, 1, pool.threads()), smallest}, Section::run_piece, &section);
-  if (const int result = section.result.load(std::memory_order_relaxed))
+  const format::Buffer *buffers[format::kMaxArgs];
+  int n = 0;
+  for (const Argument *argument : arguments)
+    buffers[n++] = &argument->buffer;
+  const Split split{std::clamp(units / smallest, 1, pool.threads()), smallest};
+  if (const int result = run_units(kernel, buffers, n, rows, units, split, pool))
     return internal_error("a kernel of the exact head returned " + std::to_string(result));
   return {};
+}
+
+/// Calls look(row) for the rows [at, end) but for blocks in which may_matter(row), of four rows at once,
+/// holds for none.
+template <class MayMatter, class Look>
+void look_through(int32_t at, int32_t end, MayMatter may_matter, Look look) {
+  for (; at + kBlock <= end; at += kBlock) {
+    Mask found{};
+    for (int32_t i = at; i < at + kBlock; i += 4)
+      found |= may_matter(i);
+    if (any(found))
+      for (int32_t i = at; i < at + kBlock; ++i)
+        look(i);
+  }
+  for (; at < end; ++at)
+    look(at);
 }
 
 } // namespace
@@ -195,14 +182,14 @@ struct ExactHead::Scan {
   int32_t n_best;    ///< find_best: so many
   ScreenBound bound; ///< find_candidates
   float threshold;   ///< find_candidates
-  void (*look_through)(const Scan &, int32_t part) = nullptr;
+  void (*look_at_part)(const Scan &, int32_t part) = nullptr;
 
   void run(void (*function)(const Scan &, int32_t), ThreadPool &pool) {
-    look_through = function;
+    look_at_part = function;
     const auto run_parts = [](void *context, int32_t first, int32_t last) {
       const Scan &scan = *static_cast<const Scan *>(context);
       for (int32_t part = first; part < last; ++part)
-        scan.look_through(scan, part);
+        scan.look_at_part(scan, part);
     };
     pool.run(head->parts_, {pool.threads(), 1}, run_parts, this);
   }
@@ -228,17 +215,8 @@ void ExactHead::find_best(const Scan &scan, int32_t part) {
     tops[n - 1] = {scan.logits[row], row};
     std::push_heap(tops, tops + n, greater);
   };
-  for (; at + kBlock <= end; at += kBlock) {
-    const Floats least = all(tops->value);
-    Mask found{};
-    for (int32_t i = 0; i < kBlock; i += 4)
-      found |= load(scan.logits + at + i) > least;
-    if (any(found))
-      for (int32_t i = 0; i < kBlock; ++i)
-        look(at + i);
-  }
-  for (; at < end; ++at)
-    look(at);
+  look_through(
+      at, end, [&](int32_t row) { return load(scan.logits + row) > all(tops->value); }, look);
   scan.head->n_tops_[size_t(part)] = n;
 }
 
@@ -249,22 +227,16 @@ void ExactHead::find_candidates(const Scan &scan, int32_t part) {
   int32_t *const rows = scan.head->rows_.data() + begin;
   const ScreenBound b = scan.bound;
   const Floats per_scale = all(b.per_scale), per_norm = all(b.per_norm), threshold = all(scan.threshold);
-  int32_t n = 0, at = begin;
+  int32_t n = 0;
   const auto look = [&](int32_t row) {
     if (scan.logits[row] + (b.per_scale * scales[row] + b.per_norm * norms[row]) >= scan.threshold)
       rows[n++] = row;
   };
-  for (; at + kBlock <= end; at += kBlock) {
-    Mask found{};
-    for (int32_t i = at; i < at + kBlock; i += 4)
-      found |=
-          load(scan.logits + i) + (per_scale * load(scales + i) + per_norm * load(norms + i)) >= threshold;
-    if (any(found))
-      for (int32_t i = 0; i < kBlock; ++i)
-        look(at + i);
-  }
-  for (; at < end; ++at)
-    look(at);
+  const auto may_matter = [&](int32_t row) {
+    return load(scan.logits + row) + (per_scale * load(scales + row) + per_norm * load(norms + row)) >=
+           threshold;
+  };
+  look_through(begin, end, may_matter, look);
   scan.head->n_rows_[size_t(part)] = n;
 }
 

@@ -156,26 +156,29 @@ void PlanWalker::bind(BoundCall &call, int index, const Arg &arg, const Slice &s
   }
 }
 
-/// One call, whose units threads take in pieces.
-struct PlanWalker::Section {
-  BoundCall *call;
-  format::KernelFn function;
-  int32_t rows;
-  std::atomic<int> result{0};
-};
-
-void PlanWalker::run_piece(void *context, int32_t begin, int32_t end) {
-  Section &s = *static_cast<Section *>(context);
-  int32_t rows = s.rows;
-  void *args[format::kMaxArgs + 3];
-  int n = 0;
-  for (; n < s.call->n_args; ++n)
-    args[n] = &s.call->buffers[n];
-  args[n++] = &rows;
-  args[n++] = &begin;
-  args[n++] = &end;
-  if (const int result = s.function(args))
-    s.result.store(result, std::memory_order_relaxed);
+int run_units(format::KernelFn kernel, const format::Buffer *const *buffers, int n_buffers, int32_t rows,
+              int32_t units, Split split, ThreadPool &pool) {
+  struct Section {
+    format::KernelFn kernel;
+    const format::Buffer *const *buffers;
+    int n_buffers;
+    int32_t rows;
+    std::atomic<int> result{0};
+  } section{kernel, buffers, n_buffers, rows};
+  const auto run_piece = [](void *context, int32_t begin, int32_t end) {
+    Section &s = *static_cast<Section *>(context);
+    int32_t rows = s.rows;
+    void *args[format::kMaxArgs + 3];
+    int n = 0;
+    for (; n < s.n_buffers; ++n) // kernels take all buffers by pointers to non-const
+      args[n] = const_cast<format::Buffer *>(s.buffers[n]);
+    for (int32_t *scalar : {&rows, &begin, &end})
+      args[n++] = scalar;
+    if (const int result = s.kernel(args))
+      s.result.store(result, std::memory_order_relaxed);
+  };
+  pool.run(units, split, run_piece, &section);
+  return section.result.load(std::memory_order_relaxed);
 }
 
 Status PlanWalker::run_call(BoundCall &call, int32_t rows, int32_t last_position, ThreadPool &pool) {
@@ -186,13 +189,14 @@ Status PlanWalker::run_call(BoundCall &call, int32_t rows, int32_t last_position
     return {};
   for (int i = 0; i < call.n_row_dims; ++i)
     call.row_dims[i]->extent = rows;
-  Section section{&call, choice->function, rows};
+  const format::Buffer *buffers[format::kMaxArgs];
+  for (int i = 0; i < call.n_args; ++i)
+    buffers[i] = &call.buffers[i];
   const int32_t units = format::work_units(call.signature, rows, last_position);
   Split split;
   if (pool.threads() > 1)
     split = split_for(cost_ns(call.op, call.dims, rows, last_position), units, pool.threads());
-  pool.run(units, split, run_piece, &section);
-  if (const int result = section.result.load(std::memory_order_relaxed))
+  if (const int result = run_units(choice->function, buffers, call.n_args, rows, units, split, pool))
     return internal_error(std::string("kernel ") + format::op_name(call.op) + " returned " +
                           std::to_string(result));
   return {};

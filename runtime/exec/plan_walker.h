@@ -15,6 +15,11 @@ struct StepInputs {
       : tokens(size_t(max_rows)), positions(tokens), sequences(tokens), slots(tokens), logit_rows(tokens) {}
 };
 
+/// Runs a kernel over units [0, units), which threads take in pieces. buffers: those of its arguments in
+/// order. 0, or what a kernel that failed returned.
+int run_units(format::KernelFn kernel, const format::Buffer *const *buffers, int n_buffers, int32_t rows,
+              int32_t units, Split split, ThreadPool &pool);
+
 /// Belongs to one session; the model, arena, inputs and cache must outlive it and stay where they are.
 class PlanWalker {
 public:
@@ -59,8 +64,6 @@ private:
     format::Dim *source_rows;          ///< extent to set to the step's rows (gather_rows), or nullptr
     std::vector<Choice> choices;
   };
-  struct Section;
-  static void run_piece(void *section, int32_t begin, int32_t end);
   void bind(BoundCall &call, int index, const format::Arg &arg, const Slice &slice, uint8_t *arena,
             const StepInputs &inputs, const KvCache &cache, int32_t sequences);
   Status run_call(BoundCall &call, int32_t rows, int32_t last_position, ThreadPool &pool);
