@@ -21,6 +21,7 @@
 using namespace llvm;
 
 namespace bitnet::compiler {
+using import::Decision;
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -84,28 +85,28 @@ Error runPasses(mlir::ModuleOp module, const Options &options) {
 
 /// The head that suits the model. A screen reads a quarter of the f16 bytes but costs some steps around it,
 /// which a head that stays in the caches does not win back.
-import::Decision chooseHead(const import::ModelConfig &config){
-    constexpr int64_t kWorthAScreen = int64_t(16) << 20; // f16 bytes
-const int64_t bytes = int64_t(config.vocab) * config.width * 2;
-if (config.width > format::kMaxScreenWidth)
-  return {"head", "f16",
-          "a screen takes rows of at most " + std::to_string(format::kMaxScreenWidth) + " values", ""};
-if (bytes < kWorthAScreen)
-  return {"head", "f16", "its " + std::to_string(bytes >> 10) + " KB are too few to gain from a screen",
-          "--head=exact"};
-return {"head", "exact", "a 4-bit screen finds the rows that can matter; their logits are those of f16",
-        "--head=f16"};
-} // namespace
+Decision chooseHead(const import::ModelConfig &config) {
+  constexpr int64_t kWorthAScreen = int64_t(16) << 20; // f16 bytes
+  const int64_t bytes = int64_t(config.vocab) * config.width * 2;
+  if (config.width > format::kMaxScreenWidth)
+    return {"head", "f16",
+            "a screen takes rows of at most " + std::to_string(format::kMaxScreenWidth) + " values", ""};
+  if (bytes < kWorthAScreen)
+    return {"head", "f16", "its " + std::to_string(bytes >> 10) + " KB are too few to gain from a screen",
+            "--head=exact"};
+  return {"head", "exact", "a 4-bit screen finds the rows that can matter; their logits are those of f16",
+          "--head=f16"};
+}
 
-Json decisionsJson(const std::vector<import::Decision> &decisions) {
+Json decisionsJson(const std::vector<Decision> &decisions) {
   Json list = Json::array();
-  for (const import::Decision &d : decisions)
+  for (const Decision &d : decisions)
     list.push_back({{"what", d.what}, {"value", d.value}, {"reason", d.reason}, {"flag", d.flag}});
   return list;
 }
 
-void sayDecisions(const std::vector<import::Decision> &decisions) {
-  for (const import::Decision &d : decisions)
+void sayDecisions(const std::vector<Decision> &decisions) {
+  for (const Decision &d : decisions)
     errs() << "decided: " << d.what << " = " << d.value << ": " << d.reason
            << (d.flag.empty() ? "" : "; " + d.flag) << "\n";
 }
@@ -194,7 +195,7 @@ Error writeTokenizer(const Options &options, const import::ImportOptions &import
   return Error::success();
 }
 
-} // namespace bitnet::compiler
+} // namespace
 
 Error compile(const Options &given) {
   Options options = given;
@@ -223,7 +224,7 @@ Error compile(const Options &given) {
     sayDecisions(checkpoint.decisions());
   }
   if (options.head.empty()) {
-    const import::Decision head = chooseHead(checkpoint.config());
+    const Decision head = chooseHead(checkpoint.config());
     options.head = head.value;
     if (options.verbose)
       sayDecisions({head});
