@@ -141,9 +141,12 @@ TEST(DataKernels, RopeWorksInPlace) {
     }
 }
 
-TEST(DataKernels, KvAppendRoundsAndSaturatesIntoTheSlot) {
+/// Appends five rows of keys and values, whose elements `value` gives by row, and four elements that
+/// saturate.
+void expect_appended_as_by_twin(Op op, float (*value)(std::mt19937 &random, int32_t row)) {
   for (KernelSpec spec : {kv_append_spec(5, 128), kv_append_spec(1, 4), kv_append_spec(3, 100)})
     for (format::CpuVariant cpu : runnable_variants()) {
+      spec.op = op;
       spec.cpu = cpu;
       const int32_t width = spec.dims.kv_heads * spec.dims.head_dim;
       const auto prepare = [&](CallBuffers &call) {
@@ -151,10 +154,8 @@ TEST(DataKernels, KvAppendRoundsAndSaturatesIntoTheSlot) {
         std::mt19937 random(9);
         for (const char *name : {"k", "v"})
           for (int32_t r = 0; r < 5; ++r)
-            for (int32_t i = 0; i < width;
-                 ++i) // of any magnitude around f16's range: all exponents from 2^-30 to 2^20
-              call.data<float>(name)[int64_t(r) * call.row_stride(name) + i] =
-                  float_from_bits((random() & 0x807fffff) | ((97 + random() % 50) << 23));
+            for (int32_t i = 0; i < width; ++i)
+              call.data<float>(name)[int64_t(r) * call.row_stride(name) + i] = value(random, r);
         float *k = call.data<float>("k");
         k[0] = std::numeric_limits<float>::infinity();
         k[1] = -3e38f;
@@ -165,31 +166,20 @@ TEST(DataKernels, KvAppendRoundsAndSaturatesIntoTheSlot) {
     }
 }
 
-/// Magnitudes over many octaves, a head of zeros, one of tiny numbers, and what saturates.
+/// Of any magnitude around f16's range: all exponents from 2^-30 to 2^20.
+TEST(DataKernels, KvAppendRoundsAndSaturatesIntoTheSlot) {
+  expect_appended_as_by_twin(Op::kv_append, [](std::mt19937 &random, int32_t) {
+    return float_from_bits((random() & 0x807fffff) | ((97 + random() % 50) << 23));
+  });
+}
+
+/// Magnitudes over many octaves, a head of zeros, one of denormals, and what saturates.
 TEST(DataKernels, KvAppendQ8ScalesEachHeadIntoTheSlot) {
-  for (KernelSpec spec : {kv_append_spec(5, 128), kv_append_spec(1, 4), kv_append_spec(3, 100)})
-    for (format::CpuVariant cpu : runnable_variants()) {
-      spec.op = Op::kv_append_q8;
-      spec.cpu = cpu;
-      const int32_t width = spec.dims.kv_heads * spec.dims.head_dim;
-      const auto prepare = [&](CallBuffers &call) {
-        set(call, "slots", {0, 130, 17, 63, 191});
-        std::mt19937 random(9);
-        for (const char *name : {"k", "v"})
-          for (int32_t r = 0; r < 5; ++r)
-            for (int32_t i = 0; i < width; ++i)
-              call.data<float>(name)[int64_t(r) * call.row_stride(name) + i] =
-                  r == 1   ? 0.0f
-                  : r == 2 ? float_from_bits(random() & 0x807fffff) // denormal
-                           : float_from_bits((random() & 0x807fffff) | ((117 + random() % 12) << 23));
-        float *k = call.data<float>("k");
-        k[0] = std::numeric_limits<float>::infinity();
-        k[1] = -3e38f;
-        k[2] = std::numeric_limits<float>::quiet_NaN();
-        k[3] = 65519.99f;
-      };
-      EXPECT_EQ(difference_from_twin(spec, compiled(spec), {5, 0, 3}, 1, prepare), "");
-    }
+  expect_appended_as_by_twin(Op::kv_append_q8, [](std::mt19937 &random, int32_t row) {
+    return row == 1   ? 0.0f
+           : row == 2 ? float_from_bits(random() & 0x807fffff)
+                      : float_from_bits((random() & 0x807fffff) | ((117 + random() % 12) << 23));
+  });
 }
 
 /// What is read back is off by half a step of the head's scale, plus float roundings.

@@ -1,6 +1,7 @@
-// The bound behind the exact head (runtime/exec/exact_head.h): no screened logit is further below the f16 head's than
-// the bound says, over many rows and inputs, of kind and unkind distributions; and the bound is not so wide as to be
-// useless. Screen and head are computed by the scalar twins, which the kernels equal bit for bit.
+// The bound behind the exact head (runtime/exec/exact_head.h): no screened logit is further below the f16
+// head's than the bound says, over many rows and inputs, of kind and unkind distributions; and the bound is
+// not so wide as to be useless. Screen and head are computed by the scalar twins, which the kernels equal bit
+// for bit.
 #include "codegen/reference/scalar_math.h"
 #include "codegen/reference/twins.h"
 #include "compiler/pack/Pack.h"
@@ -53,8 +54,8 @@ public:
     return llvm::createStringError("none");
   }
   llvm::Expected<import::DenseTensor> dense(const std::string &, int32_t begin, int32_t end) const override {
-    return import::DenseTensor{end - begin, k_,
-                               {values_.begin() + ptrdiff_t(begin) * k_, values_.begin() + ptrdiff_t(end) * k_}};
+    return import::DenseTensor{
+        end - begin, k_, {values_.begin() + ptrdiff_t(begin) * k_, values_.begin() + ptrdiff_t(end) * k_}};
   }
 
 private:
@@ -136,11 +137,12 @@ std::vector<std::function<double(int32_t)>> inputs(Random &random) {
           [&](int32_t) { return std::exp(4 * random.normal()); }};
 }
 
-/// 512 rows and 7 inputs: with errors that are sums of 2560 uniform ones, the largest of 3584 is at about 3.5 of the
-/// 4.4 * sqrt(12) = 15.3 deviations that the bound allows.
+/// 512 rows and 7 inputs: with errors that are sums of 2560 uniform ones, the largest of 3584 is at about 3.5
+/// of the 4.4 * sqrt(12) = 15.3 deviations that the bound allows.
 TEST(ScreenBound, HoldsForGaussianRows) {
   Random random(1);
-  const double largest = worst(512, 2560, [&](int32_t, int32_t) { return 0.02 * random.normal(); }, inputs(random));
+  const double largest = worst(
+      512, 2560, [&](int32_t, int32_t) { return 0.02 * random.normal(); }, inputs(random));
   EXPECT_LT(largest, 1);
   EXPECT_GT(largest, 0.1);
   EXPECT_LT(largest, 0.5);
@@ -148,7 +150,8 @@ TEST(ScreenBound, HoldsForGaussianRows) {
 
 TEST(ScreenBound, HoldsForHeavyTailedRows) {
   Random random(2);
-  const double largest = worst(512, 2560, [&](int32_t, int32_t) { return 0.02 * random.t5(); }, inputs(random));
+  const double largest = worst(
+      512, 2560, [&](int32_t, int32_t) { return 0.02 * random.t5(); }, inputs(random));
   EXPECT_LT(largest, 1);
   EXPECT_GT(largest, 0.1);
 }

@@ -61,8 +61,10 @@ class Entry:
         }
 
 
-def numbers(values: Sequence[int]) -> str:
-    return ",".join(map(str, values))
+def workload(prompt: Sequence[int], generate: Sequence[int], depth: Sequence[int], threads: Sequence[int]) -> list[str]:
+    """What to measure, in the flags that all engines' programs take; no prompt or no generation: 0."""
+    values = {"-p": prompt or (0,), "-n": generate or (0,), "-d": depth, "-t": threads}
+    return [word for flag, numbers in values.items() for word in (flag, ",".join(map(str, numbers)))]
 
 
 def bitnet(
@@ -79,8 +81,8 @@ def bitnet(
     limits: bool = False,
 ) -> Entry:
     """This project's engine; flags are further ones of bitnet bench."""
-    command = [str(program), "bench", str(model), "-p", numbers(prompt) or "0", "-n", numbers(generate) or "0"]
-    command += ["-d", numbers(depth), "-t", numbers(threads), "--on-request", *flags, *(["--limits"] * limits)]
+    command = [str(program), "bench", str(model), *workload(prompt, generate, depth, threads)]
+    command += ["--on-request", *flags, *(["--limits"] * limits)]
     return Entry(name, "bitnet", model, command, {}, rounds, limits)
 
 
@@ -98,8 +100,8 @@ def llama_cpp(
     waiting: str = "brief",
 ) -> Entry:
     """llama-cpp-python in the environment of `python`; flags are further ones of llama_cpp_peer.py."""
-    command = [str(python), str(HERE / "llama_cpp_peer.py"), str(model), "-p", numbers(prompt) or "0"]
-    command += ["-n", numbers(generate) or "0", "-d", numbers(depth), "-t", numbers(threads), *flags]
+    command = [str(python), str(HERE / "llama_cpp_peer.py"), str(model)]
+    command += [*workload(prompt, generate, depth, threads), *flags]
     return Entry(name, "peer", model, command, dict(WAITING[waiting]), rounds)
 
 
