@@ -1,8 +1,8 @@
-// linear_t2 for many rows of a step: a panel of a few stripes is unpacked once, one byte a code, and all the
-// step's tokens pass over it. The inner loop is nothing but dot products, loads of codes and broadcasts of
-// activations, whatever the weights' coding. The panel lives on the stack and stays in the second-level
-// cache; a tile's activations stay in the first. (For few rows see linear_int.cpp, which unpacks in its
-// loop.)
+// The ternary linears (and linear_s8, which needs no unpacking) for many rows of a step: a panel of a few
+// stripes is unpacked once, one byte a code, and all the step's tokens pass over it. The inner loop is
+// nothing but dot products, loads of codes and broadcasts of activations, whatever the weights' coding. The
+// panel lives on the stack and stays in the second-level cache; a tile's activations stay in the first. (For
+// few rows see linear_int.cpp, which unpacks in its loop.)
 #include "codegen/generators/coding.h"
 #include "codegen/generators/linear.h"
 #include "codegen/target.h"
@@ -58,8 +58,9 @@ Func panel_of_codes(const KernelSpec &spec, KernelArgs &args) {
   return codes;
 }
 
-/// Unpacks a panel before its first tile. In memory a step's lines of all stripes lie side by side, in the
-/// order in which the tiles read them.
+/// Unpacks a panel before its first tile, all stripes at once: one after the other each would start its
+/// stream from memory anew (n=13824 k=2560, 128 rows, weights from memory: 23.2 instead of 22.4 ms on Zen 4).
+/// In the panel a step's lines of all stripes lie side by side, in the order in which the tiles read them.
 void keep_panel(const KernelSpec &spec, Func codes, const LinearWalk &walk) {
   const int planes = coding_of(spec.op).planes;
   if (planes == 1)
@@ -68,7 +69,7 @@ void keep_panel(const KernelSpec &spec, Func codes, const LinearWalk &walk) {
   codes.compute_at(walk.panel()).store_in(MemoryType::Register);
   codes.bound(j, 0, 4).bound(lane, 0, kRowTile).bound(step, 0, padded_steps(spec));
   codes.reorder_storage(j, lane, stream, step, unit);
-  codes.split(step, line, plane, planes).reorder(j, lane, plane, line, stream, unit);
+  codes.split(step, line, plane, planes).reorder(j, lane, plane, stream, line, unit).unroll(stream);
   codes.vectorize(j).vectorize(lane).unroll(plane);
 }
 

@@ -55,9 +55,10 @@ TEST_P(Linear, T2WithResidualEqualsTwin) {
 /// Panels of 1, 2 and 3 stripes; k of whole, odd and prime numbers of blocks; tiles that the rows do not
 /// fill.
 class LinearPanel : public Linear {};
-TEST_P(LinearPanel, T2EqualsTwin) {
-  for (const OpDims &d : {dims(112, 80), dims(96, 688, true), dims(128, 2560), dims(128, 2576)})
-    expect_twin(Op::linear_t2, d, {}, {5, 9, 24, 39});
+TEST_P(LinearPanel, EqualsTwin) {
+  for (const Op op : {Op::linear_t2, Op::linear_t3})
+    for (const OpDims &d : {dims(112, 80), dims(96, 688, true), dims(128, 2560), dims(128, 2576)})
+      expect_twin(op, d, {}, {5, 9, 24, 39});
 }
 
 TEST_P(Linear, T2WritesOverItsResidual) {
