@@ -25,17 +25,29 @@ TEST(BitnetcUsage, HelpListsEveryFlag) {
   const Ran help = bitnetc({"--help"});
   EXPECT_EQ(help.code, 0);
   EXPECT_EQ(help.err, "");
-  for (const char *flag : {"--target=LIST",        "-o, --output=FILE",
-                           "--tokenizer=FILE",     "--set=KEY=VALUE",
-                           "--head=KIND",          "--emit=KIND",
-                           "--max-rows=N",         "--no-fuse",
-                           "--print-ir-after-all", "--print-ir-after=PASS",
-                           "--time-passes",        "--list-targets",
-                           "-j, --jobs=N",         "--cache-dir=DIR",
-                           "--no-cache",           "--json",
-                           "--tune[=SECONDS]",     "--no-tuned",
-                           "-v, --verbose",        "--version",
-                           "-h, --help",           "activation"})
+  for (const char *flag : {"--target=LIST",
+                           "-o, --output=FILE",
+                           "--tokenizer=FILE",
+                           "--set=KEY=VALUE",
+                           "--head=KIND",
+                           "--emit=KIND",
+                           "--packing=KIND",
+                           "--max-rows=N",
+                           "--no-fuse",
+                           "--print-ir-after-all",
+                           "--print-ir-after=PASS",
+                           "--time-passes",
+                           "--list-targets",
+                           "-j, --jobs=N",
+                           "--cache-dir=DIR",
+                           "--no-cache",
+                           "--json",
+                           "--tune[=SECONDS]",
+                           "--no-tuned",
+                           "-v, --verbose",
+                           "--version",
+                           "-h, --help",
+                           "activation"})
     EXPECT_NE(help.out.find(flag), std::string::npos) << flag;
 }
 
@@ -63,6 +75,7 @@ TEST(BitnetcUsage, WrongCommandLinesSayWhatIsWrongAndExitWith2) {
       {{"a.gguf", "--tune", "--no-tuned"}, "--tune and --no-tuned: expected one of them, got both"},
       {{"a.gguf", "--tune", "--emit=asm"}, "--tune: expected to make a bundle, got another --emit"},
       {{"a.gguf", "--head=f8"}, "--head: expected exact, f16 or q8, got 'f8'"},
+      {{"a.gguf", "--packing=t4"}, "--packing: expected auto, t2 or t3, got 't4'"},
       {{"a.gguf", "--emit=exe"},
        "--emit: expected bnx, bitnet, kernel, specs, stmt, asm, obj or tokenizer, got 'exe'"},
       {{"a.gguf", "--emit=obj"}, "--emit=obj: expected -o FOLDER, got nothing"},
@@ -167,6 +180,9 @@ TEST(BitnetcEmit, TheDialectsAndTheKernels) {
   EXPECT_EQ(specs.code, 0);
   EXPECT_NE(specs.out.find("linear_t2 n=512 k=256 add=0 rows=1 cpu=avx2\n"), std::string::npos) << specs.out;
   EXPECT_NE(specs.out.find("cpu=avx512vnni\n"), std::string::npos);
+  const Ran base3 = bitnetc({model(), "--emit=specs", "--target=avx512", "--packing=t3"});
+  EXPECT_NE(base3.out.find("linear_t3 n=512 k=256"), std::string::npos) << base3.out;
+  EXPECT_EQ(base3.out.find("linear_t2"), std::string::npos) << base3.out;
 }
 
 TEST(BitnetcEmit, TheTokenizerOfACheckpointAndOfATokenizerFile) {
