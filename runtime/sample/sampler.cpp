@@ -133,6 +133,34 @@ bool Sampler::before(const Candidate &a, const Candidate &b) {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
 
+/// Makes the n first of all tokens in the order of before() the candidates, sorted. The logits are read once:
+/// what is not above the n-th best so far is passed over, which is nearly everything.
+void Sampler::take_largest(const float *logits, size_t n) {
+  const auto begin = candidates_.begin();
+  const size_t most = std::min(candidates_.size(), 2 * n + 64);
+  size_t taken = 0;
+  float least = -std::numeric_limits<float>::infinity(); // only what is not below may be among the n first
+  bool full = false;
+  for (int32_t id = 0; id < vocab_; ++id) {
+    if (is_plain() && full && logits[id] <= least) // equals that come later lose; NaN compares false
+      continue;
+    const float logit = penalized(logits, id);
+    if (full && logit <= least)
+      continue;
+    candidates_[taken++] = {logit, id, 0};
+    if (taken == most) {
+      std::nth_element(begin, begin + ptrdiff_t(n), begin + ptrdiff_t(taken), before);
+      least = std::min_element(begin, begin + ptrdiff_t(n), [](const Candidate &a, const Candidate &b) {
+                return a.logit < b.logit;
+              })->logit;
+      taken = n;
+      full = true;
+    }
+  }
+  std::nth_element(begin, begin + ptrdiff_t(std::min(n, taken - 1)), begin + ptrdiff_t(taken), before);
+  std::sort(begin, begin + ptrdiff_t(n), before); // the order of the sums must not be an accident
+}
+
 /// Sorts as many of the first n candidates as needed; returns how many top-p keeps. A token is kept when the
 /// mass before it is at most top_p, so the one that crosses is kept, and the first always.
 size_t Sampler::keep_top_p(size_t n) {
@@ -159,14 +187,20 @@ size_t Sampler::keep_top_p(size_t n) {
 /// The id with the highest logit after the penalty, of equals the lowest.
 int32_t Sampler::best(const float *logits) const {
   int32_t best = 0;
-  if (is_plain()) { // the common case, a plain scan; NaN compares false, so it never wins
-    float highest = -std::numeric_limits<float>::infinity();
-    for (int32_t id = 0; id < vocab_; ++id)
-      if (logits[id] > highest) {
-        highest = logits[id];
-        best = id;
-      }
-    return best;
+  if (is_plain()) { // the common case: the highest in lanes side by side, then where it stands first
+    constexpr int32_t kLanes = 32;
+    float lanes[kLanes];
+    std::fill(lanes, lanes + kLanes, -std::numeric_limits<float>::infinity());
+    int32_t id = 0;
+    for (; id + kLanes <= vocab_; id += kLanes)
+      for (int32_t l = 0; l < kLanes; ++l) // NaN compares false, so it never wins
+        lanes[l] = logits[id + l] > lanes[l] ? logits[id + l] : lanes[l];
+    for (; id < vocab_; ++id)
+      lanes[0] = logits[id] > lanes[0] ? logits[id] : lanes[0];
+    const float highest = *std::max_element(lanes, lanes + kLanes);
+    if (highest == -std::numeric_limits<float>::infinity()) // nothing to choose from
+      return best;
+    return int32_t(std::find(logits, logits + vocab_, highest) - logits);
   }
   float highest = penalized(logits, 0);
   for (int32_t id = 1; id < vocab_; ++id)
@@ -188,14 +222,11 @@ int32_t Sampler::sample(const float *logits) {
   if (highest == -FLT_MAX) // nothing to draw from
     return best;
   size_t n = vocab_;
-  for (int32_t id = 0; id < vocab_; ++id)
-    candidates_[id] = {penalized(logits, id), id, 0};
-  if (sampling_.top_k > 0 && static_cast<size_t>(sampling_.top_k) < n) {
-    n = sampling_.top_k;
-    std::nth_element(candidates_.begin(), candidates_.begin() + n, candidates_.end(), before);
-    std::sort(candidates_.begin(), candidates_.begin() + n,
-              before); // the order of the sums below must not be an accident
-  }
+  if (sampling_.top_k > 0 && static_cast<size_t>(sampling_.top_k) < n)
+    take_largest(logits, n = sampling_.top_k);
+  else
+    for (int32_t id = 0; id < vocab_; ++id)
+      candidates_[id] = {penalized(logits, id), id, 0};
   for (size_t i = 0; i < n; ++i)
     candidates_[i].weight =
         exp_nonpositive((static_cast<double>(candidates_[i].logit) - static_cast<double>(highest)) * inverse);

@@ -43,6 +43,7 @@ private:
   int32_t best(const float *logits) const;
   bool is_plain() const { return seen_.empty() && drawn_.empty() && bias_.empty(); }
   float penalized(const float *logits, int32_t id) const;
+  void take_largest(const float *logits, size_t n);
   size_t keep_top_p(size_t n);
   static bool before(const Candidate &a, const Candidate &b);
 
