@@ -25,22 +25,42 @@ private:
 };
 
 /// e^x for x <= 0, within 1e-15 relative; 0 below -700. x = n ln2 + r with |r| <= ln2/2, and 13 terms of the
-/// series at r (the first one left out is (ln2/2)^14/14! < 5e-18).
+/// series at r (the first one left out is (ln2/2)^14/14! < 5e-18). Without branches and conversions, so that
+/// loops of it become vector code, of the same bits.
 inline double exp_nonpositive(double x) {
-  if (!(x > -700))
-    return 0;
   constexpr double kLog2e = 1.4426950408889634, kLn2High = 6.93147180369123816490e-01,
                    kLn2Low = 1.90821492927058770002e-10;
-  const auto n = static_cast<int64_t>(x * kLog2e - 0.5);
-  const double r = (x - static_cast<double>(n) * kLn2High) - static_cast<double>(n) * kLn2Low;
+  constexpr double kWhole = 0x1.8p52, kBits = 0x1p52; // adding them leaves whole numbers in the low bits
+  const double y = x * kLog2e - 0.5;
+  const double nearest = (y + kWhole) - kWhole;
+  const double n = nearest + (nearest < y ? 1.0 : 0.0); // y toward 0
+  const double r = (x - n * kLn2High) - n * kLn2Low;
   double sum = 1.0 / 6227020800;
-  for (const double inverse : {1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320,
-                               1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1.0, 1.0})
-    sum = sum * r + inverse;
-  const uint64_t bits = static_cast<uint64_t>(n + 1023) << 52; // 2^n; n >= -1010, so never subnormal
+  sum = sum * r + 1.0 / 479001600;
+  sum = sum * r + 1.0 / 39916800;
+  sum = sum * r + 1.0 / 3628800;
+  sum = sum * r + 1.0 / 362880;
+  sum = sum * r + 1.0 / 40320;
+  sum = sum * r + 1.0 / 5040;
+  sum = sum * r + 1.0 / 720;
+  sum = sum * r + 1.0 / 120;
+  sum = sum * r + 1.0 / 24;
+  sum = sum * r + 1.0 / 6;
+  sum = sum * r + 0.5;
+  sum = sum * r + 1.0;
+  sum = sum * r + 1.0;
+  const double whole = n + (kBits + 1023); // n >= -1010, so 2^n is never subnormal
+  uint64_t bits;
+  std::memcpy(&bits, &whole, sizeof bits);
+  bits <<= 52;
   double power;
   std::memcpy(&power, &bits, sizeof power);
-  return sum * power;
+  const double value = sum * power;
+  std::memcpy(&bits, &value, sizeof bits);
+  bits &= x > -700 ? ~uint64_t(0) : 0;
+  double kept;
+  std::memcpy(&kept, &bits, sizeof kept);
+  return kept;
 }
 
 } // namespace bitnet::runtime

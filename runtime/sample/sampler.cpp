@@ -1,19 +1,22 @@
 // See sampler.h.
 #include "runtime/sample/sampler.h"
+#include "runtime/format/rounding.h"
+#include "runtime/sample/token_weights.h"
 
 #include <algorithm>
-#include <cfloat>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 namespace bitnet::runtime {
 namespace {
 
 constexpr int32_t kDefaultWindow = 64, kMaxWindow = 1 << 20;
-/// How many candidates top-p sorts first; most distributions need fewer. Each further round sorts four times
-/// as many.
-constexpr size_t kFirstSort = 256;
+/// Tokens that are weighed at once: weights that stay in the L1 cache.
+constexpr int32_t kPiece = 128;
+/// Top-p sorts candidates until it has its mass: first those with logits within so many temperatures of the
+/// highest, then those of one band below after the other, at last all that are left.
+constexpr double kFirstBand = 4, kBand = 2;
+constexpr int kMostBands = 16;
 
 Status check(const bitnet_sampling &s, int32_t vocab) {
   if (vocab <= 0)
@@ -53,26 +56,47 @@ Result<std::unique_ptr<Sampler>> Sampler::create(const bitnet_sampling &sampling
 }
 
 Sampler::Sampler(const bitnet_sampling &sampling, int32_t vocab)
-    : sampling_(sampling), vocab_(vocab), random_(sampling.seed) {
-  if (sampling.temperature > 0)
-    candidates_.resize(vocab);
+    : sampling_(sampling), vocab_(vocab), random_(sampling.seed),
+      inverse_(1.0 / static_cast<double>(sampling.temperature)),
+      least_(sampling.min_p > 0 ? static_cast<double>(sampling.min_p) : 0) {
+  const auto n = static_cast<size_t>(vocab);
+  if (sampling.temperature > 0) {
+    candidates_.reset(new Candidate[n + 1]);
+    spare_.reset(new Candidate[n]);
+    masses_.reset(new double[n]);
+  }
   if (sampling.repetition_penalty != 1) {
-    seen_.resize(vocab);
+    seen_.resize(n);
     if (sampling.repetition_window >= 0)
       window_.resize(sampling.repetition_window ? sampling.repetition_window : kDefaultWindow);
   }
   if (sampling.presence_penalty != 0 || sampling.frequency_penalty != 0)
-    drawn_.resize(vocab);
-  if (sampling.n_bias > 0) {
-    bias_.resize(vocab);
-    for (size_t i = 0; i < sampling.n_bias; ++i)
-      bias_[sampling.bias_tokens[i]] += sampling.bias_values[i];
+    drawn_.resize(n);
+  if (sampling.n_bias > 0)
+    bias_.resize(n);
+  if (sampling.temperature > 0 || !is_plain())
+    logits_.reset(new float[n]);
+  if (!is_plain()) {
+    touched_.reserve(n);
+    is_touched_.resize(n);
   }
+  for (size_t i = 0; i < sampling.n_bias; ++i) {
+    bias_[sampling.bias_tokens[i]] += sampling.bias_values[i];
+    touch(sampling.bias_tokens[i]);
+  }
+}
+
+void Sampler::touch(int32_t token) {
+  if (is_plain() || is_touched_[token])
+    return;
+  is_touched_[token] = true;
+  touched_.push_back(token);
 }
 
 void Sampler::accept(int32_t token, bool drawn) {
   if (token < 0 || token >= vocab_)
     return;
+  touch(token);
   if (drawn && !drawn_.empty() && drawn_[token] < INT32_MAX)
     n_drawn_ += ++drawn_[token] == 1;
   if (seen_.empty())
@@ -124,162 +148,189 @@ float Sampler::penalized(const float *logits, int32_t id) const {
     logit = logit > 0 ? logit / sampling_.repetition_penalty : logit * sampling_.repetition_penalty;
   if (!drawn_.empty() && drawn_[id] > 0)
     logit -= sampling_.presence_penalty + sampling_.frequency_penalty * static_cast<float>(drawn_[id]);
-  if (std::isnan(logit)) // +inf and a ban
-    return -FLT_MAX;
-  return std::clamp(logit, -FLT_MAX, FLT_MAX);
+  return clean_logit(logit); // +inf and a ban give NaN
 }
 
-bool Sampler::before(const Candidate &a, const Candidate &b) {
-  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+/// Fills logits_ if there is room for them; returns the highest.
+float Sampler::prepare(const float *logits) {
+  const float highest = clean_logits(logits, vocab_, logits_.get());
+  if (touched_.empty())
+    return highest;
+  for (const int32_t id : touched_)
+    logits_[id] = penalized(logits, id);
+  return clean_logits(logits_.get(), vocab_, nullptr);
 }
 
-/// Makes the n first of all tokens in the order of before() the candidates, sorted. The logits are read once:
-/// what is not above the n-th best so far is passed over, which is nearly everything.
-void Sampler::take_largest(const float *logits, size_t n) {
-  const auto begin = candidates_.begin();
-  const size_t most = std::min(candidates_.size(), 2 * n + 64);
-  size_t taken = 0;
-  float least = -std::numeric_limits<float>::infinity(); // only what is not below may be among the n first
-  bool full = false;
-  for (int32_t id = 0; id < vocab_; ++id) {
-    if (is_plain() && full && logits[id] <= least) // equals that come later lose; NaN compares false
-      continue;
-    const float logit = penalized(logits, id);
-    if (full && logit <= least)
-      continue;
-    candidates_[taken++] = {logit, id, 0};
-    if (taken == most) {
-      std::nth_element(begin, begin + ptrdiff_t(n), begin + ptrdiff_t(taken), before);
-      least = std::min_element(begin, begin + ptrdiff_t(n), [](const Candidate &a, const Candidate &b) {
-                return a.logit < b.logit;
-              })->logit;
-      taken = n;
-      full = true;
-    }
+/// The sum of all weights in the order of ids.
+double Sampler::sum_all() {
+  double weights[kPiece], total = 0;
+  for (int32_t at = 0; at < vocab_; at += kPiece) {
+    const int32_t n = std::min(kPiece, vocab_ - at);
+    weigh(logits_.get() + at, n, highest_, inverse_, weights);
+    for (int32_t i = 0; i < n; ++i)
+      total += weights[i];
   }
-  std::nth_element(begin, begin + ptrdiff_t(std::min(n, taken - 1)), begin + ptrdiff_t(taken), before);
-  std::sort(begin, begin + ptrdiff_t(n), before); // the order of the sums must not be an accident
+  return total;
 }
 
-/// Sorts as many of the first n candidates as needed; returns how many top-p keeps. A token is kept when the
-/// mass before it is at most top_p, so the one that crosses is kept, and the first always.
-size_t Sampler::keep_top_p(size_t n) {
-  const auto begin = candidates_.begin();
+/// Draws in the order of ids among the weights that min-p leaves. min-p is relative to the best token, whose
+/// weight is 1.
+int32_t Sampler::draw_from_all(double u) {
+  // Whose logit is below has a weight below min-p, with room for rounding (exp_nonpositive: 1e-15).
+  const float low =
+      least_ > 0
+          ? format::round_down(static_cast<double>(highest_) + static_cast<double>(sampling_.temperature) *
+                                                                   (std::log(least_) * (1 + 1e-6) - 1e-9))
+          : -std::numeric_limits<float>::infinity();
+  double weights[kPiece];
+  const auto weigh_piece = [&](int32_t at) {
+    const int32_t n = std::min(kPiece, vocab_ - at);
+    int32_t n_reach = 0;
+    for (int32_t i = at; i < at + n; ++i)
+      n_reach += logits_[i] >= low;
+    if (n_reach == 0)
+      return 0;
+    weigh(logits_.get() + at, n, highest_, inverse_, weights);
+    return n;
+  };
   double total = 0;
-  for (size_t i = 0; i < n; ++i)
-    total += candidates_[i].weight;
-  const double limit = static_cast<double>(sampling_.top_p) * total;
-  double mass = 0;
-  for (size_t sorted = 0, round = kFirstSort; sorted < n; round *= 4) {
-    const size_t end = std::min(n, sorted + round);
-    if (end < n)
-      std::nth_element(begin + sorted, begin + end, begin + n, before);
-    std::sort(begin + sorted, begin + end, before);
-    for (; sorted < end; ++sorted) {
-      if (mass > limit)
-        return sorted;
-      mass += candidates_[sorted].weight;
-    }
+  size_t pieces = 0;
+  for (int32_t at = 0; at < vocab_; at += kPiece) {
+    const int32_t n = weigh_piece(at);
+    for (int32_t i = 0; i < n; ++i)
+      total += weights[i] >= least_ ? weights[i] : 0;
+    masses_[pieces++] = total;
+  }
+  // The first token at which the same sum is above the target; u < 1, so target < total, rounded too.
+  const double target = u * total;
+  const auto piece = std::upper_bound(masses_.get(), masses_.get() + pieces, target) - masses_.get();
+  const auto first = static_cast<int32_t>(piece) * kPiece;
+  double mass = piece > 0 ? masses_[piece - 1] : 0;
+  const int32_t n = weigh_piece(first);
+  for (int32_t i = 0; i < n; ++i) {
+    mass += weights[i] >= least_ ? weights[i] : 0;
+    if (mass > target)
+      return first + i;
+  }
+  return first;
+}
+
+/// Fills masses_ of the sorted candidates [begin, end), if not above the limit before; up to where it did.
+size_t Sampler::weigh_candidates(size_t begin, size_t end, double limit) {
+  float logits[kPiece];
+  double weights[kPiece], mass = begin > 0 ? masses_[begin - 1] : 0;
+  for (size_t at = begin; at < end; at += kPiece) {
+    const auto n = static_cast<int32_t>(std::min<size_t>(kPiece, end - at));
+    for (int32_t i = 0; i < n; ++i)
+      logits[i] = logit_of(candidates_[at + i]);
+    weigh(logits, n, highest_, inverse_, weights);
+    for (int32_t i = 0; i < n; ++i)
+      masses_[at + i] = mass += weights[i];
+    if (mass > limit)
+      return at + static_cast<size_t>(n);
+  }
+  return end;
+}
+
+/// Sorts and weighs as many of all tokens as there are before the mass is above the limit, and some; how
+/// many.
+size_t Sampler::sort_nucleus(double limit) {
+  size_t n = 0;
+  float high = std::numeric_limits<float>::infinity();
+  for (int band = 0; band <= kMostBands; ++band) {
+    const double depth = static_cast<double>(sampling_.temperature) * (kFirstBand + kBand * band);
+    const float low = band < kMostBands ? static_cast<float>(static_cast<double>(highest_) - depth)
+                                        : -std::numeric_limits<float>::infinity();
+    const size_t begin = n;
+    n += take_between(logits_.get(), vocab_, low, high, candidates_.get() + n);
+    sort_candidates(candidates_.get() + begin, n - begin, spare_.get());
+    if (const size_t weighed = weigh_candidates(begin, n, limit); weighed > 0 && masses_[weighed - 1] > limit)
+      return weighed;
+    high = low;
   }
   return n;
 }
 
-/// The id with the highest logit after the penalty, of equals the lowest.
-int32_t Sampler::best(const float *logits) const {
-  int32_t best = 0;
-  if (is_plain()) { // the common case: the highest in lanes side by side, then where it stands first
-    constexpr int32_t kLanes = 32;
-    float lanes[kLanes];
-    std::fill(lanes, lanes + kLanes, -std::numeric_limits<float>::infinity());
-    int32_t id = 0;
-    for (; id + kLanes <= vocab_; id += kLanes)
-      for (int32_t l = 0; l < kLanes; ++l) // NaN compares false, so it never wins
-        lanes[l] = logits[id + l] > lanes[l] ? logits[id + l] : lanes[l];
-    for (; id < vocab_; ++id)
-      lanes[0] = logits[id] > lanes[0] ? logits[id] : lanes[0];
-    const float highest = *std::max_element(lanes, lanes + kLanes);
-    if (highest == -std::numeric_limits<float>::infinity()) // nothing to choose from
-      return best;
-    return int32_t(std::find(logits, logits + vocab_, highest) - logits);
-  }
-  float highest = penalized(logits, 0);
-  for (int32_t id = 1; id < vocab_; ++id)
-    if (const float logit = penalized(logits, id); logit > highest) {
-      highest = logit;
-      best = id;
-    }
-  return best;
+/// Draws among the first n candidates. Top-p keeps those before which there is at most the limit, so the one
+/// that crosses it is kept, and the first always; min-p keeps the first so many.
+int32_t Sampler::draw_candidate(size_t n, double limit, double u) const {
+  const double *const masses = masses_.get();
+  const auto above = [&](size_t end, double bound) { // the first mass that is
+    return static_cast<size_t>(std::upper_bound(masses, masses + end, bound) - masses);
+  };
+  n = std::min(n, above(n, limit) + 1);
+  if (least_ > 0)
+    n = static_cast<size_t>(std::partition_point(candidates_.get(), candidates_.get() + n,
+                                                 [&](Candidate c) {
+                                                   double weight;
+                                                   const float logit = logit_of(c);
+                                                   weigh(&logit, 1, highest_, inverse_, &weight);
+                                                   return weight >= least_;
+                                                 }) -
+                            candidates_.get());
+  return id_of(candidates_[above(n, u * masses[n - 1])]); // u < 1: one is above
 }
 
 int32_t Sampler::sample(const float *logits) {
-  const int32_t best = this->best(logits);
-  if (!(sampling_.temperature > 0))
-    return best;
-
-  const float highest = penalized(logits, best);
-  const double inverse = 1.0 / static_cast<double>(sampling_.temperature);
-  const double u = random_.uniform();
-  if (highest == -FLT_MAX) // nothing to draw from
-    return best;
-  size_t n = vocab_;
-  if (sampling_.top_k > 0 && static_cast<size_t>(sampling_.top_k) < n)
-    take_largest(logits, n = sampling_.top_k);
-  else
-    for (int32_t id = 0; id < vocab_; ++id)
-      candidates_[id] = {penalized(logits, id), id, 0};
-  for (size_t i = 0; i < n; ++i)
-    candidates_[i].weight =
-        exp_nonpositive((static_cast<double>(candidates_[i].logit) - static_cast<double>(highest)) * inverse);
-  if (sampling_.top_p < 1)
-    n = keep_top_p(n);
-
-  // min-p is relative to the best token, whose weight is 1: it drops what the draw passes over.
-  const double least = sampling_.min_p > 0 ? static_cast<double>(sampling_.min_p) : 0;
-  double total = 0;
-  for (size_t i = 0; i < n; ++i)
-    if (candidates_[i].weight >= least)
-      total += candidates_[i].weight;
-  const double target = u * total;
-  double mass = 0;
-  int32_t drawn = best;
-  for (size_t i = 0; i < n; ++i) {
-    if (candidates_[i].weight < least || candidates_[i].weight == 0)
-      continue;
-    mass += candidates_[i].weight;
-    drawn = candidates_[i].id; // the last one too, should rounding leave target at the total
-    if (mass > target)
-      break;
+  highest_ = prepare(logits);
+  if (!(sampling_.temperature > 0)) {
+    const float *const clean = logits_ ? logits_.get() : logits;
+    if (highest_ == -FLT_MAX)
+      return 0;
+    return static_cast<int32_t>(std::find_if(clean, clean + vocab_, [&](float l) { return l >= highest_; }) -
+                                clean);
   }
-  return drawn;
+  const double u = random_.uniform();
+  if (highest_ == -FLT_MAX) // nothing to draw from
+    return 0;
+  constexpr double kNoLimit = std::numeric_limits<double>::infinity();
+  const double top_p = sampling_.top_p;
+  size_t n = vocab_;
+  double limit = kNoLimit;
+  if (sampling_.top_k > 0 && sampling_.top_k < vocab_) {
+    n = static_cast<size_t>(sampling_.top_k);
+    take_first(logits_.get(), vocab_, n, candidates_.get(), spare_.get());
+    weigh_candidates(0, n, kNoLimit);
+    if (top_p < 1)
+      limit = top_p * masses_[n - 1];
+  } else if (top_p < 1) {
+    limit = top_p * sum_all();
+    n = sort_nucleus(limit);
+  } else {
+    return draw_from_all(u);
+  }
+  return draw_candidate(n, limit, u);
 }
 
 LogSoftmax::LogSoftmax(const float *logits, int32_t vocab) : logits_(logits), vocab_(vocab), log_sum_(0) {
-  double highest = -std::numeric_limits<double>::infinity(), sum = 0;
-  for (int32_t id = 0; id < vocab; ++id)
-    highest = std::max(highest, static_cast<double>(logit(id)));
-  for (int32_t id = 0; id < vocab; ++id)
-    sum += exp_nonpositive(static_cast<double>(logit(id)) - highest);
-  log_sum_ = highest + std::log(sum); // sum >= 1
-}
-
-/// Finite: what is not a number or -inf is as good as impossible.
-float LogSoftmax::logit(int32_t token) const {
-  const float value = logits_[token];
-  return std::isnan(value) ? -FLT_MAX : std::clamp(value, -FLT_MAX, FLT_MAX);
+  const float highest = clean_logits(logits, vocab, nullptr);
+  float clean[kPiece];
+  double weights[kPiece], sum = 0;
+  for (int32_t at = 0; at < vocab; at += kPiece) {
+    const int32_t n = std::min(kPiece, vocab - at);
+    clean_logits(logits + at, n, clean);
+    weigh(clean, n, highest, 1, weights);
+    for (int32_t i = 0; i < n; ++i)
+      sum += weights[i];
+  }
+  log_sum_ = static_cast<double>(highest) + std::log(sum); // sum >= 1
 }
 
 float LogSoftmax::of(int32_t token) const {
-  return static_cast<float>(static_cast<double>(logit(token)) - log_sum_);
+  return static_cast<float>(static_cast<double>(clean_logit(logits_[token])) - log_sum_);
 }
 
 std::vector<int32_t> LogSoftmax::best(int32_t n) const {
-  std::vector<int32_t> ids(vocab_);
-  std::iota(ids.begin(), ids.end(), 0);
-  const auto before = [this](int32_t a, int32_t b) {
-    return logit(a) != logit(b) ? logit(a) > logit(b) : a < b;
-  };
-  std::partial_sort(ids.begin(), ids.begin() + n, ids.end(), before);
-  ids.resize(n);
+  const auto vocab = static_cast<size_t>(vocab_);
+  std::vector<int32_t> ids;
+  if (n == 0)
+    return ids;
+  const std::unique_ptr<float[]> clean(new float[vocab]);
+  const std::unique_ptr<Candidate[]> candidates(new Candidate[vocab + 1]), spare(new Candidate[vocab]);
+  clean_logits(logits_, vocab_, clean.get());
+  take_first(clean.get(), vocab_, static_cast<size_t>(n), candidates.get(), spare.get());
+  for (int32_t i = 0; i < n; ++i)
+    ids.push_back(id_of(candidates[i]));
   return ids;
 }
 

@@ -2,9 +2,16 @@
 // shapes the distribution that top-p cuts; llama.cpp cuts first): logit bias, repetition penalty, presence
 // and frequency penalties, temperature, top-k, top-p, min-p, draw. The same seed, logits and history give the
 // same tokens on every machine (see random.h).
+//
+// What is summed, and in which order, is part of the definition: with top-k the weights of the k in their
+// order (token_order.h); without, top-p's total and a draw without top-p over all weights in the order of
+// ids. A draw from 128,256 logits takes 0.05 to 0.3 ms (Zen 4), up to 1.5 where top-p keeps half of the
+// vocabulary: nothing is sorted that top-p does not reach, and a draw in the order of ids remembers only sums
+// of whole pieces.
 #pragma once
 #include "runtime/base/status.h"
 #include "runtime/sample/random.h"
+#include "runtime/sample/token_order.h"
 #include <memory>
 #include <vector>
 
@@ -23,8 +30,7 @@ public:
   static Result<std::unique_ptr<Sampler>> create(const bitnet_sampling &sampling, int32_t vocab);
 
   /// logits: f32 [vocab]. NaN counts as -inf; if nothing is above -inf the lowest id is drawn. Greedy when
-  /// temperature
-  /// <= 0 (ties: the lowest id); otherwise takes exactly one random number.
+  /// temperature <= 0 (ties: the lowest id); otherwise takes exactly one random number.
   int32_t sample(const float *logits);
   /// What the next sample() needs to draw the token that it draws from all logits, exactly; with `ahead`, so
   /// does each of that many after it, whatever is accepted between.
@@ -34,23 +40,29 @@ public:
   void accept(int32_t token, bool drawn);
 
 private:
-  struct Candidate {
-    float logit;
-    int32_t id;
-    double weight; ///< e^((logit - max) / temperature): 1 for the best
-  };
   Sampler(const bitnet_sampling &sampling, int32_t vocab);
-  int32_t best(const float *logits) const;
   bool is_plain() const { return seen_.empty() && drawn_.empty() && bias_.empty(); }
+  void touch(int32_t token);
   float penalized(const float *logits, int32_t id) const;
-  void take_largest(const float *logits, size_t n);
-  size_t keep_top_p(size_t n);
-  static bool before(const Candidate &a, const Candidate &b);
+  float prepare(const float *logits);
+  double sum_all();
+  int32_t draw_from_all(double u);
+  size_t sort_nucleus(double limit);
+  size_t weigh_candidates(size_t begin, size_t end, double limit);
+  int32_t draw_candidate(size_t n, double limit, double u) const;
 
   const bitnet_sampling sampling_;
   const int32_t vocab_;
   Random random_;
-  std::vector<Candidate> candidates_; ///< [vocab] unless greedy
+  const double inverse_; ///< 1 / temperature
+  const double least_;   ///< weight that min-p asks for
+  // Of the row that is drawn from. Each has room for a vocabulary but is written only as far as it is needed.
+  float highest_ = 0;
+  std::unique_ptr<float[]> logits_; ///< [vocab] finite, after bias and penalties
+  std::unique_ptr<Candidate[]> candidates_, spare_;
+  std::unique_ptr<double[]> masses_; ///< weights of the candidates up to this one, or of whole pieces of ids
+  std::vector<int32_t> touched_; ///< tokens that have a bias or were ever accepted: all that penalties see
+  std::vector<bool> is_touched_; ///< [vocab], empty if is_plain()
   // History of the penalty: how often each token stands in the window, and the window itself (a ring; empty =
   // all).
   std::vector<int32_t> seen_; ///< [vocab], empty when the penalty is off
@@ -72,7 +84,6 @@ public:
   std::vector<int32_t> best(int32_t n) const;
 
 private:
-  float logit(int32_t token) const;
   const float *const logits_;
   const int32_t vocab_;
   double log_sum_; ///< ln Σ e^logit
