@@ -1,0 +1,25 @@
+// The innermost loops of a kernel's machine code, and what is in them, for guards on generated code.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace bitnet::codegen {
+
+/// Instructions, each from its mnemonic to the end of LLVM's comment.
+using Instructions = std::vector<std::string>;
+
+/// Instructions that the pattern is found in.
+size_t count(const Instructions &instructions, const char *pattern);
+
+struct Assembly {
+  Instructions all;
+  std::vector<Instructions> loops; ///< from a label to the jump back to it, without another label between
+
+  /// The loops in which the pattern is found.
+  std::vector<Instructions> loops_with(const char *pattern) const;
+};
+
+/// A kernel by the text form of its spec; empty, and a failure of the test, where it cannot be compiled.
+Assembly assembly_of(const std::string &kernel);
+
+} // namespace bitnet::codegen
