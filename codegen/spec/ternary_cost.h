@@ -18,8 +18,10 @@ struct TernaryRates {
 };
 const std::vector<TernaryRates> &ternary_rates();
 
-/// ns of one row on one core: reading and computing overlap, so the longer of the two. `op`: linear_t2 or
-/// linear_t3.
+/// ns of one row on one core. Reading and computing overlap: the longer of the two where it is much the
+/// longer, and up to a fifth more where they are alike, (read^4 + compute^4)^(1/4). Fits what Zen 4 does
+/// where two cores share the memory (t3 over t2: 0.84 to 0.91, model 0.91) and Ice Lake (0.89 to 0.97, model
+/// 0.89). `op`: linear_t2 or linear_t3.
 double ternary_ns(format::Op op, int32_t n, int32_t k, const TernaryRates &rates);
 
 /// linear_t3 if the sizes allow it and its row is faster on some machine of these variants and slower on
