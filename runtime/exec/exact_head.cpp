@@ -142,7 +142,7 @@ ScreenBound prepare_screen_input(const float *x, int32_t k, const float *dither,
   }
   map[0] = step;
   map[1] = float(dithered * double(step));
-  const double c = std::sqrt(std::log(double(vocab) / kMissed) / 2), rounding = 2.0 * (k + 64) * 0x1p-24;
+  const double c = std::sqrt(std::log(double(vocab) / kMissed) / 6), rounding = 2.0 * (k + 64) * 0x1p-24;
   constexpr double kOwnRounding = 1 + 1e-6; // of this, and of the bound's own float products
   return {round_up(c * std::sqrt(length) * double(step) * kOwnRounding),
           round_up((std::sqrt(error) + rounding * norm) * kOwnRounding), true};

@@ -10,8 +10,10 @@
 // w.x by
 //   (u - u~).x~ + u.(x - x~)
 // First term: over the draw of the dither d the errors u_i - u~_i are independent and uniform over intervals
-// of width s (PackScreen.cpp), so by Hoeffding's inequality (JASA 58, 1963, theorem 2)
-//   P[(u - u~).x~ >= c s |x~|] <= exp(-2 c^2) = p/N   with   c = sqrt(ln(N/p) / 2)
+// of width s (PackScreen.cpp), so E e^(l (u_i - u~_i) x~_i) = sinh(a)/a <= e^(a^2/6) with a = l s x~_i / 2,
+// and by Chernoff's bound with the best l
+//   P[(u - u~).x~ >= c s |x~|] <= exp(-6 c^2) = p/N   with   c = sqrt(ln(N/p) / 6)
+// (Hoeffding's inequality, for any errors in such intervals, would give 2 c^2, a bound sqrt(3) times as wide)
 // and by the union bound all N rows together stay below with probability 1 - p, p = 1e-12. This is a
 // statement about inputs that do not depend on d. They do not as long as all that goes on is exact: a text
 // that greedy, top-k or min-p draws is the f16 head's, up to the event of probability p a token itself. (A

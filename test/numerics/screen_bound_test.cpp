@@ -145,7 +145,7 @@ std::vector<std::function<double(int32_t)>> inputs(Random &random) {
 }
 
 /// 512 rows and 7 inputs: with errors that are sums of 2560 uniform ones, the largest of 3584 is at about 3.5
-/// of the 4.4 * sqrt(12) = 15.3 deviations that the bound allows.
+/// of the 2.56 * sqrt(12) = 8.9 deviations that the bound allows.
 TEST(ScreenBound, HoldsForGaussianRows) {
   Random random(1);
   const double largest =
@@ -197,10 +197,10 @@ TEST(ScreenBound, HoldsForRowsWithoutChance) {
 
 /// Errors are far below a bound that holds with probability 1 - 1e-12, so that no sample shows one that is
 /// too small by half. But they are sums of uniform errors of a known width, sqrt(1/12) s |x|, and the bound
-/// is 4.44 s |x| and a little for the other terms: 1 to 2 % here.
+/// is 2.56 s |x| and a little for the other terms: 2 to 4 % here.
 TEST(ScreenBound, IsAsManyDeviationsAwayAsDerived) {
   Random random(4);
-  const double c = std::sqrt(std::log(128256 / 1e-12) / 2), expected = std::sqrt(1.0 / 12) / c;
+  const double c = std::sqrt(std::log(128256 / 1e-12) / 6), expected = std::sqrt(1.0 / 12) / c;
   const auto gaussian = [&](int32_t) { return random.normal(); };
   const double rms = errors_of(512, 2560, [&](int32_t, int32_t) { return 0.02 * random.normal(); },
                                {gaussian, gaussian, gaussian})
@@ -229,7 +229,7 @@ TEST(ScreenBound, IsTheDerivedOne) {
         rest += std::pow(double(x[size_t(i)]) - told, 2);
         norm += double(x[size_t(i)]) * double(x[size_t(i)]);
       }
-      const double per_scale = std::sqrt(std::log(5000 / 1e-12) / 2) * std::sqrt(length),
+      const double per_scale = std::sqrt(std::log(5000 / 1e-12) / 6) * std::sqrt(length),
                    per_norm = std::sqrt(rest) + 2 * (k + 64) * std::pow(2, -24) * std::sqrt(norm);
       EXPECT_GE(double(bound.per_scale), per_scale);
       EXPECT_LE(double(bound.per_scale), per_scale * (1 + 1e-5));
