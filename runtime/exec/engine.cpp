@@ -27,6 +27,7 @@ Engine::Engine(const Model &model, const EngineOptions &options) : model_(model)
   const auto max_rows = size_t(model.bundle().plan.max_rows);
   parts_.reserve(max_rows);
   rows_.reserve(max_rows);
+  checks_.reserve(max_rows);
 }
 
 Result<std::unique_ptr<Engine>> Engine::create(const Model &model, const EngineOptions &options) {
@@ -241,6 +242,7 @@ void Engine::wait_for_companions(std::unique_lock<std::mutex> &lock) {
 void Engine::gather() {
   parts_.clear();
   rows_.clear();
+  checks_.clear();
   slab_ = &queue_.front()->request->sequence->slab_;
   const auto max_rows = size_t(model_.bundle().plan.max_rows);
   size_t wanted = 0;
@@ -264,6 +266,7 @@ void Engine::gather() {
         const bool wants = ticket->n_done + i >= without;
         rows_.push_back({request.tokens[ticket->n_done + i], position + int32_t(i), sequence.number_,
                          wants ? BITNET_WANT_LOGITS : 0, request.best, request.margin});
+        checks_.push_back({request.check, wants ? ticket->n_done + i - without : 0});
         part.n_logits += wants;
       }
       wanted += part.n_logits;
@@ -277,7 +280,7 @@ void Engine::step(std::unique_lock<std::mutex> &lock) {
   lock.unlock();
   const auto start = std::chrono::steady_clock::now();
   const bitnet_head_stats before = slab_->session->head_stats();
-  const Status status = slab_->session->step(rows_.data(), rows_.size());
+  const Status status = slab_->session->step(rows_.data(), rows_.size(), checks_.data());
   const bitnet_head_stats after = slab_->session->head_stats();
   bool all_want = status.ok();
   if (status.ok())

@@ -66,10 +66,11 @@ public:
     Sequence *sequence;
     const int32_t *tokens;
     size_t n_tokens;
-    size_t n_logits;    ///< of the last so many tokens; at most n_tokens
-    int32_t best = 0;   ///< which of them must be exact; see bitnet_row
-    float margin = 0;   ///< see best
-    Status status = {}; ///< how it went
+    size_t n_logits;           ///< of the last so many tokens; at most n_tokens
+    int32_t best = 0;          ///< which of them must be exact; see bitnet_row
+    float margin = 0;          ///< see best
+    SumCheck *check = nullptr; ///< for the i-th of them its draw i; see HeadNeed
+    Status status = {};        ///< how it went
   };
   /// Returns when all are done. At most one request for each sequence at a time.
   void run(Request *requests, size_t n);
@@ -143,6 +144,7 @@ private:
   };
   std::vector<Part> parts_;
   std::vector<bitnet_row> rows_;
+  std::vector<Session::RowCheck> checks_; ///< of rows_
   Slab *slab_ = nullptr;
 
   std::atomic<size_t> n_companions_{0}; ///< written under the lock

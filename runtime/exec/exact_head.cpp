@@ -13,6 +13,8 @@ namespace {
 
 constexpr double kMissed = 1e-12; ///< probability, per input row, that a row that matters is missed
 constexpr int kSteps = 16256;     ///< largest 15-bit input, 127 * 128
+/// How far below the highest rows are looked for to content a check, in temperatures.
+constexpr double kFirstDepth = 4, kDeeper = 1, kLastDepth = 24;
 
 typedef float Floats __attribute__((vector_size(16)));
 typedef int32_t Mask __attribute__((vector_size(16)));
@@ -110,6 +112,7 @@ ExactHead::ExactHead(const Model &model, PlanWalker &walker, int threads)
   n_tops_.resize(size_t(parts_));
   rows_.resize(size_t(vocab_));
   n_rows_.resize(size_t(parts_));
+  rests_.resize(size_t(parts_));
   exact_.resize(size_t(std::max(most_candidates_, kMostBest + kSpare)));
 }
 
@@ -182,6 +185,9 @@ struct ExactHead::Scan {
   int32_t n_best;    ///< find_best: so many
   ScreenBound bound; ///< find_candidates
   float threshold;   ///< find_candidates
+  bool sums = false; ///< find_candidates: whether it sums up what is below the threshold,
+  float highest = 0; ///< relative to this,
+  float scale = 0;   ///< as powers of 2 of so much times the difference
   void (*look_at_part)(const Scan &, int32_t part) = nullptr;
 
   void run(void (*function)(const Scan &, int32_t), ThreadPool &pool) {
@@ -238,23 +244,43 @@ void ExactHead::find_candidates(const Scan &scan, int32_t part) {
   };
   look_through(begin, end, may_matter, look);
   scan.head->n_rows_[size_t(part)] = n;
+  if (scan.sums)
+    scan.head->rests_[size_t(part)] = sum_below(scan, begin, end);
 }
 
-/// Makes the logits of a screened row exact where `need` asks for it.
-Status ExactHead::settle(int32_t row, HeadNeed need, ThreadPool &pool) {
-  const PlanWalker::HeadRows rows = walker_.head_rows();
-  const float *const x = rows.x + row * rows.x_stride;
-  float *const logits = rows.y + row * rows.y_stride;
-  Scan scan{this, logits, std::min(need.best + kSpare, vocab_), bounds_[size_t(row)], 0};
-  ++stats_.rows;
-  const auto whole_head = [&] {
-    ++stats_.full_rows;
-    return walker_.run_head(row, pool);
-  };
-  if (!scan.bound.holds)
-    return whole_head();
+/// At least the sum of e^((logit - highest) * scale) of the rows [begin, end) that may not reach the
+/// threshold. 2^(n + f) <= 2^n (1 + f) for 0 <= f < 1, and a float's bits, as a number, are just that: (n + f
+/// + 127) 2^23.
+double ExactHead::sum_below(const Scan &scan, int32_t begin, int32_t end) {
+  constexpr int32_t kAtOnce = 1024;
+  constexpr double kRounding = 1 + 1e-3; // of floats: 1e-5 of each exponent, 1e-4 of their sums
+  const float *scales = scan.head->row_scale_, *norms = scan.head->norms_;
+  const ScreenBound b = scan.bound;
+  double sum = 0;
+  for (int32_t at = begin; at < end; at += kAtOnce) {
+    Floats sums{};
+    int32_t row = at;
+    const int32_t last = std::min(at + kAtOnce, end);
+    const auto add = [&](Floats logit) {
+      const Floats power = (logit - all(scan.highest)) * all(scan.scale);
+      const Floats above = power > all(-120) ? power : all(-120), bounded = above < all(0) ? above : all(0);
+      const Mask bits = __builtin_convertvector((bounded + all(127)) * all(0x1p23f), Mask);
+      sums += Floats(bits & (logit < all(scan.threshold)));
+    };
+    for (; row + 4 <= last; row += 4)
+      add(load(scan.logits + row) +
+          (all(b.per_scale) * load(scales + row) + all(b.per_norm) * load(norms + row)));
+    for (; row < last; ++row)
+      add(Floats{scan.logits[row] + (b.per_scale * scales[row] + b.per_norm * norms[row]), INFINITY, INFINITY,
+                 INFINITY});
+    sum += double(sums[0]) + double(sums[1]) + double(sums[2]) + double(sums[3]);
+  }
+  return sum * kRounding;
+}
 
-  // Any n rows' exact logits are, at their least, a lower bound of the n-th largest.
+/// Computes the best approximations exactly: exact_, their n_least best first.
+Status ExactHead::best_exact(Scan &scan, const float *x, int32_t n_least, ThreadPool &pool) {
+  scan.n_best = std::min(n_least + kSpare, vocab_);
   scan.run(find_best, pool);
   Top *last = tops_.data();
   for (int part = 0; part < parts_; ++part) {
@@ -267,25 +293,88 @@ Status ExactHead::settle(int32_t row, HeadNeed need, ThreadPool &pool) {
   for (int32_t i = 0; i < n_best; ++i)
     rows_[size_t(i)] = tops_[size_t(i)].row;
   BITNET_RETURN_IF_ERROR(rescore(x, n_best, pool));
-  std::nth_element(exact_.begin(), exact_.begin() + (need.best - 1), exact_.begin() + n_best,
-                   std::greater<>());
-  const float nth = exact_[size_t(need.best - 1)],
-              highest = *std::max_element(exact_.begin(), exact_.begin() + need.best);
-  scan.threshold = std::min(nth, round_down(double(highest) - double(need.margin)));
+  std::nth_element(exact_.begin(), exact_.begin() + (n_least - 1), exact_.begin() + n_best, std::greater<>());
+  return {};
+}
 
+/// rows_: those that may reach the threshold, ascending; how many.
+int32_t ExactHead::scan_candidates(Scan &scan, ThreadPool &pool) {
   scan.run(find_candidates, pool);
   int32_t n = 0;
   for (int part = 0; part < parts_; ++part) {
     const int32_t *const first = rows_.data() + scan.begin(part);
     n = int32_t(std::copy(first, first + n_rows_[size_t(part)], rows_.data() + n) - rows_.data());
   }
-  if (n > most_candidates_)
+  return n;
+}
+
+/// Makes the logits of a screened row exact where `need` asks for it.
+Status ExactHead::settle(int32_t row, HeadNeed need, ThreadPool &pool) {
+  const PlanWalker::HeadRows rows = walker_.head_rows();
+  const float *const x = rows.x + row * rows.x_stride;
+  float *const logits = rows.y + row * rows.y_stride;
+  Scan scan{this, logits, 0, bounds_[size_t(row)], 0};
+  ++stats_.rows;
+  const auto whole_head = [&] {
+    ++stats_.full_rows;
+    return walker_.run_head(row, pool);
+  };
+  const auto keep = [&](int32_t n) {
+    stats_.candidates += uint64_t(n);
+    for (int32_t i = 0; i < n; ++i)
+      logits[rows_[size_t(i)]] = exact_[size_t(i)];
+    return Status();
+  };
+  if (!scan.bound.holds)
     return whole_head();
-  stats_.candidates += uint64_t(n);
-  BITNET_RETURN_IF_ERROR(rescore(x, n, pool));
-  for (int32_t i = 0; i < n; ++i)
-    logits[rows_[size_t(i)]] = exact_[size_t(i)];
-  return {};
+
+  // Any n rows' exact logits are, at their least, a lower bound of the n-th largest.
+  const int32_t n_least = need.check ? 1 : need.best;
+  BITNET_RETURN_IF_ERROR(best_exact(scan, x, n_least, pool));
+  const float nth = exact_[size_t(n_least - 1)],
+              highest = *std::max_element(exact_.begin(), exact_.begin() + n_least);
+  if (!need.check) {
+    scan.threshold = std::min(nth, round_down(double(highest) - double(need.margin)));
+    const int32_t n = scan_candidates(scan, pool);
+    if (n > most_candidates_)
+      return whole_head();
+    BITNET_RETURN_IF_ERROR(rescore(x, n, pool));
+    return keep(n);
+  }
+  // Lower and lower, until the check is content or too many rows are to be computed. A look is cheap; rows
+  // are computed when what is left has halved since the last time, and when it is the last chance.
+  const double sum_scale = need.check->sum_scale();
+  scan.sums = true;
+  scan.highest = highest; // of all, the highest may be higher, which makes the rest less
+  scan.scale = float(sum_scale * 1.4426950408889634);
+  double tried = std::numeric_limits<double>::infinity();
+  bool is_last = false;
+  for (double depth = kFirstDepth; depth <= kLastDepth;) {
+    scan.threshold = round_down(double(highest) - depth / sum_scale);
+    const int32_t n = scan_candidates(scan, pool);
+    double rest = 0;
+    for (const double part : rests_)
+      rest += part;
+    if (n > most_candidates_) {
+      if (is_last || depth == kFirstDepth)
+        break;
+      is_last = true;
+      depth -= kDeeper;
+      continue;
+    }
+    if (is_last || rest < tried / 2) {
+      if (rest == tried) // this was tried
+        break;
+      tried = rest;
+      BITNET_RETURN_IF_ERROR(rescore(x, n, pool));
+      if (need.check->suffices(need.draw, rows_.data(), exact_.data(), n, scan.threshold, rest))
+        return keep(n);
+    }
+    if (is_last)
+      break;
+    depth += kDeeper;
+  }
+  return whole_head();
 }
 
 Status ExactHead::run(const HeadNeed *needs, int32_t n_full, int32_t n_rows, ThreadPool &pool) {

@@ -126,13 +126,13 @@ Status Session::check(const bitnet_row *rows, size_t n_rows) {
   return {};
 }
 
-Status Session::step(const bitnet_row *rows, size_t n_rows) {
+Status Session::step(const bitnet_row *rows, size_t n_rows, const RowCheck *checks) {
   n_logits_ = n_hidden_ = 0;
   BITNET_RETURN_IF_ERROR(check(rows, n_rows));
   for (int32_t s = 0; s < sequences_; ++s)
     lengths_[size_t(s)] = cache_.length(s);
   DefaultFloatMode float_mode;
-  Status status = run(rows, n_rows);
+  Status status = run(rows, n_rows, checks);
   if (!status.ok()) {
     n_logits_ = n_hidden_ = 0;
     for (int32_t s = 0; s < sequences_; ++s)
@@ -141,11 +141,12 @@ Status Session::step(const bitnet_row *rows, size_t n_rows) {
   return status;
 }
 
-Status Session::run(const bitnet_row *rows, size_t n_rows) {
+Status Session::run(const bitnet_row *rows, size_t n_rows, const RowCheck *checks) {
   const auto max_rows = size_t(model_.bundle().plan.max_rows);
   for (size_t at = 0; at < n_rows; at += max_rows) {
     const size_t n = std::min(max_rows, n_rows - at);
-    BITNET_RETURN_IF_ERROR(run_chunk(rows + at, int32_t(n), at + n == n_rows));
+    BITNET_RETURN_IF_ERROR(
+        run_chunk(rows + at, int32_t(n), checks ? checks + at : nullptr, at + n == n_rows));
   }
   return {};
 }
@@ -153,29 +154,31 @@ Status Session::run(const bitnet_row *rows, size_t n_rows) {
 /// Numbers the rows that want anything, and orders them for the head: those that want all logits come first,
 /// then those that a screen is enough for. Fills inputs_.logit_rows, head_order_ and needs_ and returns how
 /// many there are of both kinds and of the first.
-std::pair<int32_t, int32_t> Session::order_head_rows(const bitnet_row *rows, int32_t n_rows) {
-  const auto need_of = [](const bitnet_row &row) { // who wants no logits gets what is least work
-    return row.want & BITNET_WANT_LOGITS ? HeadNeed{row.best, row.margin} : HeadNeed{1, 0};
+std::pair<int32_t, int32_t> Session::order_head_rows(const bitnet_row *rows, int32_t n_rows,
+                                                     const RowCheck *checks) {
+  const auto need_of = [&](int32_t r) { // who wants no logits gets what is least work
+    if (!(rows[r].want & BITNET_WANT_LOGITS))
+      return HeadNeed{1, 0};
+    return checks ? HeadNeed{rows[r].best, rows[r].margin, checks[r].check, checks[r].draw}
+                  : HeadNeed{rows[r].best, rows[r].margin};
   };
-  const auto in_full = [&](const bitnet_row &row) {
-    return !exact_head_ || exact_head_->wants_all(need_of(row));
-  };
+  const auto in_full = [&](int32_t r) { return !exact_head_ || exact_head_->wants_all(need_of(r)); };
   int32_t wanted = 0, full = 0;
   for (int32_t r = 0; r < n_rows; ++r)
-    full += rows[r].want && in_full(rows[r]);
+    full += rows[r].want && in_full(r);
   int32_t next_full = 0, next_other = full;
   for (int32_t r = 0; r < n_rows; ++r) {
     if (!rows[r].want)
       continue;
-    const int32_t place = in_full(rows[r]) ? next_full++ : next_other++;
+    const int32_t place = in_full(r) ? next_full++ : next_other++;
     inputs_.logit_rows[size_t(place)] = r;
-    needs_[size_t(place)] = need_of(rows[r]);
+    needs_[size_t(place)] = need_of(r);
     head_order_[size_t(wanted++)] = place;
   }
   return {wanted, full};
 }
 
-Status Session::run_chunk(const bitnet_row *rows, int32_t n_rows, bool is_last) {
+Status Session::run_chunk(const bitnet_row *rows, int32_t n_rows, const RowCheck *checks, bool is_last) {
   int32_t last_position = 0, wants = 0;
   for (int32_t r = 0; r < n_rows; ++r) {
     const auto i = size_t(r);
@@ -186,7 +189,7 @@ Status Session::run_chunk(const bitnet_row *rows, int32_t n_rows, bool is_last) 
     last_position = std::max(last_position, rows[r].position);
     wants |= rows[r].want;
   }
-  const auto [wanted, full] = order_head_rows(rows, n_rows);
+  const auto [wanted, full] = order_head_rows(rows, n_rows, checks);
   const bool with_logits = (wants & BITNET_WANT_LOGITS) != 0;
   BITNET_RETURN_IF_ERROR(walker_.run(n_rows, wanted, last_position, with_logits ? full : 0, pool_));
   if (wants & BITNET_WANT_HIDDEN) {

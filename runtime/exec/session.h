@@ -17,8 +17,14 @@ class Session {
 public:
   static Result<std::unique_ptr<Session>> create(const Model &model, const SessionOptions &options);
 
-  /// bitnet_session_step. On an error no sequence has grown.
-  Status step(const bitnet_row *rows, size_t n_rows);
+  /// What a row's draw depends on beyond bitnet_row; none where the check is nullptr.
+  struct RowCheck {
+    SumCheck *check;
+    size_t draw; ///< for the check
+  };
+  /// bitnet_session_step. On an error no sequence has grown. checks: [n_rows], or nullptr: none; called from
+  /// this thread.
+  Status step(const bitnet_row *rows, size_t n_rows, const RowCheck *checks = nullptr);
   /// f32 [vocab] of the i-th row that wanted anything in the last step, or nullptr; nullptr too if none of
   /// them wanted logits.
   const float *logits(size_t i) const { return i < n_logits_ ? logits_[i] : nullptr; }
@@ -41,9 +47,9 @@ private:
   Session(const Model &model, const SessionOptions &options, Mapping arena, Mapping kept_logits,
           KvCache cache);
   Status check(const bitnet_row *rows, size_t n_rows);
-  Status run(const bitnet_row *rows, size_t n_rows);
-  std::pair<int32_t, int32_t> order_head_rows(const bitnet_row *rows, int32_t n_rows);
-  Status run_chunk(const bitnet_row *rows, int32_t n_rows, bool is_last);
+  Status run(const bitnet_row *rows, size_t n_rows, const RowCheck *checks);
+  std::pair<int32_t, int32_t> order_head_rows(const bitnet_row *rows, int32_t n_rows, const RowCheck *checks);
+  Status run_chunk(const bitnet_row *rows, int32_t n_rows, const RowCheck *checks, bool is_last);
   size_t width() const { return size_t(model_.bundle().model.width); }
 
   const Model &model_;

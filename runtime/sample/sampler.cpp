@@ -112,7 +112,7 @@ void Sampler::accept(int32_t token, bool drawn) {
     n_seen_ += ++seen_[token] == 1;
 }
 
-LogitsNeed Sampler::need(int32_t ahead) const {
+LogitsNeed Sampler::need(int32_t ahead) {
   constexpr LogitsNeed kAll = {0, 0};
   const bool only_lowers = bias_.empty() && !(sampling_.repetition_penalty < 1) &&
                            !(sampling_.presence_penalty < 0) && !(sampling_.frequency_penalty < 0);
@@ -128,18 +128,29 @@ LogitsNeed Sampler::need(int32_t ahead) const {
     return largest(1);
   if (sampling_.top_k > 0)
     return largest(sampling_.top_k);
-  if (!(sampling_.min_p > 0) || sampling_.top_p < 1 || !is_plain())
-    return kAll; // top-p sums over all; penalties lower the best token, from which min-p counts, by any
-                 // amount
+  if (sampling_.top_p < 1) // sums over all; what penalties will see of the draws ahead is not known
+    return (ahead == 0 || is_plain()) && wants_check() ? LogitsNeed{0, 0, this} : kAll;
+  if (!(sampling_.min_p > 0) || !is_plain())
+    return kAll; // penalties lower the best token, from which min-p counts, by any amount
   // weight >= min_p, with room for its rounding (exp_nonpositive: 1e-15).
   const double margin =
       double(sampling_.temperature) * (1e-9 - std::log(double(sampling_.min_p)) * (1 + 1e-6));
   return margin < 1e30 ? LogitsNeed{1, float(margin)} : kAll;
 }
 
+/// Whether checks are worth it: one that fails costs a screen for nothing, about a third of the whole head.
+bool Sampler::wants_check() {
+  constexpr double kRate = 0.1, kWorth = 0.35;
+  constexpr int32_t kTryAgain = 16; ///< draws
+  if (is_asked_)
+    share_settled_ += ((is_settled_ ? 1 : 0) - share_settled_) * kRate;
+  is_settled_ = false;
+  is_asked_ = share_settled_ > kWorth || ++n_not_asked_ % kTryAgain == 0;
+  return is_asked_;
+}
+
 /// The logit after bias and penalties, finite: NaN and -inf become -FLT_MAX, +inf FLT_MAX.
-float Sampler::penalized(const float *logits, int32_t id) const {
-  float logit = logits[id];
+float Sampler::penalized(float logit, int32_t id) const {
   if (std::isnan(logit))
     return -FLT_MAX;
   if (!bias_.empty())
@@ -157,7 +168,7 @@ float Sampler::prepare(const float *logits) {
   if (touched_.empty())
     return highest;
   for (const int32_t id : touched_)
-    logits_[id] = penalized(logits, id);
+    logits_[id] = penalized(logits[id], id);
   return clean_logits(logits_.get(), vocab_, nullptr);
 }
 
@@ -269,6 +280,51 @@ int32_t Sampler::draw_candidate(size_t n, double limit, double u) const {
                                                  }) -
                             candidates_.get());
   return id_of(candidates_[above(n, u * masses[n - 1])]); // u < 1: one is above
+}
+
+/// Top-p alone, or with min-p: whether its draw takes the same token whatever the others sum to. Their sum
+/// decides only how many candidates are kept; the more are, the higher is the target, so the draw goes no
+/// further down with the least sum and no less far with the greatest than with any between. Penalties only
+/// lower logits here (need), so what holds for the others' logits holds after the penalties.
+bool Sampler::suffices(size_t draw, const int32_t *rows, const float *logits, int32_t n, float below,
+                       double rest) {
+  size_t n_sorted = 0;
+  float highest = -FLT_MAX;
+  for (int32_t i = 0; i < n; ++i) {
+    const float logit = penalized(logits[i], rows[i]);
+    candidates_[n_sorted] = candidate(logit, rows[i]);
+    n_sorted += logit >= below; // others are behind these for certain
+    highest = std::max(highest, clean_logit(logits[i]));
+  }
+  if (n_sorted == 0)
+    return false;
+  sort_candidates(candidates_.get(), n_sorted, spare_.get());
+  highest_ = logit_of(candidates_[0]);
+  weigh_candidates(0, n_sorted, std::numeric_limits<double>::infinity());
+  double known = masses_[n_sorted - 1];
+  for (int32_t i = 0; i < n; ++i)
+    if (const float logit = penalized(logits[i], rows[i]); logit < below)
+      known += exp_nonpositive((static_cast<double>(logit) - static_cast<double>(highest_)) * inverse_);
+  // Relative to the highest after the penalties; its e^x is above 0 where x > -700.
+  const double fallen = (static_cast<double>(highest) - static_cast<double>(highest_)) * inverse_;
+  if (!(fallen < 600 && std::isfinite(rest)))
+    return false;
+  const double most = known + rest / exp_nonpositive(-fallen);
+  const double rounding = 4 * static_cast<double>(vocab_) * 0x1p-53; // of a sum of all in any order, twice
+  const double top_p = sampling_.top_p, low = top_p * known * (1 - rounding),
+               high = top_p * most * (1 + rounding);
+  const bool min_p_ends = // among the candidates
+      exp_nonpositive(
+          (static_cast<double>(logit_of(candidates_[n_sorted - 1])) - static_cast<double>(highest_)) *
+          inverse_) < least_;
+  if (!(masses_[n_sorted - 1] > high) && !min_p_ends)
+    return false;
+  Random random = random_;
+  double u = random.uniform();
+  for (; draw > 0; --draw)
+    u = random.uniform();
+  is_settled_ = draw_candidate(n_sorted, low, u) == draw_candidate(n_sorted, high, u);
+  return is_settled_;
 }
 
 int32_t Sampler::sample(const float *logits) {

@@ -10,6 +10,7 @@
 // of whole pieces.
 #pragma once
 #include "runtime/base/status.h"
+#include "runtime/exec/exact_head.h"
 #include "runtime/sample/random.h"
 #include "runtime/sample/token_order.h"
 #include <memory>
@@ -18,14 +19,15 @@
 namespace bitnet::runtime {
 
 /// Which logits of a row a draw looks at (bitnet_row): all (best = 0), or the `best` largest and those within
-/// `margin` of the largest.
+/// `margin` of the largest. With a check fewer than all are enough where the check says so.
 struct LogitsNeed {
   int32_t best;
   float margin;
+  SumCheck *check = nullptr;
 };
 
 /// Used by one thread at a time. Allocates at creation only.
-class Sampler {
+class Sampler final : SumCheck {
 public:
   static Result<std::unique_ptr<Sampler>> create(const bitnet_sampling &sampling, int32_t vocab);
 
@@ -34,7 +36,7 @@ public:
   int32_t sample(const float *logits);
   /// What the next sample() needs to draw the token that it draws from all logits, exactly; with `ahead`, so
   /// does each of that many after it, whatever is accepted between.
-  LogitsNeed need(int32_t ahead = 0) const;
+  LogitsNeed need(int32_t ahead = 0);
   /// A token that the penalties see from now on: the repetition penalty all, the other two those that were
   /// drawn. Ids outside of the vocabulary are ignored.
   void accept(int32_t token, bool drawn);
@@ -43,7 +45,11 @@ private:
   Sampler(const bitnet_sampling &sampling, int32_t vocab);
   bool is_plain() const { return seen_.empty() && drawn_.empty() && bias_.empty(); }
   void touch(int32_t token);
-  float penalized(const float *logits, int32_t id) const;
+  double sum_scale() const override { return inverse_; }
+  bool suffices(size_t draw, const int32_t *rows, const float *logits, int32_t n, float below,
+                double rest) override;
+  bool wants_check();
+  float penalized(float logit, int32_t id) const;
   float prepare(const float *logits);
   double sum_all();
   int32_t draw_from_all(double u);
@@ -63,6 +69,10 @@ private:
   std::unique_ptr<double[]> masses_; ///< weights of the candidates up to this one, or of whole pieces of ids
   std::vector<int32_t> touched_; ///< tokens that have a bias or were ever accepted: all that penalties see
   std::vector<bool> is_touched_; ///< [vocab], empty if is_plain()
+  // How often the check of top-p was enough of late.
+  double share_settled_ = 1;
+  bool is_asked_ = false, is_settled_ = false; ///< by the last need(); since then
+  int32_t n_not_asked_ = 0;
   // History of the penalty: how often each token stands in the window, and the window itself (a ring; empty =
   // all).
   std::vector<int32_t> seen_; ///< [vocab], empty when the penalty is off

@@ -160,7 +160,7 @@ bitnet_status bitnet_generation_run(bitnet_generation *const *generations, size_
       rows += tokens.n;
       generations[i]->sequence->keep(generations[i]->impl->length());
       requests.push_back({generations[i]->sequence.get(), tokens.data, tokens.n, tokens.n_logits,
-                          tokens.need.best, tokens.need.margin});
+                          tokens.need.best, tokens.need.margin, tokens.need.check});
       running.push_back(generations[i]->impl.get());
     }
     if (requests.empty())

@@ -140,52 +140,90 @@ TEST_P(MadeUp, GivesTheLogitsThatARowAsksFor) {
 }
 INSTANTIATE_TEST_SUITE_P(Embeddings, MadeUp, testing::Values("gaussian", "t5"));
 
-/// Seeded draws are those of the f16 head, for what a sampler says that it needs.
-TEST(ExactHead, GivesTheSeededDrawsOfF16) {
-  const Model exact = openModel(kjv("exact")), f16 = openModel(kjv("f16"));
-  const auto draw = [](const bitnet_model *model, const bitnet_sampling &sampling) {
-    bitnet_engine *engine = nullptr;
+struct Draws {
+  std::vector<int32_t> tokens;
+  bitnet_head_stats stats;
+};
+/// Texts of 400 tokens from so many seeds.
+Draws draw(const std::string &path, bitnet_sampling sampling, int n_texts,
+           int speculate = BITNET_SPECULATE_OFF) {
+  const Model model = openModel(path);
+  bitnet_engine *engine = nullptr;
+  bitnet_error error{};
+  const bitnet_engine_options engine_options{0, 2};
+  EXPECT_EQ(bitnet_engine_create(model.get(), &engine_options, &engine, &error), BITNET_OK) << error.message;
+  Draws draws{};
+  for (int text = 0; text < n_texts; ++text) {
     bitnet_generation *generation = nullptr;
-    bitnet_error error{};
-    EXPECT_EQ(bitnet_engine_create(model, nullptr, &engine, &error), BITNET_OK) << error.message;
     bitnet_generation_options options;
     bitnet_generation_default(&options);
     options.sampling = sampling;
+    options.sampling.seed = uint64_t(4 + text);
     options.max_tokens = 400;
     options.ignore_eos = 1;
-    const int32_t prompt[] = {4080, 300, 17};
+    options.speculate = speculate;
+    const int32_t prompt[] = {4080, 300 + text, 17};
     EXPECT_EQ(bitnet_generation_create(engine, prompt, 3, &options, &generation, &error), BITNET_OK)
         << error.message;
-    std::vector<int32_t> tokens;
     bitnet_token_event event{};
     while (event.finish == BITNET_FINISH_NONE) {
       EXPECT_EQ(bitnet_generation_next(generation, &event, &error), BITNET_OK) << error.message;
       if (event.token >= 0)
-        tokens.push_back(event.token);
+        draws.tokens.push_back(event.token);
     }
-    bitnet_head_stats stats;
-    bitnet_engine_head_stats(engine, &stats);
     bitnet_generation_destroy(generation);
-    bitnet_engine_destroy(engine);
-    return std::make_pair(tokens, stats.rows);
-  };
-  bitnet_sampling top_k, min_p, top_p;
-  for (bitnet_sampling *s : {&top_k, &min_p, &top_p}) {
-    bitnet_sampling_default(s);
-    s->temperature = 0.9f;
-    s->seed = 4;
   }
+  bitnet_engine_head_stats(engine, &draws.stats);
+  bitnet_engine_destroy(engine);
+  return draws;
+}
+bitnet_sampling warm(float temperature) {
+  bitnet_sampling s;
+  bitnet_sampling_default(&s);
+  s.temperature = temperature;
+  return s;
+}
+
+/// Seeded draws are those of the f16 head, for what a sampler says that it needs.
+TEST(ExactHead, GivesTheSeededDrawsOfF16) {
+  bitnet_sampling top_k = warm(0.9f), min_p = warm(0.9f), all = warm(0.9f);
   top_k.top_k = 40;
   min_p.min_p = 0.05f;
-  top_p.top_p = 0.9f;
-  for (const bitnet_sampling &s : {top_k, min_p, top_p}) {
-    const auto [expected, none] = draw(f16.get(), s);
-    const auto [got, screened] = draw(exact.get(), s);
-    EXPECT_EQ(expected.size(), 400u);
-    EXPECT_EQ(got, expected);
-    EXPECT_EQ(none, 0u);
-    EXPECT_EQ(screened > 0, s.top_p >= 1); // top-p sums over all
+  for (const bitnet_sampling &s : {top_k, min_p, all}) {
+    const Draws expected = draw(kjv("f16"), s, 1), got = draw(kjv("exact"), s, 1);
+    EXPECT_EQ(expected.tokens.size(), 400u);
+    EXPECT_EQ(got.tokens, expected.tokens);
+    EXPECT_EQ(expected.stats.rows, 0u);
+    EXPECT_EQ(got.stats.rows > 0, s.top_k > 0 || s.min_p > 0);
   }
+}
+
+/// Top-p sums over all logits, but few draws need all.
+TEST(ExactHead, GivesTheTopPDrawsOfF16) {
+  bitnet_sampling usual = warm(0.8f), narrow = warm(0.7f), penalized = warm(0.8f), both = warm(1.0f);
+  usual.top_p = 0.9f;
+  narrow.top_p = 0.5f;
+  penalized.top_p = 0.9f;
+  penalized.repetition_penalty = 1.1f;
+  penalized.presence_penalty = 0.2f;
+  both.top_p = 0.95f;
+  both.min_p = 0.05f;
+  for (const bitnet_sampling &s : {usual, narrow, penalized, both}) {
+    const Draws expected = draw(kjv("f16"), s, 8), got = draw(kjv("exact"), s, 8);
+    EXPECT_EQ(expected.tokens.size(), 3200u);
+    EXPECT_EQ(got.tokens, expected.tokens);
+    EXPECT_GT(got.stats.rows, 0u);
+    EXPECT_LT(got.stats.full_rows, got.stats.rows / 2) << s.top_p; // 1 of 3200 to 40 %
+  }
+  EXPECT_EQ(draw(kjv("exact"), usual, 4, 3).tokens, draw(kjv("f16"), usual, 4).tokens); // rows ahead, too
+}
+
+TEST_P(MadeUp, GivesTheTopPDrawsOfF16) {
+  bitnet_sampling s = warm(0.3f);
+  s.top_p = 0.9f;
+  const Draws expected = draw(dummy(GetParam(), "f16"), s, 2), got = draw(dummy(GetParam(), "exact"), s, 2);
+  EXPECT_EQ(got.tokens, expected.tokens);
+  EXPECT_EQ(got.tokens.size(), 800u);
 }
 
 /// Rows that ask for different things in one step, hidden states among them, give what each gives alone.

@@ -251,11 +251,96 @@ TEST(Sampler, NeedsAllWhereALogitMayRiseOrAllAreSummed) {
     s.n_bias = 1;
   };
   EXPECT_EQ(best(bias), 0);
-  EXPECT_EQ(best([](auto &s) { s.temperature = 1, s.top_p = 0.9f; }), 0);
+  EXPECT_EQ(best([](auto &s) { s.temperature = 1, s.top_p = 0.9f; }), 0); // unless its check is asked
   EXPECT_EQ(best([](auto &s) { s.temperature = 1, s.min_p = 0.1f, s.top_p = 0.9f; }), 0);
   EXPECT_EQ(best([](auto &s) { s.temperature = 1, s.min_p = 0.1f, s.presence_penalty = 1; }), 0);
   EXPECT_EQ(best([](auto &s) { s.temperature = 1, s.top_k = 100; }), 0);
   EXPECT_EQ(best([](auto &s) { s.temperature = 1, s.top_k = 98, s.presence_penalty = 1; }), 99);
+}
+
+/// Whatever the logits that are not exact are, within what the check was told of them: if it says that the
+/// exact ones suffice, the token is the same. Returns of how many of 1500 draws it says so; width: how much
+/// higher than they are the others may be.
+int draw_from_what_suffices(const bitnet_sampling &sampling, float depth, float width) {
+  constexpr int32_t kVocab = 600;
+  constexpr size_t kOthers = 3; // others are: impossible, as high as may be, anything
+  Random random(6);
+  const auto asked = make(sampling, kVocab);
+  std::vector<std::unique_ptr<Sampler>> samplers;
+  for (size_t i = 0; i < kOthers; ++i)
+    samplers.push_back(make(sampling, kVocab));
+  int sufficed = 0;
+  for (int step = 0; step < 1500; ++step) {
+    std::vector<float> logits;
+    for (int32_t i = 0; i < kVocab; ++i)
+      logits.push_back(float(4 * (random.uniform() + random.uniform() + random.uniform() - 1.5)) +
+                       (random.uniform() < 0.01 ? 3 : 0));
+    const float highest = *std::max_element(logits.begin(), logits.end()), below = highest - depth;
+    SumCheck *const check = asked->need().check;
+    std::vector<int32_t> rows; // all that are not below, and some more
+    std::vector<float> exact;
+    std::vector<std::vector<float>> some(kOthers, logits);
+    double rest = 0;
+    for (int32_t i = 0; i < kVocab; ++i) {
+      const float logit = logits[size_t(i)];
+      if (logit >= below || random.uniform() < 0.1) {
+        rows.push_back(i);
+        exact.push_back(logit);
+        continue;
+      }
+      const float most = std::min(logit + width, std::nextafter(below, -kInf));
+      if (check)
+        rest += std::exp((double(most) - double(highest)) * check->sum_scale());
+      some[0][size_t(i)] = -kInf;
+      some[1][size_t(i)] = most;
+      some[2][size_t(i)] = most - float(3 * random.uniform());
+    }
+    const bool suffices =
+        check && check->suffices(0, rows.data(), exact.data(), int32_t(rows.size()), below, rest);
+    sufficed += suffices;
+    const int32_t token = asked->sample(logits.data());
+    asked->accept(token, true);
+    for (size_t i = 0; i < kOthers; ++i) {
+      EXPECT_TRUE(samplers[i]->sample((suffices ? some[i] : logits).data()) == token || !suffices)
+          << "step " << step << ", others " << i;
+      samplers[i]->accept(token, true);
+    }
+    if (testing::Test::HasFailure())
+      break;
+  }
+  return sufficed;
+}
+
+TEST(Sampler, WhatSufficesForTopPIsEnough) {
+  bitnet_sampling s = hot(0.8f);
+  s.top_p = 0.9f;
+  const int often = draw_from_what_suffices(s, 6, 0.5f);
+  EXPECT_GT(often, 700);
+  EXPECT_LT(often, 1500);
+  EXPECT_EQ(draw_from_what_suffices(s, 1, 20), 0);
+  s.min_p = 0.05f;
+  EXPECT_GT(draw_from_what_suffices(s, 6, 0.5f), 700);
+  s.min_p = 0;
+  s.repetition_penalty = 1.3f;
+  s.repetition_window = 20;
+  s.frequency_penalty = 0.2f;
+  s.top_p = 0.5f;
+  EXPECT_GT(draw_from_what_suffices(s, 5, 1), 500);
+}
+
+/// A check that fails is not asked for each time.
+TEST(Sampler, StopsAskingWhereAllAreNeededAnyway) {
+  bitnet_sampling s = hot();
+  s.top_p = 0.9f;
+  const auto sampler = make(s, 10);
+  const std::vector<float> flat(10);
+  int asked = 0;
+  for (int i = 0; i < 170; ++i) {
+    asked += sampler->need().check != nullptr;
+    sampler->sample(flat.data());
+  }
+  EXPECT_GT(asked, 10);
+  EXPECT_LT(asked, 30);
 }
 
 TEST(LogSoftmax, IsTheLogarithmOfTheSoftmax) {
