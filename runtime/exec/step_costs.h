@@ -15,8 +15,9 @@ public:
 
   /// A step of so many rows, each with logits, took so long.
   void add(size_t rows, double seconds);
-  /// The cost of a step with rows >= 1, in a unit of its own. A number of rows that was not run for long is
-  /// taken for cheap again, so that one bad measurement is not the last.
+  /// The cost of a step with rows >= 1, in a unit of its own. A number of rows that never ran is taken for as
+  /// dear as those next to it that did say, and rather too dear: who tries it pays. One that was not run for
+  /// long, and seemed dearer than that, is taken for less again, so that one bad measurement is not the last.
   double of(size_t rows) const;
 
 private:
