@@ -72,7 +72,7 @@ Expr one_sequence(KernelArgs &args, Expr r, int n, Expr last) {
 void add_whole(const KernelSpec &spec, KernelArgs &args, Func o, int update, int rows, int skipped) {
   const std::string name = rows > 1 ? "tile_" : "row_";
   const AttentionTile tile = attention_tile(spec, rows);
-  AttentionPass pass(spec, args, tile, name);
+  AttentionPass pass(spec, args, tile, name, AttentionPass::Next::chunk);
   const int blocks = spec.dims.heads / spec.dims.kv_heads / tile.heads;
   const State layout(spec.dims.head_dim, tile.lanes);
 
@@ -137,7 +137,7 @@ Generated generate_whole(const KernelSpec &spec) {
 Generated generate_chunks(const KernelSpec &spec) {
   KernelArgs args(spec);
   const AttentionTile tile = attention_tile(spec, 1);
-  AttentionPass pass(spec, args, tile, "");
+  AttentionPass pass(spec, args, tile, "", AttentionPass::Next::head);
   const int blocks = spec.dims.heads / spec.dims.kv_heads / tile.heads, kv_heads = spec.dims.kv_heads;
   const int head_dim = spec.dims.head_dim, vectors = head_dim / tile.lanes;
 

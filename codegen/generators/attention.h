@@ -12,7 +12,7 @@ struct AttentionTile {
   int rows;          ///< rows of one sequence
   int heads;         ///< query heads of the group, a divisor of it
   int dot_queries;   ///< q·k: queries at once, a divisor of rows * heads
-  int dot_tiles;     ///< q·k: tiles of 16 positions at once: 1, 2 or 4
+  int dot_blocks;    ///< q·k: blocks of positions at once, 16 positions of each: 1, 2 or 4
   int lanes;         ///< p·v: lanes along head_dim, a divisor of it
   int vectors;       ///< p·v: such vectors at once, a divisor of their number
   int value_queries; ///< p·v: queries at once, a divisor of rows * heads
@@ -25,7 +25,10 @@ bool is_q8(format::Op op);
 /// of the group; g: kv head; r: first row.
 class AttentionPass {
 public:
-  AttentionPass(const KernelSpec &spec, KernelArgs &args, AttentionTile tile, const std::string &name);
+  /// The pass that follows: of the same heads over the next chunk, or of the next kv head over the same (of
+  /// the first over the next). Single rows ask for its K and V as they go, line by line.
+  enum class Next { chunk, head };
+  AttentionPass(const KernelSpec &spec, KernelArgs &args, AttentionTile tile, const std::string &name, Next);
 
   Halide::Func part;      ///< (d, h, c, hb, g, r)
   Halide::Func chunk_max; ///< (0, h, c, hb, g, r)
@@ -45,11 +48,13 @@ private:
   using Var = Halide::Var;
   Func named(const char *what) const { return Func(name + what); }
   Expr position(Expr block, Expr tile, Expr lane) const;
-  Expr physical_block(Expr block);
+  Expr physical_block(Expr chunk, Expr block); ///< of the row's last one at most
   Halide::RDom blocks(const char *what);
   Halide::RDom tiles(const char *what);
   void stack(Func f, const Halide::LoopLevel &at) const;
-  void hold_dots(Func dot, Func score, Halide::RVar group);
+  void reduce_lanes(Func f, Halide::RDom over);
+  Expr asking_ahead(Expr operand, const char *cache, Expr step, int count, int first,
+                    const Halide::LoopLevel &at);
 
   Func exact_dots(Func *dot);   ///< over f16; returns the scores before masking
   Func integer_dots(Func *dot); ///< over int8
@@ -61,6 +66,7 @@ private:
   const AttentionTile tile;
   const std::string name;
   const int head_dim, group;
+  Func next; ///< (block, c, hb, g, r): first line of the next pass's part of a block in K or V
   Var lane{"lane"}, t{"t"}, block{"block"}, d{"d"}, h{"h"}, c{"c"}, hb{"hb"}, g{"g"}, r{"r"};
 };
 

@@ -5,6 +5,7 @@
 // that neither the block table nor the cache is read past its last block. An element's index in a layer's
 // cache must be below 2^31: blocks * kv_heads * 64 * head_dim.
 #include "codegen/generators/attention.h"
+#include "codegen/generators/prefetch.h"
 #include "codegen/generators/strict_math.h"
 #include "codegen/target.h"
 #include "runtime/format/layouts.h"
@@ -19,6 +20,9 @@ using format::kKvTile;
 namespace {
 
 constexpr int kTilesPerBlock = kKvBlockTokens / kKvTile;
+/// Lines of the next K that a step of q·k asks for, of 4 that it uses itself. The rest are asked for while
+/// the exponentials are computed, which read nothing: memory should be busy all the time.
+constexpr int kDotAsks = 2;
 
 int largest_divisor(int n, int at_most) {
   int divisor = std::max(1, std::min(n, at_most));
@@ -41,11 +45,17 @@ AttentionTile attention_tile(const KernelSpec &spec, int rows) {
   const int scratch = std::max(1, 4096 / head_dim / rows); // 64 KiB of partial sums and queries at most
   t.heads = largest_divisor(spec.dims.heads / spec.dims.kv_heads, std::min(scratch, 16));
   t.dot_queries = largest_divisor(t.queries(), accumulators / vectors_per_tile);
-  t.dot_tiles = 1;
-  while (t.dot_tiles < kTilesPerBlock && 2 * t.dot_tiles * t.dot_queries * vectors_per_tile <= accumulators)
-    t.dot_tiles *= 2;
+  t.dot_blocks = 1;
+  while (t.dot_blocks < kBlocksPerChunk &&
+         2 * t.dot_blocks * t.dot_queries * vectors_per_tile <= accumulators)
+    t.dot_blocks *= 2;
   t.lanes = lanes_for(head_dim, native);
   const int sums = accumulators / (planes ? 2 : 1);
+  if (is_q8(spec.op)) { // each vector of V for as many queries as there are
+    t.value_queries = largest_divisor(t.queries(), 4);
+    t.vectors = largest_divisor(head_dim / t.lanes, std::max(1, sums / t.value_queries));
+    return t;
+  }
   // Long rows of V for two queries rather than short ones for all: the first pass over a block of V then
   // reads memory in order (8 % less time at context 2048 with AVX-512); the other queries find it in L1.
   t.vectors = largest_divisor(head_dim / t.lanes, rows > 1 ? 4 : sums / 2);
@@ -69,11 +79,12 @@ Expr AttentionPass::position(Expr block, Expr tile, Expr lane) const {
 }
 // The runtime checks sequences and block tables before a step; the promises only bound what Halide must
 // assume.
-Expr AttentionPass::physical_block(Expr block) {
+Expr AttentionPass::physical_block(Expr chunk, Expr block) {
   ImageParam &table = args["block_table"];
   const Expr sequence = unsafe_promise_clamped(args["sequences"](r), 0, table.dim(1).extent() - 1);
-  return unsafe_promise_clamped(table(c * kBlocksPerChunk + block, sequence), 0,
-                                args["k_cache"].dim(4).extent() - 1);
+  const Expr logical = unsafe_promise_clamped(
+      min(chunk * kBlocksPerChunk + block, (limit(r) - 1) / kKvBlockTokens), 0, table.dim(0).extent() - 1);
+  return unsafe_promise_clamped(table(logical, sequence), 0, args["k_cache"].dim(4).extent() - 1);
 }
 /// The chunk's blocks that hold valid positions.
 RDom AttentionPass::blocks(const char *what) {
@@ -98,17 +109,32 @@ void AttentionPass::stack(Func f, const LoopLevel &at) const {
 }
 
 AttentionPass::AttentionPass(const KernelSpec &spec, KernelArgs &args, AttentionTile tile,
-                             const std::string &name)
+                             const std::string &name, Next following)
     : part(name + "part"), spec(spec), args(args), tile(tile), name(name), head_dim(spec.dims.head_dim),
-      group(spec.dims.heads / spec.dims.kv_heads) {
+      group(spec.dims.heads / spec.dims.kv_heads), next(name + "next") {
   // Algorithm. lane, t, block: position (256 c + 64 block + 16 t + lane); d: of head_dim.
+  if (is_q8(spec.op) && !has_dot4(spec.cpu))
+    for (const char *cache : {"k_cache", "v_cache"})
+      args.as_words(cache);
+  const int kv_heads = spec.dims.kv_heads;
+  const bool heads_first = following == Next::head;
+  const Expr next_chunk = c + (heads_first ? (g + 1) / kv_heads : 1);
+  const Expr place = physical_block(next_chunk, block) * kv_heads + (heads_first ? (g + 1) % kv_heads : g);
+  Expr asked = place;
+  if (is_q8(spec.op))
+    for (const char *scales : {"k_scale", "v_scale"})
+      for (int t = 0; t < kTilesPerBlock; ++t)
+        asked = fetching(args[scales], place * kTilesPerBlock + t, asked);
+  next(block, c, hb, g, r) = asked * (is_q8(spec.op) ? head_dim : 2 * head_dim);
   Func dot, value = is_q8(spec.op) ? integer_dots(&dot) : exact_dots(&dot);
 
-  RDom rs = blocks("rs");
+  RDom rs(0, tile.dot_blocks, 0, kBlocksPerChunk / tile.dot_blocks, name + "rs");
+  rs.where(position(rs.y * tile.dot_blocks, 0, 0) < limit(r));
+  const Expr rsb = rs.y * tile.dot_blocks + rs.x;
   Func score = named("score");
   score(lane, t, h, block, c, hb, g, r) = undef<float>();
-  score(lane, t, h, rs, c, hb, g, r) =
-      select(position(rs, t, lane) < length(h, r), value(lane, t, h, rs, c, hb, g, r), kLowest);
+  score(lane, t, h, rsb, c, hb, g, r) =
+      select(position(rsb, t, lane) < length(h, r), value(lane, t, h, rsb, c, hb, g, r), kLowest);
 
   RDom rm = tiles("rm");
   Func lane_max = named("lane_max");
@@ -118,10 +144,19 @@ AttentionPass::AttentionPass(const KernelSpec &spec, KernelArgs &args, Attention
   chunk_max = halving_tree(lane_max, kKvTile, {h, c, hb, g, r}, sel_max, at_chunk);
 
   RDom rp = blocks("rp");
+  LoopLevel at_exp;
+  const auto asking = [&](Expr operand, Expr t, Expr h, Expr block) {
+    const int first = kDotAsks * head_dim, steps = kTilesPerBlock * tile.queries() * kBlocksPerChunk,
+              rest = std::max(1, (kBlocksPerChunk * head_dim - first) / steps);
+    return !is_q8(spec.op)
+               ? operand
+               : asking_ahead(operand, "k_cache", (block * tile.queries() + h) * kTilesPerBlock + t, rest,
+                              first, at_exp);
+  };
   Func p = named("p");
   p(lane, t, h, block, c, hb, g, r) = undef<float>();
   p(lane, t, h, rp, c, hb, g, r) =
-      select(position(rp, t, lane) < length(h, r),
+      select(position(rp, t, lane) < asking(length(h, r), t, h, rp),
              exp_nonpositive(score(lane, t, h, rp, c, hb, g, r) - chunk_max(0, h, c, hb, g, r)), 0.0f);
 
   Func lane_sum = named("lane_sum");
@@ -136,29 +171,59 @@ AttentionPass::AttentionPass(const KernelSpec &spec, KernelArgs &args, Attention
 
   // Schedule. Everything of a chunk is computed inside the chunk loop: scratch is 256 scores and 256
   // probabilities a query, and a few head_dim numbers a query, whatever the context.
-  for (Func f : {lane_max, lane_sum}) {
-    stack(f, at_chunk);
-    f.bound(lane, 0, kKvTile).bound(h, 0, tile.queries());
-    f.vectorize(lane);
-    f.update().reorder(lane, rm.x, rm.y, h, c, hb, g, r).vectorize(lane).unroll(rm.x);
-  }
+  stack(next, at_chunk);
+  next.bound(block, 0, kBlocksPerChunk).unroll(block);
+  reduce_lanes(lane_max, rm);
+  reduce_lanes(lane_sum, rm);
   stack(p, at_chunk);
   p.bound(lane, 0, kKvTile).bound(t, 0, kTilesPerBlock).bound(h, 0, tile.queries());
   p.reorder_storage(lane, t, block, h, c, hb, g, r); // position innermost
   p.update().reorder(lane, t, h, rp, c, hb, g, r).vectorize(lane);
+  at_exp.set({p, t});
 
-  Var tg("tg"), hg("hg");
+  Var hg("hg");
   stack(score, at_chunk);
   score.bound(lane, 0, kKvTile).bound(t, 0, kTilesPerBlock).bound(h, 0, tile.queries());
   score.update()
-      .split(t, tg, t, tile.dot_tiles)
       .split(h, hg, h, tile.dot_queries)
-      .reorder(lane, h, t, hg, tg, rs, c, hb, g, r)
+      .reorder(lane, h, rs.x, hg, t, rs.y, c, hb, g, r)
       .vectorize(lane)
       .unroll(h)
-      .unroll(t);
+      .unroll(rs.x);
   stack(dot, {score, hg});
-  dot.vectorize(lane).unroll(h).unroll(t);
+  dot.vectorize(lane).unroll(h).unroll(block);
+}
+
+/// A running maximum or sum in 16 lanes, of several queries at once: each is one chain of dependent steps.
+void AttentionPass::reduce_lanes(Func f, RDom over) {
+  Var ho("ho");
+  stack(f, at_chunk);
+  f.bound(lane, 0, kKvTile).bound(h, 0, tile.queries()).vectorize(lane);
+  f.update()
+      .split(h, ho, h, largest_divisor(tile.queries(), 4))
+      .reorder(lane, h, over.x, over.y, ho, c, hb, g, r)
+      .vectorize(lane)
+      .unroll(h)
+      .unroll(over.x);
+}
+
+/// `operand`, of step `step` of a loop `at`, after asking for `count` lines of the next pass's K or V: from
+/// line first + step * count on, counted across its blocks. So one line of each block is asked for in turn,
+/// which keeps four of the memory's streams going (in order of address: 5 % slower).
+Expr AttentionPass::asking_ahead(Expr operand, const char *cache, Expr step, int count, int first,
+                                 const LoopLevel &at) {
+  if (tile.rows > 1) // what came before left it in the cache
+    return operand;
+  Var s("s");
+  Expr zero = cast(operand.type(), 0);
+  for (int i = count; i-- > 0;) {
+    const Expr line = s * count + (first + i);
+    zero = fetching(args[cache], next(line % kBlocksPerChunk, c, hb, g, r) + line / kBlocksPerChunk, zero);
+  }
+  Func ahead(name + "ahead" + std::to_string(first) + cache);
+  ahead(s, c, hb, g, r) = zero;
+  stack(ahead, at);
+  return operand + ahead(step, c, hb, g, r);
 }
 
 Func AttentionPass::exact_dots(Func *dot) {
@@ -172,8 +237,9 @@ Func AttentionPass::exact_dots(Func *dot) {
   *dot = named("dot");
   (*dot)(lane, t, h, block, c, hb, g, r) = 0.0f;
   (*dot)(lane, t, h, block, c, hb, g, r) +=
-      query(rd, h, hb, g, r) * f16_to_f32(args["k_cache"](lane, rd, t, g, physical_block(block)), spec.cpu);
-  dot->update().reorder(lane, h, t, rd, block, c, hb, g, r).vectorize(lane).unroll(h).unroll(t);
+      query(rd, h, hb, g, r) *
+      f16_to_f32(args["k_cache"](lane, rd, t, g, physical_block(c, block)), spec.cpu);
+  dot->update().reorder(lane, h, block, rd, t, c, hb, g, r).vectorize(lane).unroll(h).unroll(block);
 
   Func value = named("scaled");
   value(lane, t, h, block, c, hb, g, r) =
@@ -184,59 +250,67 @@ Func AttentionPass::exact_dots(Func *dot) {
 Func AttentionPass::integer_dots(Func *dot) {
   // Algorithm
   const int lanes = largest_divisor(head_dim, 16) >= 16 ? 16 : 4;
-  RDom rq(0, head_dim / lanes, name + "rq"), ri(0, head_dim, name + "ri");
-  Func lane_top = named("lane_top"), q8 = named("q8"), q_sum = named("q_sum"), factor = named("factor");
+  RDom rq(0, head_dim / lanes, name + "rq");
+  Func lane_top = named("lane_top"), q8 = named("q8"), lane_q = named("lane_q"), factor = named("factor");
   const auto q = [&](Expr d) { return args["q"](d, head(h, hb, g), row(h, r)); };
   lane_top(lane, h, hb, g, r) = 1e-30f;
   lane_top(lane, h, hb, g, r) = sel_max(abs(q(rq * lanes + lane)), lane_top(lane, h, hb, g, r));
   const Func top_lanes = halving_tree(lane_top, lanes, {h, hb, g, r}, sel_max, at_queries);
   const Expr top = top_lanes(0, h, hb, g, r);
   q8(d, h, hb, g, r) = round_to_int8(q(d) * (127.0f / top));
-  q_sum(h, hb, g, r) = 0;
-  q_sum(h, hb, g, r) += cast<int32_t>(q8(ri, h, hb, g, r));
+  lane_q(lane, h, hb, g, r) = 0;
+  lane_q(lane, h, hb, g, r) += cast<int32_t>(q8(rq * lanes + lane, h, hb, g, r));
+  const Func q_sum = halving_tree(lane_q, lanes, {h, hb, g, r}, plus, at_queries);
   factor(h, hb, g, r) = (top * (1.0f / 127.0f)) * (1.0f / std::sqrt(float(head_dim)));
 
+  LoopLevel at_line;
+  const auto asking = [&](Expr operand, Expr line) {
+    return asking_ahead(operand, "k_cache", t * (head_dim / 4) + line, kDotAsks, 0, at_line);
+  };
   *dot = named("dot");
   (*dot)(lane, t, h, block, c, hb, g, r) = 0;
   if (has_dot4(spec.cpu)) {
     RDom k(0, 4, 0, head_dim / 4, name + "k");
     (*dot)(lane, t, h, block, c, hb, g, r) +=
-        cast<int32_t>(args["k_cache"](lane * 4 + k.x, k.y, t, g, physical_block(block))) *
-        cast<int32_t>(q8(k.y * 4 + k.x, h, hb, g, r));
+        cast<int32_t>(args["k_cache"](lane * 4 + k.x, k.y, t, g, physical_block(c, block))) *
+        cast<int32_t>(asking(q8(k.y * 4 + k.x, h, hb, g, r), k.y));
     Stage update = dot->update();
-    update.reorder(k.x, lane, h, t, k.y, block, c, hb, g, r).unroll(h).unroll(t);
+    update.reorder(k.x, lane, h, block, k.y, t, c, hb, g, r).unroll(h).unroll(block);
     update.atomic().vectorize(k.x).vectorize(lane);
+    at_line.set({*dot, k.y});
   } else {
     // A row's bytes are read as two words, whose low and high byte are taken by mask and shift.
-    ImageParam words = args.as_words("k_cache");
+    ImageParam words = args["k_cache"];
     Var word("word"), high("high"), line("line");
     Func wide = named("wide");
     wide(word, high, line, h, hb, g, r) = cast<int16_t>(q8(line * 4 + word * 2 + high, h, hb, g, r));
     RDom k(0, 2, 0, 2, 0, head_dim / 4, name + "k");
-    const Expr code =
-        cast<int16_t>((words(lane * 2 + k.x, k.z, t, g, physical_block(block)) >> cast<uint16_t>(k.y * 8)) &
-                      cast<uint16_t>(255));
+    const Expr code = cast<int16_t>(
+        (words(lane * 2 + k.x, k.z, t, g, physical_block(c, block)) >> cast<uint16_t>(k.y * 8)) &
+        cast<uint16_t>(255));
     (*dot)(lane, t, h, block, c, hb, g, r) +=
-        cast<int32_t>(code) * cast<int32_t>(wide(k.x, k.y, k.z, h, hb, g, r));
+        cast<int32_t>(code) * cast<int32_t>(asking(wide(k.x, k.y, k.z, h, hb, g, r), k.z));
     Stage update = dot->update();
-    update.reorder(k.x, lane, h, t, k.y, k.z, block, c, hb, g, r).unroll(h).unroll(t).unroll(k.y);
+    update.reorder(k.x, lane, h, block, k.y, k.z, t, c, hb, g, r).unroll(h).unroll(block).unroll(k.y);
     update.atomic().vectorize(k.x).vectorize(lane);
+    at_line.set({*dot, k.z});
     stack(wide, at_queries);
     wide.bound(word, 0, 2).bound(high, 0, 2).bound(line, 0, head_dim / 4).bound(h, 0, tile.queries());
     wide.vectorize(word).unroll(high);
   }
   Func value = named("scaled");
-  const Expr k_scale = args["k_scale"](t * kKvTile + lane, g, physical_block(block));
+  const Expr k_scale = args["k_scale"](t * kKvTile + lane, g, physical_block(c, block));
   value(lane, t, h, block, c, hb, g, r) =
-      (cast<float>((*dot)(lane, t, h, block, c, hb, g, r) - 128 * q_sum(h, hb, g, r)) * k_scale) *
+      (cast<float>((*dot)(lane, t, h, block, c, hb, g, r) - 128 * q_sum(0, h, hb, g, r)) * k_scale) *
       factor(h, hb, g, r);
 
   // Schedule: once for all chunks.
-  for (Func f : {lane_top, q8, q_sum, factor}) {
+  for (Func f : {lane_top, q8, lane_q, factor}) {
     stack(f, at_queries);
     f.bound(h, 0, tile.queries());
   }
-  lane_top.bound(lane, 0, lanes).vectorize(lane).update().vectorize(lane);
+  for (Func f : {lane_top, lane_q})
+    f.bound(lane, 0, lanes).vectorize(lane).update().vectorize(lane);
   q8.bound(d, 0, head_dim).vectorize(d, lanes);
   return value;
 }
@@ -249,7 +323,7 @@ void AttentionPass::sum_values(Func p) {
   rt.where(position(rt.z, rt.y, rt.x) < limit(r));
   Func v = named("v");
   v(d, lane, t, block, c, g, r) =
-      f16_to_f32(args["v_cache"](d, t * kKvTile + lane, g, physical_block(block)), spec.cpu);
+      f16_to_f32(args["v_cache"](d, t * kKvTile + lane, g, physical_block(c, block)), spec.cpu);
   part(d, h, c, hb, g, r) = 0.0f;
   part(d, h, c, hb, g, r) += p(rt.x, rt.y, h, rt.z, c, hb, g, r) * v(d, rt.x, rt.y, rt.z, c, g, r);
 
@@ -273,13 +347,14 @@ void AttentionPass::sum_values(Func p) {
 void AttentionPass::sum_integer_values(Func p) {
   // Algorithm
   const auto weight = [&](Expr lane, Expr t, Expr block) {
-    const Expr v_scale = args["v_scale"](t * kKvTile + lane, g, physical_block(block));
+    const Expr v_scale = args["v_scale"](t * kKvTile + lane, g, physical_block(c, block));
     return select(position(block, t, lane) < length(h, r), p(lane, t, h, block, c, hb, g, r) * v_scale, 0.0f);
   };
-  RDom rw = tiles("rw"), rb = blocks("rb");
+  RDom rw = tiles("rw");
   Func lane_top = named("lane_top_weight");
   lane_top(lane, h, c, hb, g, r) = 1e-32f;
   lane_top(lane, h, c, hb, g, r) = sel_max(weight(lane, rw.x, rw.y), lane_top(lane, h, c, hb, g, r));
+  reduce_lanes(lane_top, rw);
   const Func top_lanes = halving_tree(lane_top, kKvTile, {h, c, hb, g, r}, sel_max, at_chunk);
   const Expr top = top_lanes(0, h, c, hb, g, r);
 
@@ -289,6 +364,14 @@ void AttentionPass::sum_integer_values(Func p) {
       sel_min(weight(i % kKvTile, i / kKvTile, block) * (32767.0f / top), 32767.0f) + kRoundMagic;
   bits(i, block, h, c, hb, g, r) = cast<uint16_t>(reinterpret<uint32_t>(rounded) & cast<uint32_t>(0x7fff));
 
+  constexpr int kFours = kKvBlockTokens / 4;
+  const int width = tile.lanes * tile.vectors, bytes_a_step = 4 * width;
+  LoopLevel at_four;
+  const auto asking = [&](Expr operand, Expr four, Expr block) {
+    const Expr step = (d / width * kBlocksPerChunk + block) * kFours + four;
+    return asking_ahead(operand, "v_cache", step / std::max(1, kFetchBytes / bytes_a_step),
+                        std::max(1, bytes_a_step / kFetchBytes), 0, at_four);
+  };
   Func sums = named("sums"), total = named("total");
   Var dv("dv"), dt("dt"), ho("ho");
   if (has_dot4(spec.cpu)) {
@@ -299,69 +382,75 @@ void AttentionPass::sum_integer_values(Func p) {
     const Expr b = bits(i, ry.y, h, c, hb, g, r);
     bytes(i, ry.x, ry.y, h, c, hb, g, r) =
         cast<uint8_t>((b >> cast<uint16_t>(ry.x * 8)) & cast<uint16_t>(255));
-    RDom k(0, 4, 0, kKvBlockTokens / 4, 0, kBlocksPerChunk, name + "kv");
+    RDom k(0, 4, 0, kFours, 0, kBlocksPerChunk, name + "kv");
     k.where(position(k.z, 0, 0) < limit(r));
     sums(d, plane, h, c, hb, g, r) = 0;
-    sums(d, plane, h, c, hb, g, r) += cast<int32_t>(bytes(k.y * 4 + k.x, plane, k.z, h, c, hb, g, r)) *
-                                      cast<int32_t>(args["v_cache"](k.x, d, k.y, g, physical_block(k.z)));
+    sums(d, plane, h, c, hb, g, r) +=
+        cast<int32_t>(asking(bytes(k.y * 4 + k.x, plane, k.z, h, c, hb, g, r), k.y, k.z)) *
+        cast<int32_t>(args["v_cache"](k.x, d, k.y, g, physical_block(c, k.z)));
     total(d, h, c, hb, g, r) = (sums(d, 1, h, c, hb, g, r) << 8) + sums(d, 0, h, c, hb, g, r);
 
     // Schedule
     stack(bytes, at_chunk);
     bytes.bound(i, 0, kKvBlockTokens).bound(plane, 0, 2).bound(h, 0, tile.queries());
     bytes.update().reorder(ry.x, i, h, ry.y, c, hb, g, r).unroll(ry.x).vectorize(i, kKvTile);
-    sums.bound(plane, 0, 2);
+    sums.bound(plane, 0, 2).unroll(plane);
     Stage update = sums.update();
-    update.split(d, dt, d, tile.lanes * tile.vectors)
-        .split(d, dv, d, tile.lanes)
-        .split(h, ho, h, tile.value_queries)
-        .reorder(k.x, d, dv, plane, h, k.y, ho, dt, k.z, c, hb, g, r)
+    update.split(d, dv, d, tile.lanes)
+        .reorder(k.x, d, dv, plane, h, k.y, k.z, c, hb, g, r)
         .unroll(dv)
         .unroll(plane)
         .unroll(h);
     update.atomic().vectorize(k.x).vectorize(d);
+    at_four.set({sums, k.y});
   } else {
     Var word("word"), high("high"), four("four");
     Func wide = named("weights");
     wide(word, high, four, block, h, c, hb, g, r) = undef<int16_t>();
-    RDom rx(0, kKvBlockTokens / 4, 0, kBlocksPerChunk, name + "rx");
+    RDom rx(0, kFours, 0, kBlocksPerChunk, name + "rx");
     rx.where(position(rx.y, 0, 0) < limit(r));
     wide(word, high, rx.x, rx.y, h, c, hb, g, r) =
         cast<int16_t>(bits(rx.x * 4 + word * 2 + high, rx.y, h, c, hb, g, r));
-    ImageParam words = args.as_words("v_cache");
-    RDom k(0, 2, 0, 2, 0, kKvBlockTokens / 4, 0, kBlocksPerChunk, name + "kv");
+    ImageParam words = args["v_cache"];
+    RDom k(0, 2, 0, 2, 0, kFours, 0, kBlocksPerChunk, name + "kv");
     k.where(position(k.w, 0, 0) < limit(r));
-    const Expr v = cast<int16_t>(words(k.x, d, k.z, g, physical_block(k.w)) << cast<uint16_t>(8 - 8 * k.y)) >>
-                   cast<int16_t>(8);
+    const Expr v =
+        cast<int16_t>(words(k.x, d, k.z, g, physical_block(c, k.w)) << cast<uint16_t>(8 - 8 * k.y)) >>
+        cast<int16_t>(8);
     sums(d, h, c, hb, g, r) = 0;
-    sums(d, h, c, hb, g, r) += cast<int32_t>(v) * cast<int32_t>(wide(k.x, k.y, k.z, k.w, h, c, hb, g, r));
+    sums(d, h, c, hb, g, r) +=
+        cast<int32_t>(v) * cast<int32_t>(asking(wide(k.x, k.y, k.z, k.w, h, c, hb, g, r), k.z, k.w));
     total(d, h, c, hb, g, r) = sums(d, h, c, hb, g, r);
 
     // Schedule
     stack(bits, {wide, rx.y});
     bits.bound(i, 0, kKvBlockTokens).bound(h, 0, tile.queries()).vectorize(i, kKvTile);
     stack(wide, at_chunk);
-    wide.bound(word, 0, 2).bound(high, 0, 2).bound(four, 0, kKvBlockTokens / 4).bound(h, 0, tile.queries());
+    wide.bound(word, 0, 2).bound(high, 0, 2).bound(four, 0, kFours).bound(h, 0, tile.queries());
     wide.update().reorder(word, high, rx.x, h, rx.y, c, hb, g, r).unroll(word).unroll(high);
     Stage update = sums.update();
-    update.split(d, dt, d, tile.lanes * tile.vectors)
-        .split(d, dv, d, tile.lanes)
-        .split(h, ho, h, tile.value_queries)
-        .reorder(k.x, d, dv, h, k.y, k.z, ho, dt, k.w, c, hb, g, r)
+    update.split(d, dv, d, tile.lanes)
+        .reorder(k.x, d, dv, h, k.y, k.z, k.w, c, hb, g, r)
         .unroll(dv)
         .unroll(h)
         .unroll(k.y);
     update.atomic().vectorize(k.x).vectorize(d);
+    at_four.set({sums, k.z});
   }
   part(d, h, c, hb, g, r) = cast<float>(total(d, h, c, hb, g, r)) * (top * (1.0f / 32767.0f));
 
-  stack(lane_top, at_chunk);
-  lane_top.bound(lane, 0, kKvTile).bound(h, 0, tile.queries()).vectorize(lane);
-  lane_top.update().reorder(lane, rw.x, rw.y, h, c, hb, g, r).vectorize(lane).unroll(rw.x);
-  stack(sums, at_chunk);
-  sums.bound(d, 0, head_dim).bound(h, 0, tile.queries()).vectorize(d, tile.lanes);
+  // The sums of a tile stay in registers over the whole chunk.
   stack(part, at_chunk);
-  part.bound(d, 0, head_dim).bound(h, 0, tile.queries()).vectorize(d, tile.lanes);
+  part.bound(d, 0, head_dim).bound(h, 0, tile.queries());
+  part.split(d, dt, d, width)
+      .split(d, dv, d, tile.lanes)
+      .split(h, ho, h, tile.value_queries)
+      .reorder(d, dv, h, ho, dt, c, hb, g, r)
+      .vectorize(d)
+      .unroll(dv)
+      .unroll(h);
+  stack(sums, {part, ho});
+  sums.vectorize(d, tile.lanes).unroll(d).unroll(h);
 }
 
 } // namespace bitnet::codegen

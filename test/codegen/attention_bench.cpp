@@ -81,9 +81,9 @@ void measure(const KernelSpec &spec, int32_t context, int32_t rows, int threads)
   for (int l = 0; l < kLayers; ++l)
     layers.push_back(layer_of(spec, context, rows, l));
 
-  // Threads take parts of the units, as the runtime's do, and meet after each layer.
+  // Each thread takes its share of the units, as the runtime's do, and they meet after each layer.
   std::atomic<int> round{0}, next{0}, done{0};
-  const int32_t units = layers[0]->units(), parts = std::min(units, 4 * threads);
+  const int32_t units = layers[0]->units(), parts = std::min(units, threads);
   bool reading = false; // plain loads of the same bytes instead
   std::atomic<uint64_t> sink{0};
   const auto take_parts = [&](int layer) {

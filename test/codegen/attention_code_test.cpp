@@ -60,16 +60,36 @@ std::string spec(const char *op, const char *cpu) {
   return std::string(op) + " heads=20 kv_heads=5 head_dim=128 rows=0 cpu=" + cpu;
 }
 
-/// q·k: 4 lines of 16 positions, 4 heads, 16 sums. p·v: 4 lines of 16 values, 2 heads in 2 planes, 16 sums.
+/// q·k: 4 lines of 16 positions, 4 heads, 16 sums. p·v: 2 lines of 16 values, 4 heads in 2 planes, 16 sums.
+/// No line is loaded for less than all heads.
 TEST(AttentionCode, Int8DecodeLoopsAreDotProductsInRegisters) {
   const std::vector<Loop> loops = loops_of(assembly(spec("attention_chunk_q8", "avx512vnni")), "^vpdpbusd\t");
   ASSERT_EQ(loops.size(), 2u);
-  for (const Loop &loop : loops) {
-    EXPECT_EQ(count(loop, "^vpdpbusd\t"), 16u);
-    EXPECT_EQ(count(loop, "^vmovdqu"), 4u);
-    EXPECT_EQ(count(loop, "^vpbroadcastd"), 4u);
+  for (size_t values : {0, 1}) {
+    EXPECT_EQ(count(loops[values], "^vpdpbusd\t"), 16u);
+    EXPECT_EQ(count(loops[values], "^vmovdqu"), values ? 2u : 4u);
+    EXPECT_EQ(count(loops[values], "^vpbroadcastd"), values ? 8u : 4u);
+    EXPECT_LE(loops[values].size(), 48u);
   }
   expect_in_registers(loops, "vnni");
+}
+
+/// One row asks for as many lines of the next pass as it uses: of K in q·k (32 steps of 4 tiles) and in the
+/// exponentials (64 vectors), of V in p·v (16 steps of 4 blocks of a few vectors). Rows that share a pass do
+/// not.
+TEST(AttentionCode, Int8DecodeAsksForTheNextLines) {
+  for (const char *cpu : {"avx512", "avx512vnni"}) {
+    const std::string code = assembly(spec("attention_chunk_q8", cpu));
+    const std::vector<Loop> dots = loops_of(code, "^(vpdpbusd|vpmaddwd)\t"),
+                            exps = loops_of(code, "^vmulps\t");
+    ASSERT_EQ(dots.size(), 2u) << cpu;
+    EXPECT_EQ(128 * count(dots[0], "^prefetcht1\t") + 64 * count(exps.at(0), "^prefetcht1\t"), 512u) << cpu;
+    EXPECT_EQ(count(dots[1], "^prefetcht1\t"), count(dots[1], "^vmovdqu")) << cpu;
+  }
+  const std::vector<Loop> dots = loops_of(assembly(spec("attention_q8", "avx512vnni")), "^vpdpbusd\t");
+  ASSERT_EQ(dots.size(), 4u);
+  for (size_t i : {0, 1, 2, 3}) // of four rows, and of one
+    EXPECT_EQ(count(dots[i], "^prefetcht1\t"), i < 2 ? 0u : 2u);
 }
 
 TEST(AttentionCode, Int8TileLoopsAreDotProductsInRegisters) {
@@ -85,6 +105,14 @@ TEST(AttentionCode, Int8LoopsAreWordDotsWithoutVnni) {
     for (const Loop &loop : loops)
       EXPECT_EQ(count(loop, "^v?(pgather|gather|pinsrb|pextrb)"), 0u) << cpu;
   }
+}
+
+/// Both planes of a word, for all heads: more than there are registers for. Not more than a load in four
+/// dots.
+TEST(AttentionCode, Int8WordLoopsSpillLittle) {
+  for (const char *cpu : {"avx2", "avx512"})
+    for (const Loop &loop : loops_of(assembly(spec("attention_chunk_q8", cpu)), "^vpmaddwd\t"))
+      EXPECT_LE(2 * count(loop, "(Spill|Reload)"), count(loop, "^vpmaddwd\t")) << cpu;
 }
 
 TEST(AttentionCode, F16LoopsMultiplyAndAddInRegisters) {
