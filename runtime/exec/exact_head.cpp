@@ -103,8 +103,8 @@ ExactHead::ExactHead(const Model &model, PlanWalker &walker, int threads)
     screen_kernels_.emplace_back(choice.max_rows ? choice.max_rows : std::numeric_limits<int32_t>::max(),
                                  model.kernel(choice.kernel));
   rescore_kernel_ = model.kernel(screen.rescore);
-  const size_t max_rows = size_t(bundle.plan.max_rows),
-               padded = (max_rows + format::kRowPad - 1) / format::kRowPad * format::kRowPad;
+  padded_rows_ = (bundle.plan.max_rows + format::kRowPad - 1) / format::kRowPad * format::kRowPad;
+  const auto max_rows = size_t(bundle.plan.max_rows), padded = size_t(padded_rows_);
   q_.resize(padded * 2 * size_t(dims_.k));
   map_.resize(padded * 2);
   bounds_.resize(max_rows);
@@ -384,11 +384,12 @@ Status ExactHead::run(const HeadNeed *needs, int32_t n_full, int32_t n_rows, Thr
     bounds_[size_t(row)] =
         prepare_screen_input(rows.x + row * rows.x_stride, dims_.k, dither_, vocab_,
                              q_.data() + size_t(row) * 2 * k, map_.data() + size_t(row) * 2);
-  if (n_full == 0) {
-    BITNET_RETURN_IF_ERROR(screen(0, n_rows, pool));
-  } else { // a tile of rows would run on into rows that nobody has room for
-    for (int32_t row = n_full; row < n_rows; ++row)
-      BITNET_RETURN_IF_ERROR(screen(row, 1, pool));
+  for (int32_t row = n_full, n; row < n_rows; row += n) {
+    n = n_rows - row;
+    // Kernels of several rows run on to a whole tile. The last rows, if there is no room for one, go alone.
+    if (const int32_t room = (padded_rows_ - row) / format::kRowPad * format::kRowPad; n > room)
+      n = std::max(room, 1);
+    BITNET_RETURN_IF_ERROR(screen(row, n, pool));
   }
   for (int32_t row = n_full; row < n_rows; ++row)
     BITNET_RETURN_IF_ERROR(settle(row, needs[row], pool));

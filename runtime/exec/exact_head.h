@@ -114,6 +114,7 @@ private:
   const float *row_scale_, *norms_, *dither_;
   std::vector<std::pair<int32_t, format::KernelFn>> screen_kernels_; ///< most rows, kernel
   format::KernelFn rescore_kernel_;
+  int32_t padded_rows_;             ///< that buffers of rows have room for
   std::vector<int8_t> q_;           ///< [padded rows, 2 * width]
   std::vector<float> map_;          ///< [padded rows, 2]
   std::vector<ScreenBound> bounds_; ///< [rows]

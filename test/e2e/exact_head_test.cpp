@@ -227,7 +227,8 @@ TEST_P(MadeUp, GivesTheTopPDrawsOfF16) {
 }
 
 /// Rows that ask for different things in one step, hidden states among them, give what each gives alone.
-TEST(ExactHead, TakesRowsThatAskForDifferentThings) {
+/// every: whether every row wants logits. Returns the rows that were screened.
+uint64_t compareRows(int32_t n_rows, bool every) {
   const Model exact = openModel(kjv("exact")), f16 = openModel(kjv("f16"));
   const Session a = openSession(exact.get(), 2), b = openSession(f16.get(), 2),
                 alone = openSession(exact.get(), 1);
@@ -235,11 +236,11 @@ TEST(ExactHead, TakesRowsThatAskForDifferentThings) {
   bitnet_model_info info;
   bitnet_model_get_info(exact.get(), &info);
   std::vector<bitnet_row> rows, all;
-  for (int32_t i = 0; i < 23; ++i) {
+  for (int32_t i = 0; i < n_rows; ++i) {
     const Need need = kNeeds[i % std::size(kNeeds)];
-    const int32_t want = i % 7 == 3   ? 0
-                         : i % 7 == 5 ? BITNET_WANT_HIDDEN
-                                      : BITNET_WANT_LOGITS | (i % 2 ? BITNET_WANT_HIDDEN : 0);
+    const int32_t want = i % 7 == 3 && !every   ? 0
+                         : i % 7 == 5 && !every ? BITNET_WANT_HIDDEN
+                                                : BITNET_WANT_LOGITS | (i % 2 ? BITNET_WANT_HIDDEN : 0);
     rows.push_back({i * 131 % 4000, i, 0, want, need.best, need.margin});
     all.push_back({rows.back().token, i, 0, want, 0, 0});
   }
@@ -262,6 +263,12 @@ TEST(ExactHead, TakesRowsThatAskForDifferentThings) {
     }
     ++at;
   }
+  return statsOf(a.get()).rows;
+}
+TEST(ExactHead, TakesRowsThatAskForDifferentThings) {
+  EXPECT_EQ(compareRows(23, false), 17u);
+  // 25 of 128 rows want all; of the others 96 fit into whole tiles, 7 have no room for one.
+  EXPECT_EQ(compareRows(128, true), 103u);
 }
 
 /// Where nearly all logits may matter, the f16 head gives them all.
