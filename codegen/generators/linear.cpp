@@ -1,5 +1,6 @@
 #include "codegen/generators/linear.h"
 #include "codegen/generators/coding.h"
+#include "codegen/generators/strict_math.h"
 #include "codegen/target.h"
 #include "runtime/format/layouts.h"
 #include <algorithm>
@@ -73,7 +74,14 @@ void LinearWalk::write(Expr value) {
 Expr linear_output(const KernelSpec &spec, KernelArgs &args, Expr row, Expr token, Expr sum_of_codes) {
   const Expr sum = sum_of_codes - coding_of(spec.op).offset * args["sum"](token);
   const Expr value = cast<float>(sum) * (args["row_scale"](row) / args["s"](token));
-  return spec.dims.add ? args["residual"](row, token) + value : value;
+  switch (spec.dims.epilogue) {
+  case format::Epilogue::residual:
+    return args["residual"](row, token) + value;
+  case format::Epilogue::gate:
+    return activation(spec.dims.act, args["gate"](row, token)) * value;
+  default:
+    return value;
+  }
 }
 
 } // namespace bitnet::codegen

@@ -46,7 +46,7 @@ std::vector<Halide::Expr> sums_of_codes(const KernelSpec &spec, KernelArgs &args
                                         LinearTile tile, int halves);
 
 /// What linear_t2 and linear_s8 write for an exact sum: the epilogue, wherever the sum comes from.
-///   (f32(Σ code*q - offset*sum[token]) * (row_scale[row] / s[token])) [+ residual[row, token]]
+///   epilogue(f32(Σ code*q - offset*sum[token]) * (row_scale[row] / s[token]))
 Halide::Expr linear_output(const KernelSpec &spec, KernelArgs &args, Halide::Expr row, Halide::Expr token,
                            Halide::Expr sum_of_codes);
 

@@ -6,6 +6,7 @@
 
 namespace bitnet::codegen {
 
+using format::Epilogue;
 using format::Op;
 using format::OpDims;
 
@@ -31,18 +32,30 @@ float f16_dot(const uint16_t *w, const float *x, int32_t k) {
   return halving_tree(lanes, format::kDotLanes, [](float a, float b) { return a + b; });
 }
 
+/// `other` is the residual's or the gate's element.
+float finished(const OpDims &d, float value, float other) {
+  switch (d.epilogue) {
+  case Epilogue::residual:
+    return other + value;
+  case Epilogue::gate:
+    return activation(d.act, other) * value;
+  default:
+    return value;
+  }
+}
+
 /// linear_t2 and linear_t3: code(w, n, k) is that of weight [n, k].
 template <class Code> int ternary_twin(Op op, const OpDims &d, void *const *args, Code code) {
   const TwinArgs a(op, d, args);
-  enum { q, s, sum, w, row_scale, residual };
-  const int32_t y = d.add ? residual + 1 : residual;
+  enum { q, s, sum, w, row_scale, other }; // other: the epilogue's argument, if it has one
+  const int32_t y = d.epilogue == Epilogue::none ? other : other + 1;
   for_outputs(d, a, [&](int32_t n, int32_t r) {
     int32_t dot = 0; // |dot| <= 2 * 127 * k
     for (int32_t k = 0; k < d.k; ++k)
       dot += code(a.data<uint8_t>(w), n, k) * a.row<int8_t>(q, r)[k];
     const float scale = a.data<float>(row_scale)[n] / a.data<float>(s)[r];
-    const float product = float(dot - a.data<int32_t>(sum)[r]) * scale;
-    a.row<float>(y, r)[n] = d.add ? a.row<float>(residual, r)[n] + product : product;
+    a.row<float>(y, r)[n] = finished(d, float(dot - a.data<int32_t>(sum)[r]) * scale,
+                                     d.epilogue == Epilogue::none ? 0 : a.row<float>(other, r)[n]);
   });
   return 0;
 }

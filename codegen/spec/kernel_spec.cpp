@@ -9,14 +9,15 @@ namespace bitnet::codegen {
 
 using format::Act;
 using format::CpuVariant;
+using format::Epilogue;
 using format::Op;
 using format::OpDims;
 
 namespace {
 
-enum class Field { n, k, heads, kv_heads, head_dim, context, act, add, eps };
-constexpr const char *kFieldNames[] = {"n",       "k",   "heads", "kv_heads", "head_dim",
-                                       "context", "act", "add",   "eps"};
+enum class Field { n, k, heads, kv_heads, head_dim, context, epilogue, act, eps };
+constexpr const char *kFieldNames[] = {"n",       "k",        "heads", "kv_heads", "head_dim",
+                                       "context", "epilogue", "act",   "eps"};
 const char *name_of(Field f) { return kFieldNames[size_t(f)]; }
 
 /// Fields of an op in the order of OpDims.
@@ -30,7 +31,7 @@ std::vector<Field> fields_of(Op op) {
     return {Field::n, Field::k};
   case Op::linear_t2:
   case Op::linear_t3:
-    return {Field::n, Field::k, Field::add};
+    return {Field::n, Field::k, Field::epilogue, Field::act};
   case Op::rms_norm:
   case Op::norm_quant:
     return {Field::k, Field::eps};
@@ -60,6 +61,11 @@ std::vector<Field> fields_of(Op op) {
   return {};
 }
 
+/// A linear has an activation only where it is the gate's; the field before it says so.
+bool is_present(const OpDims &d, Op op, Field f) {
+  return f != Field::act || (op != Op::linear_t2 && op != Op::linear_t3) || d.epilogue == Epilogue::gate;
+}
+
 int32_t *integer_of(OpDims &d, Field f) {
   switch (f) {
   case Field::n:
@@ -74,8 +80,8 @@ int32_t *integer_of(OpDims &d, Field f) {
     return &d.head_dim;
   case Field::context:
     return &d.context;
+  case Field::epilogue:
   case Field::act:
-  case Field::add:
   case Field::eps:
     break;
   }
@@ -85,10 +91,10 @@ int32_t *integer_of(OpDims &d, Field f) {
 std::string value_text(OpDims d, Field f) {
   if (const int32_t *integer = integer_of(d, f))
     return std::to_string(*integer);
+  if (f == Field::epilogue)
+    return format::epilogue_name(d.epilogue);
   if (f == Field::act)
     return format::act_name(d.act);
-  if (f == Field::add)
-    return std::to_string(d.add);
   char text[32];
   return {text, std::to_chars(text, text + sizeof text, d.eps).ptr};
 }
@@ -101,10 +107,10 @@ template <class Number> bool parse_number(std::string_view text, Number *value) 
 bool parse_value(std::string_view text, Field f, OpDims *d) {
   if (int32_t *integer = integer_of(*d, f))
     return parse_number(text, integer);
+  if (f == Field::epilogue)
+    return (d->epilogue = format::epilogue_from_name(std::string(text).c_str())) != Epilogue::count;
   if (f == Field::act)
     return (d->act = format::act_from_name(std::string(text).c_str())) != Act::count;
-  if (f == Field::add)
-    return parse_number(text, &d->add);
   return parse_number(text, &d->eps);
 }
 
@@ -120,7 +126,8 @@ std::string_view next_word(std::string_view *rest) {
 std::string join(const KernelSpec &spec, const char *between, const char *equals) {
   std::string text = format::op_name(spec.op);
   for (const Field f : fields_of(spec.op))
-    text += between + std::string(name_of(f)) + equals + value_text(spec.dims, f);
+    if (is_present(spec.dims, spec.op, f))
+      text += between + std::string(name_of(f)) + equals + value_text(spec.dims, f);
   text += between + std::string("rows") + equals + std::to_string(spec.rows);
   if (spec.tile.stripes)
     text += between + std::string("stripes") + equals + std::to_string(spec.tile.stripes);
@@ -190,6 +197,8 @@ std::optional<KernelSpec> parse_kernel_spec(std::string_view text, std::string *
   };
   std::string_view value;
   for (const Field f : fields_of(spec.op)) {
+    if (!is_present(spec.dims, spec.op, f))
+      continue;
     if (!expect(name_of(f), &value))
       return fail(*error);
     if (!parse_value(value, f, &spec.dims))

@@ -46,7 +46,8 @@ uint32_t kernelId(const std::vector<codegen::KernelSpec> &kernels, const codegen
 }
 
 fb::Dims toFb(const format::OpDims &d) {
-  return fb::Dims(d.n, d.k, d.heads, d.kv_heads, d.head_dim, d.context, uint8_t(d.act), d.add, d.eps);
+  return fb::Dims(d.n, d.k, d.heads, d.kv_heads, d.head_dim, d.context, uint8_t(d.act), uint8_t(d.epilogue),
+                  d.eps);
 }
 
 /// Sections already in the file, and what the index says of them.

@@ -161,7 +161,7 @@ llvm::Error GraphInterpreter::runOp(Operation &op) {
       values_[result] = updated;
       continue;
     }
-    const bool isLinear = isa<TernaryLinearOp, LinearOp, Int8LinearOp>(op);
+    const bool isLinear = isa<TernaryLinearOp, GatedLinearOp, LinearOp, Int8LinearOp>(op);
     const int64_t bytes = isLinear ? int64_t(kernel->dims.n) * 4 : rowBytes(result.getType());
     cells = {allocate(ofLogitRows, bytes)};
     if (isLinear)

@@ -47,10 +47,9 @@ KernelOf gate(format::Op op, Value gate, StringRef act) {
 } // namespace
 
 const char *kernelError(Operation *op, const KernelOf &kernel) {
-  // The other ops' widths are exact; a linear's result may be padded, which its residual is not.
-  if (auto linear = dyn_cast<TernaryLinearOp>(op); linear && linear.getResidual())
-    if (kernel.dims.n != widthOf(linear.getY()))
-      return "a linear with a residual must have a multiple of 16 rows";
+  // The other ops' widths are exact; a linear's result may be padded, which its epilogue's argument is not.
+  if (kernel.dims.epilogue != format::Epilogue::none && kernel.dims.n != widthOf(op->getResult(0)))
+    return "a linear with a residual or gate must have a multiple of 16 rows";
   return format::op_dims_error(kernel.op, kernel.dims);
 }
 
@@ -89,7 +88,15 @@ std::optional<KernelOf> kernelOf(Operation *op) {
       .Case([](TernaryLinearOp op) {
         KernelOf k = matrix(isBase3(op.getW()) ? format::Op::linear_t3 : format::Op::linear_t2,
                             op.getW().getType().getRows(), op.getW().getType().getCols());
-        k.dims.add = bool(op.getResidual());
+        if (op.getResidual())
+          k.dims.epilogue = format::Epilogue::residual;
+        return k;
+      })
+      .Case([](GatedLinearOp op) {
+        KernelOf k = matrix(isBase3(op.getW()) ? format::Op::linear_t3 : format::Op::linear_t2,
+                            op.getW().getType().getRows(), op.getW().getType().getCols());
+        k.dims.epilogue = format::Epilogue::gate;
+        k.dims.act = format::act_from_name(op.getAct().str().c_str());
         return k;
       })
       .Case([](LinearOp op) {
@@ -120,13 +127,6 @@ std::optional<KernelOf> kernelOf(Operation *op) {
         return k;
       })
       .Case([](GatedActivationOp op) { return gate(format::Op::gate, op.getGate(), op.getAct()); })
-      .Case([](GateNormQuantizeOp op) {
-        KernelOf k = gate(op.getGain() ? format::Op::gate_norm_quant : format::Op::gate_quant, op.getGate(),
-                          op.getAct());
-        if (op.getEps())
-          k.dims.eps = op.getEps()->convertToFloat();
-        return k;
-      })
       .Case([](AddOp op) { return withWidth(format::Op::add, op.getA()); })
       .Case([](GatherRowsOp op) { return withWidth(format::Op::gather_rows, op.getX()); })
       .Default([](Operation *) { return std::nullopt; });

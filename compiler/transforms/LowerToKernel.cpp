@@ -205,7 +205,7 @@ private:
     if (isRowScalars(result.getType())) { // s and sum
       values = {alloc(space, 1, element), alloc(space, 1, b_.getI32Type())};
     } else {
-      const bool isLinear = isa<TernaryLinearOp, LinearOp, Int8LinearOp>(op);
+      const bool isLinear = isa<TernaryLinearOp, GatedLinearOp, LinearOp, Int8LinearOp>(op);
       values = {alloc(space, isLinear ? kernel.dims.n : width(result.getType()), element)};
     }
     llvm::append_range(outs, values);

@@ -9,6 +9,22 @@ class BitNetPass<string name> : Pass<"bitnet-" # name, "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::bitnet::BitNetDialect", "::mlir::func::FuncDialect"];
 }
 
+def FuseGatedLinearPass : BitNetPass<"fuse-gated-linear"> {
+  let summary = "ternary_linear multiplies by the activated gate";
+  let description = [{
+    ```mlir
+    %up = bitnet.ternary_linear %q, %s, %w
+    %h = bitnet.gated_activation %gate, %up {act}
+    ```
+    ==>
+    ```mlir
+    %h = bitnet.gated_linear %q, %s, %w, %gate {act}
+    ```
+    where nothing else reads %up. Run it before merge-projections, which would make gate|up one product. Same numbers, bit for
+    bit: the product is rounded to f32 before the activated gate multiplies it.
+  }];
+}
+
 def MergeProjectionsPass : BitNetPass<"merge-projections"> {
   let summary = "one ternary_linear for projections of the same input";
   let description = [{
@@ -22,8 +38,8 @@ def MergeProjectionsPass : BitNetPass<"merge-projections"> {
     %y = bitnet.ternary_linear %q, %s, %w
     %a, %b = bitnet.split %y
     ```
-    Makes q|k|v and gate|up one product each: fewer dispatches, longer ones. Assumes that equal inputs are one value (run cse
-    first). Leaves alone linears with a residual. The numbers do not change: rows of a product are independent.
+    Makes q|k|v one product (and gate|up, where fuse-gated-linear did not run): fewer dispatches, longer ones. Assumes that equal
+    inputs are one value (run cse first). Leaves alone linears with a residual or a gate. The numbers do not change: rows of a product are independent.
   }];
 }
 
@@ -79,22 +95,6 @@ def FuseNormQuantPass : BitNetPass<"fuse-norm-quant"> {
     %q, %s = bitnet.norm_quantize %x, %gain {eps}
     ```
     where nothing else reads %y. Same numbers, bit for bit.
-  }];
-}
-
-def FuseGateNormQuantPass : BitNetPass<"fuse-gate-norm-quant"> {
-  let summary = "gated_activation [+ rms_norm] + quantize_activation in one op";
-  let description = [{
-    ```mlir
-    %h = bitnet.gated_activation %gate, %up {act}
-    %q, %s = bitnet.norm_quantize %h, %gain {eps}
-    ```
-    ==>
-    ```mlir
-    %q, %s = bitnet.gate_norm_quantize %gate, %up, %gain {act, eps}
-    ```
-    where nothing else reads %h; likewise for a quantize_activation, and for an rms_norm that is not fused yet. Same numbers,
-    bit for bit.
   }];
 }
 
@@ -181,7 +181,7 @@ def PlanMemoryPass : BitNetPass<"plan-memory"> {
     ```mlir
     %a = kernel.alloc {offset = 0 : i64} : !kernel.slice<R x 64 x f32>
     ```
-    First, kernels that may write over an input (rope; the residual of linear_t2; add) do so where nothing reads that
+    First, kernels that may write over an input (rope; the residual or gate of linear_t2; add) do so where nothing reads that
     input later. Then each alloc lives from its first to its last call, and gets the lowest offset where no alloc that lives at
     the same time lies: the widest first, those for logit rows last, since a step rarely touches more than one of their rows.
     The function gets `kernel.max_rows` and `kernel.arena_bytes`.

@@ -9,6 +9,8 @@ namespace bitnet::compiler {
 
 void buildPipeline(mlir::OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(mlir::createCSEPass());
+  if (options.fuse)
+    pm.addPass(createFuseGatedLinearPass());
   pm.addPass(createMergeProjectionsPass());
   QuantizeHeadPassOptions head;
   head.head = options.head;
@@ -18,7 +20,6 @@ void buildPipeline(mlir::OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createQuantizeCachePass(cache));
   if (options.fuse) {
     pm.addPass(createFuseNormQuantPass());
-    pm.addPass(createFuseGateNormQuantPass());
     pm.addPass(createFuseResidualAddPass());
     pm.addPass(createMergeRopesPass());
   }

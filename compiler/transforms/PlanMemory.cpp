@@ -44,8 +44,8 @@ Value overwritableInput(CallOp call) {
   case format::Op::add:  // a
     return call.getIns()[0];
   case format::Op::linear_t2:
-  case format::Op::linear_t3: // residual, after q, s, sum, w and row_scale
-    return call.getAdd() ? call.getIns()[5] : Value();
+  case format::Op::linear_t3: // residual or gate, after q, s, sum, w and row_scale
+    return call.getEpilogue() ? call.getIns()[5] : Value();
   default:
     return {};
   }

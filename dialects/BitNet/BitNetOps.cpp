@@ -138,15 +138,9 @@ LogicalResult AttentionOp::verify() {
   return success();
 }
 
-LogicalResult GateNormQuantizeOp::verify() {
-  const int64_t k = width(getGate().getType());
-  if (getGain() && failed(expectSize(*this, "elements of gain", k, width(getGain().getType())))) // C1
-    return failure();
-  if (failed(expectSize(*this, "width of q", k, width(getQ().getType())))) // C2
-    return failure();
-  if (bool(getGain()) != getEps().has_value()) // C3
-    return emitOpError("eps: expected ") << (getGain() ? "with gain, got none" : "only with gain, got one");
-  return success();
+LogicalResult GatedLinearOp::verify() {
+  TernaryType w = getW().getType();
+  return verifyLinear(*this, getQ(), w.getRows(), w.getCols(), getH());
 }
 
 LogicalResult SplitOp::verify() { // C1

@@ -253,22 +253,21 @@ def BitNet_GatedActivationOp : BitNet_Op<"gated_activation", [AllTypesMatch<["ga
   let results = (outs Rows:$h);
 }
 
-def BitNet_GateNormQuantizeOp : BitNet_Op<"gate_norm_quantize", [AllTypesMatch<["gate", "up"]>]> {
-  let summary = "gated_activation, rms_norm if there is a gain, quantize_activation";
+def BitNet_GatedLinearOp : BitNet_Op<"gated_linear", [AllTypesMatch<["gate", "h"]>]> {
+  let summary = "ternary_linear, then gated_activation with it as the other half";
   let description = [{
-    The numbers of the two or three ops, bit for bit.
+    h = act(gate) * ternary_linear(q, s, w), the numbers of the two ops, bit for bit.
 
-    - C1: gain has one element a column of gate
-    - C2: q is as wide as gate
-    - C3: eps is given if and only if gain is
+    - C1: q is as wide as w has columns
+    - C2: h is as wide as w has rows
 
     ```mlir
-    %q, %s = bitnet.gate_norm_quantize %gate, %up, %gain {act = "relu2", eps = 1.0e-5 : f32}
-           : (tensor<?x128xf32>, tensor<?x128xf32>, tensor<128xf32>) -> (tensor<?x128xi8>, tensor<?xf32>)
+    %h = bitnet.gated_linear %q, %s, %w, %gate {act = "relu2"}
+       : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<128 x 64>, tensor<?x128xf32>) -> tensor<?x128xf32>
     ```
   }];
-  let arguments = (ins Rows:$gate, Rows:$up, Optional<Vector>:$gain, Activation:$act, OptionalAttr<Epsilon>:$eps);
-  let results = (outs RowsI8:$q, RowScales:$s);
+  let arguments = (ins RowsI8:$q, RowScales:$s, BitNet_TernaryType:$w, Rows:$gate, Activation:$act);
+  let results = (outs Rows:$h);
   let hasVerifier = 1;
 }
 

@@ -97,12 +97,13 @@ void CallOp::build(OpBuilder &builder, OperationState &state, format::Op op, con
                    ArrayRef<int32_t> choices, StringRef label, ValueRange ins, ValueRange outs) {
   // A size of 0 is one that the kernel does not have; eps is there whenever the kernel is a norm, even if 0.
   auto size = [&](int32_t v) { return v ? builder.getI32IntegerAttr(v) : IntegerAttr(); };
-  const bool hasAct =
-      op == format::Op::gate || op == format::Op::gate_quant || op == format::Op::gate_norm_quant;
+  const bool hasAct = op == format::Op::gate || op == format::Op::gate_quant ||
+                      op == format::Op::gate_norm_quant || dims.epilogue == format::Epilogue::gate;
   build(builder, state, builder.getStringAttr(format::op_name(op)), size(dims.n), size(dims.k),
         size(dims.heads), size(dims.kv_heads), size(dims.head_dim), size(dims.context),
+        dims.epilogue == format::Epilogue::none ? StringAttr()
+                                                : builder.getStringAttr(format::epilogue_name(dims.epilogue)),
         hasAct ? builder.getStringAttr(format::act_name(dims.act)) : StringAttr(),
-        dims.add ? builder.getUnitAttr() : UnitAttr(),
         dims.eps != 0 ? builder.getF32FloatAttr(dims.eps) : FloatAttr(),
         builder.getDenseI32ArrayAttr(choices), label.empty() ? StringAttr() : builder.getStringAttr(label),
         ins, outs);
@@ -118,9 +119,10 @@ format::OpDims CallOp::dims() {
   d.kv_heads = int32_t(getKvHeads().value_or(0));
   d.head_dim = int32_t(getHeadDim().value_or(0));
   d.context = int32_t(getContextLength().value_or(0));
+  if (getEpilogue()) // unknown: Epilogue::count, which no kernel accepts
+    d.epilogue = format::epilogue_from_name(getEpilogue()->str().c_str());
   if (getAct())
     d.act = format::act_from_name(getAct()->str().c_str()); // unknown: Act::count, which no kernel accepts
-  d.add = getAdd();
   if (getEps())
     d.eps = getEps()->convertToFloat();
   return d;

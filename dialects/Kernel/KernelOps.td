@@ -118,7 +118,7 @@ def Kernel_CallOp : Kernel_Op<"call", [AttrSizedOperandSegments, MemoryEffects<[
   }];
   let arguments = (ins KernelName:$kernel,
     OptionalAttr<I32Attr>:$n, OptionalAttr<I32Attr>:$k, OptionalAttr<I32Attr>:$heads, OptionalAttr<I32Attr>:$kv_heads,
-    OptionalAttr<I32Attr>:$head_dim, OptionalAttr<I32Attr>:$context_length, OptionalAttr<StrAttr>:$act, UnitAttr:$add,
+    OptionalAttr<I32Attr>:$head_dim, OptionalAttr<I32Attr>:$context_length, OptionalAttr<StrAttr>:$epilogue, OptionalAttr<StrAttr>:$act,
     OptionalAttr<F32Attr>:$eps, DenseI32ArrayAttr:$choices, OptionalAttr<StrAttr>:$label,
     Variadic<AnyTypeOf<[Kernel_SliceType, Kernel_ConstType, Kernel_CacheType, Kernel_InputType]>>:$ins,
     Variadic<AnyTypeOf<[Kernel_SliceType, Kernel_CacheType]>>:$outs);

@@ -230,8 +230,15 @@ Status read_dims(uint8_t op, const fb::Dims *d, const std::string &where, OpDims
     return bad_bundle(where + ": unknown op " + number(int32_t(op)));
   if (!d)
     return bad_bundle(where + ": expected dims, got none");
-  *out = {d->n(),   d->k(),  d->heads(), d->kv_heads(), d->head_dim(), d->context(), format::Act(d->act()),
-          d->add(), d->eps()};
+  *out = {d->n(),
+          d->k(),
+          d->heads(),
+          d->kv_heads(),
+          d->head_dim(),
+          d->context(),
+          format::Epilogue(d->epilogue()),
+          format::Act(d->act()),
+          d->eps()};
   if (const char *why = format::op_dims_error(Op(op), *out))
     return bad_bundle(where + ": " + format::op_name(Op(op)) + ": " + why);
   return {};

@@ -14,8 +14,11 @@ constexpr const char *kOpNames[] = {"embed",          "rms_norm",     "quantize"
                                     "kv_append_q8",   "attention_q8", "attention_chunk", "attention_chunk_q8",
                                     "attention_merge", "screen_q4",   "rescore_f16"};
 constexpr const char *kActNames[] = {"relu2", "silu", "gelu"};
+constexpr const char *kEpilogueNames[] = {"none", "residual", "gate"};
 static_assert(sizeof(kOpNames) / sizeof(*kOpNames) == size_t(Op::count), "one name for each op");
 static_assert(sizeof(kActNames) / sizeof(*kActNames) == size_t(Act::count), "one name for each activation");
+static_assert(sizeof(kEpilogueNames) / sizeof(*kEpilogueNames) == size_t(Epilogue::count),
+              "one name for each epilogue");
 
 Arg activation(const char *name, Elem e, int32_t width, bool output) {
   return {name, e, output, Space::arena, 2, {width, kRows}};
@@ -69,7 +72,7 @@ struct Builder {
 
 /// Which fields of OpDims an op uses.
 struct Uses {
-  bool n, k, heads, kv_heads, head_dim, context, act, add, eps;
+  bool n, k, heads, kv_heads, head_dim, context, epilogue, act, eps;
 };
 Uses uses(Op op) {
   switch (op) {
@@ -81,7 +84,7 @@ Uses uses(Op op) {
     return {true, true, 0, 0, 0, 0, 0, 0, 0};
   case Op::linear_t2:
   case Op::linear_t3:
-    return {true, true, 0, 0, 0, 0, 0, true, 0};
+    return {true, true, 0, 0, 0, 0, true, 0, 0};
   case Op::rms_norm:
   case Op::norm_quant:
     return {0, true, 0, 0, 0, 0, 0, 0, true};
@@ -91,9 +94,9 @@ Uses uses(Op op) {
     return {0, true, 0, 0, 0, 0, 0, 0, 0};
   case Op::gate:
   case Op::gate_quant:
-    return {0, true, 0, 0, 0, 0, true, 0, 0};
+    return {0, true, 0, 0, 0, 0, 0, true, 0};
   case Op::gate_norm_quant:
-    return {0, true, 0, 0, 0, 0, true, 0, true};
+    return {0, true, 0, 0, 0, 0, 0, true, true};
   case Op::rope:
     return {0, 0, true, 0, true, true, 0, 0, 0};
   case Op::kv_append:
@@ -115,6 +118,7 @@ Uses uses(Op op) {
 
 size_t elem_bytes(Elem e) { return e == Elem::f32 || e == Elem::i32 ? 4 : e == Elem::f16 ? 2 : 1; }
 const char *op_name(Op op) { return op < Op::count ? kOpNames[size_t(op)] : "?"; }
+const char *epilogue_name(Epilogue e) { return e < Epilogue::count ? kEpilogueNames[size_t(e)] : "?"; }
 const char *act_name(Act a) { return a < Act::count ? kActNames[size_t(a)] : "?"; }
 
 Op op_from_name(const char *name) {
@@ -131,9 +135,16 @@ Act act_from_name(const char *name) {
   return Act::count;
 }
 
+Epilogue epilogue_from_name(const char *name) {
+  for (size_t i = 0; i < size_t(Epilogue::count); ++i)
+    if (strcmp(kEpilogueNames[i], name) == 0)
+      return Epilogue(i);
+  return Epilogue::count;
+}
+
 bool operator==(const OpDims &a, const OpDims &b) {
   return a.n == b.n && a.k == b.k && a.heads == b.heads && a.kv_heads == b.kv_heads &&
-         a.head_dim == b.head_dim && a.context == b.context && a.act == b.act && a.add == b.add &&
+         a.head_dim == b.head_dim && a.context == b.context && a.epilogue == b.epilogue && a.act == b.act &&
          a.eps == b.eps;
 }
 
@@ -157,10 +168,11 @@ const char *op_dims_error(Op op, const OpDims &d) {
     return u.context ? "context must be in [1, 2^20]" : "context is not used by this op and must be 0";
   if (u.heads && u.kv_heads && d.heads % d.kv_heads)
     return "heads must be a multiple of kv_heads";
-  if (d.act >= Act::count || (!u.act && d.act != Act::relu2))
+  if (d.epilogue >= Epilogue::count || (!u.epilogue && d.epilogue != Epilogue::none))
+    return "epilogue is not legal here";
+  const bool has_act = u.act || d.epilogue == Epilogue::gate;
+  if (d.act >= Act::count || (!has_act && d.act != Act::relu2))
     return "act is not legal here";
-  if (d.add > 1 || (!u.add && d.add))
-    return "add is not legal here";
   if (u.eps ? !(d.eps >= 0 && d.eps <= 1) : d.eps != 0)
     return u.eps ? "eps must be in [0, 1]" : "eps is not used by this op and must be 0";
   // Bytes of the widest coding and what lies between its streams, which kernels index by i32.
@@ -253,8 +265,8 @@ Signature signature(Op op, const OpDims &d) {
           false, Space::weights,
           4,     {4, kRowTile, stream_lines(d.n, lines), weight_streams(d.n)}};
     b += vector_of("row_scale", Elem::f32, d.n);
-    if (d.add)
-      b += activation("residual", Elem::f32, d.n, false);
+    if (d.epilogue != Epilogue::none)
+      b += activation(epilogue_name(d.epilogue), Elem::f32, d.n, false);
     b += activation("y", Elem::f32, d.n, true);
     break;
   case Op::linear_s8:

@@ -24,7 +24,7 @@ enum class Op : uint8_t {
   gate_quant = 5,      ///< gate then quantize
   gate_norm_quant = 6, ///< gate, rms_norm with the sub-norm gain, quantize
   add = 7,             ///< y = a + b
-  linear_t2 = 8, ///< y = f32(Σ t*q) * (row_scale/s) [+ residual]            weights: layout A (layouts.h)
+  linear_t2 = 8, ///< y = epilogue(f32(Σ t*q) * (row_scale/s))               weights: layout A (layouts.h)
   linear_s8 = 9, ///< y = f32(Σ w*q) * (row_scale/s)                         weights: int8 rows, stored w+128
   linear_f16 = 10,   ///< y = Σ f32(w)*x in kDotLanes partial sums (layouts.h)  weights: f16 rows
   rope = 11,         ///< half-split rotation (NEOX) of each head by the row's position
@@ -53,18 +53,29 @@ enum class Act : uint8_t { relu2 = 0, silu = 1, gelu = 2, count = 3 };
 const char *act_name(Act a);
 Act act_from_name(const char *name);
 
+/// What a ternary linear does to value = f32(Σ) * (row_scale/s) before it stores y. Part of the bundle
+/// format.
+enum class Epilogue : uint8_t {
+  none = 0,     ///< y = value
+  residual = 1, ///< y = residual + value
+  gate = 2,     ///< y = act(gate) * value
+  count = 3
+};
+const char *epilogue_name(Epilogue e);
+Epilogue epilogue_from_name(const char *name);
+
 /// Sizes of an op. Only the fields an op uses are set; the others are 0 (op_dims_error checks both).
 struct OpDims {
   int32_t n =
       0; ///< output features (linear*; multiple of 16), vocabulary rows of the table (embed; multiple of 16)
-  int32_t k = 0;        ///< input features, or width of an elementwise op; multiple of 16
-  int32_t heads = 0;    ///< rope: heads rotated; attention*: query heads; kv_append*: 0
-  int32_t kv_heads = 0; ///< attention*, kv_append*
-  int32_t head_dim = 0; ///< rope, attention*, kv_append*; multiple of 4
-  int32_t context = 0;  ///< rope: rows of the cos/sin tables
-  Act act = Act::relu2; ///< gate*
-  uint8_t add = 0;      ///< linear_t2, linear_t3: 1 = add the residual argument
-  float eps = 0;        ///< *norm*
+  int32_t k = 0;                      ///< input features, or width of an elementwise op; multiple of 16
+  int32_t heads = 0;                  ///< rope: heads rotated; attention*: query heads; kv_append*: 0
+  int32_t kv_heads = 0;               ///< attention*, kv_append*
+  int32_t head_dim = 0;               ///< rope, attention*, kv_append*; multiple of 4
+  int32_t context = 0;                ///< rope: rows of the cos/sin tables
+  Epilogue epilogue = Epilogue::none; ///< linear_t2, linear_t3
+  Act act = Act::relu2;               ///< gate*; linear_t2, linear_t3 with the gate epilogue
+  float eps = 0;                      ///< *norm*
 };
 bool operator==(const OpDims &a, const OpDims &b);
 
@@ -133,9 +144,8 @@ struct Signature {
   bool each_chunk; ///< times the chunks that the step's longest row has: see work_units
 };
 /// Outputs overlap no input, except that these may be one buffer (same address and row stride), so that
-/// plan-memory can write in place: y and x of rope, y and residual of linear_t2 and linear_t3, y and a of
-/// add. A kernel must not compute an element of such an output twice. dims must be legal (op_dims_error ==
-/// nullptr).
+/// plan-memory can write in place: y and x of rope, y and residual or gate of linear_t2 and linear_t3, y and a of add.
+/// A kernel must not compute an element of such an output twice. dims must be legal (op_dims_error == nullptr).
 Signature signature(Op op, const OpDims &d);
 /// attention, attention_q8: unit g * rows + r is row r and kv head g.
 /// Work units of a call over `rows` rows, none of which is beyond last_position. attention_chunk: unit

@@ -15,7 +15,7 @@ std::string emit(const char *text, Emit what) {
   return bytes;
 }
 
-constexpr const char *kSome = "linear_t2 n=128 k=64 add=1 rows=4 cpu=avx2";
+constexpr const char *kSome = "linear_t2 n=128 k=64 epilogue=residual rows=4 cpu=avx2";
 constexpr const char *kOther = "linear_s8 n=128 k=64 rows=8 cpu=avx2";
 
 TEST(Compile, IsDeterministic) {
@@ -47,9 +47,9 @@ TEST(Compile, DefinesOneSymbolToCall) {
   std::string error, defined;
   ASSERT_TRUE(parse_elf(bytes, &object, &error)) << error;
   for (const ElfSymbol &s : object.symbols)
-    if (s.name == "linear_t2_n128_k64_add1_rows4__avx2" && s.section != ElfSymbol::kUndefined)
+    if (s.name == "linear_t2_n128_k64_epilogueresidual_rows4__avx2" && s.section != ElfSymbol::kUndefined)
       defined += s.name;
-  EXPECT_EQ(defined, "linear_t2_n128_k64_add1_rows4__avx2");
+  EXPECT_EQ(defined, "linear_t2_n128_k64_epilogueresidual_rows4__avx2");
 }
 
 } // namespace

@@ -25,14 +25,17 @@ const char *const kKernels[] = {
     "gate_quant k=256 act=gelu rows=0",
     "gate_norm_quant k=6912 act=relu2 eps=1e-05 rows=0",
     "add k=320 rows=0",
-    "linear_t2 n=2560 k=6912 add=1 rows=1",
-    "linear_t2 n=2560 k=6912 add=1 rows=2",
-    "linear_t2 n=2560 k=6912 add=1 rows=4",
-    "linear_t2 n=2560 k=6912 add=1 rows=8",
-    "linear_t2 n=2560 k=6912 add=1 rows=0",
-    "linear_t3 n=2560 k=6912 add=1 rows=1",
-    "linear_t3 n=2560 k=6912 add=1 rows=4",
-    "linear_t3 n=2560 k=6912 add=1 rows=0",
+    "linear_t2 n=2560 k=6912 epilogue=residual rows=1",
+    "linear_t2 n=2560 k=6912 epilogue=residual rows=2",
+    "linear_t2 n=2560 k=6912 epilogue=residual rows=4",
+    "linear_t2 n=2560 k=6912 epilogue=residual rows=8",
+    "linear_t2 n=2560 k=6912 epilogue=residual rows=0",
+    "linear_t3 n=2560 k=6912 epilogue=residual rows=1",
+    "linear_t3 n=2560 k=6912 epilogue=residual rows=4",
+    "linear_t3 n=2560 k=6912 epilogue=residual rows=0",
+    "linear_t2 n=6912 k=2560 epilogue=gate act=silu rows=1",
+    "linear_t2 n=6912 k=2560 epilogue=gate act=relu2 rows=8",
+    "linear_t3 n=6912 k=2560 epilogue=gate act=relu2 rows=1",
     "linear_s8 n=2560 k=2560 rows=1",
     "linear_s8 n=2560 k=2560 rows=0",
     "linear_f16 n=2560 k=2560 rows=1",
@@ -121,10 +124,11 @@ TEST_P(GeneratedCode, NeedsNoFeatureThatTheVariantLacks) {
 
 /// The guard above must be able to fail: these kernels need what sets their variant apart.
 TEST(FeatureGuard, SeesMissingFeatures) {
-  const std::string &vnni = emit("linear_t2 n=3840 k=2560 add=0 rows=1 cpu=avx512vnni", Emit::assembly);
+  const std::string &vnni =
+      emit("linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni", Emit::assembly);
   EXPECT_NE(assembler_says(vnni, assembler_machine(CpuVariant::avx512)).find("not supported"),
             std::string::npos);
-  const std::string &avx2 = emit("linear_t2 n=3840 k=2560 add=0 rows=1 cpu=avx2", Emit::assembly);
+  const std::string &avx2 = emit("linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=avx2", Emit::assembly);
   EXPECT_NE(assembler_says(avx2, assembler_machine(CpuVariant::portable)).find("not supported"),
             std::string::npos);
 }
@@ -190,7 +194,7 @@ std::string hottest_loop(const std::string &assembly, const char *mnemonic) {
 /// The decode loop at its best: for 16 inputs of 4 stripes, 4 lines loaded, one of them shifted once, 4
 /// activations broadcast, 16 dot products.
 TEST(DecodeLoop, HasOneDotProductForEveryPlaneOfEveryLine) {
-  const std::string assembly = emit("linear_t2 n=3840 k=2560 add=0 rows=1 cpu=avx512vnni", Emit::assembly);
+  const std::string assembly = emit("linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni", Emit::assembly);
   const std::string loop = hottest_loop(assembly, "^vpdpbusd\t");
   EXPECT_EQ(count(loop, "^vpdpbusd\t"), 16u) << loop;
   EXPECT_EQ(count(loop, "^vpand"), 16u) << loop;
@@ -203,7 +207,7 @@ TEST(DecodeLoop, HasOneDotProductForEveryPlaneOfEveryLine) {
 /// Base 3, 20 inputs of 4 stripes: two dot products and two additions a code, four of them kept apart by an
 /// exclusive or, and no multiplication.
 TEST(DecodeLoop, TriplesBase3ByAdditions) {
-  const std::string assembly = emit("linear_t3 n=3840 k=2560 add=0 rows=1 cpu=avx512vnni", Emit::assembly);
+  const std::string assembly = emit("linear_t3 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni", Emit::assembly);
   const std::string loop = hottest_loop(assembly, "^vpdpbusd\t");
   EXPECT_EQ(count(loop, "^vpdpbusd\t"), 40u) << loop;
   EXPECT_EQ(count(loop, "^vpaddb\t"), 40u) << loop;
@@ -216,7 +220,7 @@ TEST(DecodeLoop, TriplesBase3ByAdditions) {
 /// row.
 TEST(FewRowsLoop, UnpacksOnceForAllRows) {
   for (const int rows : {2, 4, 8}) {
-    const std::string spec = "linear_t2 n=3840 k=2560 add=0 rows=" + std::to_string(rows) + " cpu=avx512vnni";
+    const std::string spec = "linear_t2 n=3840 k=2560 epilogue=none rows=" + std::to_string(rows) + " cpu=avx512vnni";
     const std::string &assembly = emit(spec, Emit::assembly);
     const std::string loop = hottest_loop(assembly, "^vpdpbusd\t");
     const size_t stripes = rows == 8 ? 2 : 4;
@@ -227,13 +231,16 @@ TEST(FewRowsLoop, UnpacksOnceForAllRows) {
 }
 
 TEST(DecodeLoop, UsesPairDotsWithoutVnni) {
-  EXPECT_GT(count(emit("linear_t2 n=3840 k=2560 add=0 rows=1 cpu=avx2", Emit::assembly), "^vpmaddubsw\t"),
-            0u);
   EXPECT_GT(
-      count(emit("linear_t2 n=3840 k=2560 add=0 rows=1 cpu=avx512", Emit::assembly), "^vpmaddubsw.*zmm"), 0u);
-  EXPECT_GT(count(emit("linear_s8 n=3840 k=2560 rows=1 cpu=avx2", Emit::assembly), "^vpmaddwd\t"), 0u);
-  EXPECT_GT(count(emit("linear_t2 n=3840 k=2560 add=0 rows=1 cpu=portable", Emit::assembly), "^pmaddwd\t"),
+      count(emit("linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=avx2", Emit::assembly), "^vpmaddubsw\t"),
+      0u);
+  EXPECT_GT(count(emit("linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=avx512", Emit::assembly),
+                  "^vpmaddubsw.*zmm"),
             0u);
+  EXPECT_GT(count(emit("linear_s8 n=3840 k=2560 rows=1 cpu=avx2", Emit::assembly), "^vpmaddwd\t"), 0u);
+  EXPECT_GT(
+      count(emit("linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=portable", Emit::assembly), "^pmaddwd\t"),
+      0u);
 }
 
 } // namespace

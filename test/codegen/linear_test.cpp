@@ -7,13 +7,15 @@
 namespace bitnet::codegen {
 namespace {
 
+using format::Act;
 using format::CpuVariant;
+using format::Epilogue;
 using format::Op;
 using format::OpDims;
 
-OpDims dims(int32_t n, int32_t k, bool add = false) {
+OpDims dims(int32_t n, int32_t k, Epilogue epilogue = Epilogue::none, Act act = Act::relu2) {
   OpDims d;
-  d.n = n, d.k = k, d.add = add;
+  d.n = n, d.k = k, d.epilogue = epilogue, d.act = act;
   return d;
 }
 
@@ -48,8 +50,8 @@ TEST_P(Linear, T2EqualsTwin) {
 }
 
 TEST_P(Linear, T2WithResidualEqualsTwin) {
-  expect_twin(Op::linear_t2, dims(48, 64, true));
-  expect_twin(Op::linear_t2, dims(256, 256, true));
+  expect_twin(Op::linear_t2, dims(48, 64, Epilogue::residual));
+  expect_twin(Op::linear_t2, dims(256, 256, Epilogue::residual));
 }
 
 /// Panels of 1, 2 and 3 stripes; k of whole, odd and prime numbers of blocks; tiles that the rows do not
@@ -62,7 +64,19 @@ TEST_P(LinearPanel, EqualsTwin) {
 }
 
 TEST_P(Linear, T2WritesOverItsResidual) {
-  expect_twin(Op::linear_t2, dims(256, 64, true), [](CallBuffers &call) { call.overwrite("residual"); });
+  expect_twin(Op::linear_t2, dims(256, 64, Epilogue::residual),
+              [](CallBuffers &call) { call.overwrite("residual"); });
+}
+
+TEST_P(Linear, T2WithGateEqualsTwin) {
+  for (const Act act : {Act::relu2, Act::silu, Act::gelu})
+    expect_twin(Op::linear_t2, dims(48, 64, Epilogue::gate, act));
+  expect_twin(Op::linear_t2, dims(256, 256, Epilogue::gate));
+}
+
+TEST_P(Linear, T2WritesOverItsGate) {
+  expect_twin(Op::linear_t2, dims(256, 64, Epilogue::gate),
+              [](CallBuffers &call) { call.overwrite("gate"); });
 }
 
 /// Also with the last line cut by k after one, two, three and four of its five places.

@@ -53,7 +53,8 @@ struct Builder {
 };
 
 fb::Dims to_fb(const OpDims &d) {
-  return fb::Dims(d.n, d.k, d.heads, d.kv_heads, d.head_dim, d.context, uint8_t(d.act), d.add, d.eps);
+  return fb::Dims(d.n, d.k, d.heads, d.kv_heads, d.head_dim, d.context, uint8_t(d.act), uint8_t(d.epilogue),
+                  d.eps);
 }
 
 /// Header space and sections, without an index.

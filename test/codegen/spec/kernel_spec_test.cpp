@@ -15,7 +15,7 @@ const char *const kTexts[] = {
     "gate_quant k=6912 act=relu2 rows=0 cpu=avx2",
     "gate_norm_quant k=6912 act=gelu eps=0.001 rows=0 cpu=avx2",
     "add k=2560 rows=0 cpu=avx2",
-    "linear_t2 n=3840 k=2560 add=0 rows=1 cpu=avx512vnni",
+    "linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni",
     "linear_s8 n=128256 k=2560 rows=8 cpu=avx2",
     "linear_f16 n=128256 k=2560 rows=0 cpu=avx2",
     "rope heads=25 head_dim=128 context=4096 rows=0 cpu=avx2",
@@ -27,7 +27,7 @@ const char *const kTexts[] = {
     "attention_chunk_q8 heads=20 kv_heads=5 head_dim=128 rows=0 cpu=avx2",
     "attention_merge heads=20 kv_heads=5 head_dim=128 rows=0 cpu=avx2",
     "gather_rows k=2560 rows=0 cpu=avx2",
-    "linear_t3 n=3840 k=2560 add=0 rows=1 cpu=avx512vnni",
+    "linear_t3 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni",
     "screen_q4 n=128256 k=2560 rows=2 cpu=avx512vnni",
     "rescore_f16 n=128256 k=2560 rows=0 cpu=avx512",
 };
@@ -46,9 +46,9 @@ TEST(KernelSpec, PrintsWhatItParses) {
 }
 
 TEST(KernelSpec, PrintsATileOnlyWhereItHasOne) {
-  for (const char *text : {"linear_t2 n=3840 k=2560 add=0 rows=4 stripes=2 tokens=4 cpu=avx2",
+  for (const char *text : {"linear_t2 n=3840 k=2560 epilogue=none rows=4 stripes=2 tokens=4 cpu=avx2",
                            "linear_s8 n=3840 k=2560 rows=0 stripes=4 cpu=avx2",
-                           "linear_t2 n=3840 k=2560 add=1 rows=8 tokens=2 cpu=avx2"}) {
+                           "linear_t2 n=3840 k=2560 epilogue=residual rows=8 tokens=2 cpu=avx2"}) {
     std::string error;
     const std::optional<KernelSpec> spec = parse_kernel_spec(text, &error);
     ASSERT_TRUE(spec) << error;
@@ -68,8 +68,10 @@ TEST(KernelSpec, KeepsEveryBitOfEps) {
 
 TEST(KernelSpec, SymbolIsAnIdentifier) {
   std::string error;
-  EXPECT_EQ(symbol(*parse_kernel_spec("linear_t2 n=3840 k=2560 add=0 rows=1 cpu=avx512vnni", &error)),
-            "linear_t2_n3840_k2560_add0_rows1__avx512vnni");
+  EXPECT_EQ(symbol(*parse_kernel_spec("linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni", &error)),
+            "linear_t2_n3840_k2560_epiloguenone_rows1__avx512vnni");
+  EXPECT_EQ(symbol(*parse_kernel_spec("linear_t2 n=16 k=16 epilogue=gate act=silu rows=8 cpu=avx2", &error)),
+            "linear_t2_n16_k16_epiloguegate_actsilu_rows8__avx2");
   EXPECT_EQ(symbol(*parse_kernel_spec("rms_norm k=16 eps=1.5e-06 rows=0 cpu=avx2", &error)),
             "rms_norm_k16_eps1p5em06_rows0__avx2");
 }
@@ -83,8 +85,12 @@ TEST(KernelSpec, SaysWhatIsWrong) {
       {"add k=16x rows=0 cpu=avx2", "k: '16x' is not a value of it"},
       {"add k=99999999999 rows=0 cpu=avx2", "k: '99999999999' is not a value of it"},
       {"add k=17 rows=0 cpu=avx2", "k must be a multiple of 16 in [16, 2^20]"},
-      {"linear_t3 n=16 k=33040 add=0 rows=0 cpu=avx2", "k is too large for base-3 weights"},
+      {"linear_t3 n=16 k=33040 epilogue=none rows=0 cpu=avx2", "k is too large for base-3 weights"},
       {"gate k=16 act=tanh rows=0 cpu=avx2", "act: 'tanh' is not a value of it"},
+      {"linear_t2 n=16 k=16 epilogue=sum rows=1 cpu=avx2", "epilogue: 'sum' is not a value of it"},
+      {"linear_t2 n=16 k=16 epilogue=gate rows=1 cpu=avx2", "expected act=<value>, got 'rows=1'"},
+      {"linear_t2 n=16 k=16 epilogue=residual act=silu rows=1 cpu=avx2",
+       "expected rows=<value>, got 'act=silu'"},
       {"add k=16 rows= cpu=avx2", "rows: '' is not a number"},
       {"add k=16 rows=4 cpu=avx2", "rows: expected 0, got 4"},
       {"linear_s8 n=16 k=16 rows=3 cpu=avx2", "rows: expected 1, 2, 4, 8, 0, got 3"},

@@ -37,17 +37,18 @@ size_t packed(const Plan &plan, Packing packing) {
                               [&](const Constant &c) { return c.packing == packing; }));
 }
 
-TEST(PlanExport, LayerOf2BHasThirteenCalls) {
+TEST(PlanExport, LayerOf2BHasFourteenCalls) {
   const Plan plan = planOf(shape2B(), {});
-  // norm, qkv, rope, append, attention in two steps and whole, sub-norm, output, norm, gate|up, gate, down;
-  // embed, gather, norm, head.
-  EXPECT_EQ(plan.calls.size(), 30u * 13 + 4);
+  // norm, qkv, rope, append, attention in two steps and whole, sub-norm, output, norm, gate, up, sub-norm,
+  // down; embed, gather, norm, head.
+  EXPECT_EQ(plan.calls.size(), 30u * 14 + 4);
   std::set<std::tuple<int, int, int>> linears;
   for (const PlanCall &call : plan.calls)
     if (call.op == format::Op::linear_t2)
-      linears.insert({call.dims.n, call.dims.k, call.dims.add});
-  EXPECT_EQ(linears, (std::set<std::tuple<int, int, int>>{
-                         {3840, 2560, 0}, {2560, 2560, 1}, {13824, 2560, 0}, {2560, 6912, 1}}));
+      linears.insert({call.dims.n, call.dims.k, int(call.dims.epilogue)});
+  EXPECT_EQ(linears,
+            (std::set<std::tuple<int, int, int>>{
+                {3840, 2560, 0}, {2560, 2560, 1}, {6912, 2560, 0}, {6912, 2560, 2}, {2560, 6912, 1}}));
 }
 
 TEST(PlanExport, AnExactHeadHasAScreen) {
@@ -65,8 +66,8 @@ TEST(PlanExport, EqualConstantsAreOne) {
   const Plan plan = planOf(shape2B(), {});
   EXPECT_EQ(packed(plan, Packing::f16), 1u); // the tied head reads the embedding's bytes
   EXPECT_EQ(packed(plan, Packing::ropeCos), 1u);
-  EXPECT_EQ(packed(plan, Packing::t2), 30u * 4);
-  EXPECT_EQ(packed(plan, Packing::rowScale), 30u * 4);
+  EXPECT_EQ(packed(plan, Packing::t2), 30u * 5);
+  EXPECT_EQ(packed(plan, Packing::rowScale), 30u * 5);
 }
 
 TEST(PlanExport, ArenaHoldsTheWidestMomentOnly) {
@@ -81,7 +82,7 @@ TEST(PlanExport, RopeAndResidualsAreInPlace) {
   const Plan plan = planOf(shape2B(), {});
   for (const PlanCall &call : plan.calls) {
     const bool isRope = call.op == format::Op::rope;
-    if (!isRope && !(call.op == format::Op::linear_t2 && call.dims.add))
+    if (!isRope && !(call.op == format::Op::linear_t2 && call.dims.epilogue != format::Epilogue::none))
       continue;
     const PlanArg &in = isRope ? call.args[0] : call.args[5], &out = call.args.back();
     EXPECT_EQ(in.offset, out.offset) << call.label;

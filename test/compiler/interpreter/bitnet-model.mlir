@@ -5,8 +5,8 @@
 
 // RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-merge-projections | bitnet-interpret | diff %t.expected -
 // RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-fuse-norm-quant | bitnet-interpret | diff %t.expected -
-// RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-fuse-gate-norm-quant | bitnet-interpret | diff %t.expected -
-// RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-fuse-norm-quant --bitnet-fuse-gate-norm-quant | bitnet-interpret | diff %t.expected -
+// RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-fuse-gated-linear | bitnet-interpret | diff %t.expected -
+// RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-fuse-norm-quant --bitnet-fuse-gated-linear | bitnet-interpret | diff %t.expected -
 // RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-fuse-residual-add | bitnet-interpret | diff %t.expected -
 // RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-merge-projections --bitnet-merge-ropes | bitnet-interpret | diff %t.expected -
 // RUN: bitnet-opt %S/Inputs/bitnet.mlir --bitnet-select-kernels | bitnet-interpret | diff %t.expected -

@@ -25,11 +25,13 @@ func.func @other_kernels_take_any_rows(%x: tensor<?x64xf32>) -> tensor<?x64xi8> 
   return %q : tensor<?x64xi8>
 }
 
-// CHECK-LABEL: func @gate_without_gain_has_a_kernel_without_norm
-// CHECK: bitnet.kernel = "gate_quant"
-func.func @gate_without_gain_has_a_kernel_without_norm(%x: tensor<?x64xf32>) -> tensor<?x64xi8> {
-  %q, %s = bitnet.gate_norm_quantize %x, %x {act = "silu"} : (tensor<?x64xf32>, tensor<?x64xf32>) -> (tensor<?x64xi8>, tensor<?xf32>)
-  return %q : tensor<?x64xi8>
+// CHECK-LABEL: func @a_gate_is_an_epilogue
+// CHECK: bitnet.gated_linear {{.*}} bitnet.kernel = "linear_t2"}
+func.func @a_gate_is_an_epilogue(%q: tensor<?x64xi8>, %s: tensor<?xf32>, %gate: tensor<?x64xf32>) -> tensor<?x64xf32> {
+  %w = bitnet.weight ["w"] : !bitnet.ternary<64 x 64>
+  %h = bitnet.gated_linear %q, %s, %w, %gate {act = "silu"}
+     : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<64 x 64>, tensor<?x64xf32>) -> tensor<?x64xf32>
+  return %h : tensor<?x64xf32>
 }
 
 // CHECK-LABEL: func @screened_head
@@ -65,7 +67,7 @@ func.func @sizes_that_no_kernel_takes(%x: tensor<?x72xf32>) -> tensor<?x72xf32> 
 
 func.func @residual_beside_padding(%q: tensor<?x64xi8>, %s: tensor<?xf32>, %x: tensor<?x20xf32>) -> tensor<?x20xf32> {
   %w = bitnet.weight ["w"] : !bitnet.ternary<20 x 64>
-  // expected-error @+1 {{'bitnet.ternary_linear' op no kernel 'linear_t2' of these sizes: a linear with a residual must have a multiple of 16 rows}}
+  // expected-error @+1 {{'bitnet.ternary_linear' op no kernel 'linear_t2' of these sizes: a linear with a residual or gate must have a multiple of 16 rows}}
   %y = bitnet.ternary_linear %q, %s, %w, %x : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<20 x 64>, tensor<?x20xf32>) -> tensor<?x20xf32>
   return %y : tensor<?x20xf32>
 }

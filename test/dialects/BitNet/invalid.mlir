@@ -265,36 +265,19 @@ func.func @gated_activation_act(%x: tensor<?x64xf32>) {
 
 // -----
 
-func.func @gate_norm_quantize_c1(%x: tensor<?x64xf32>, %gain: tensor<32xf32>) {
-  // expected-error @+1 {{'bitnet.gate_norm_quantize' op elements of gain: expected 64, got 32}}
-  %q, %s = bitnet.gate_norm_quantize %x, %x, %gain {act = "silu", eps = 0.0 : f32}
-         : (tensor<?x64xf32>, tensor<?x64xf32>, tensor<32xf32>) -> (tensor<?x64xi8>, tensor<?xf32>)
+func.func @gated_linear_c1(%q: tensor<?x32xi8>, %s: tensor<?xf32>, %w: !bitnet.ternary<96 x 64>, %gate: tensor<?x96xf32>) {
+  // expected-error @+1 {{'bitnet.gated_linear' op width of the input: expected 64, got 32}}
+  %h = bitnet.gated_linear %q, %s, %w, %gate {act = "silu"}
+     : (tensor<?x32xi8>, tensor<?xf32>, !bitnet.ternary<96 x 64>, tensor<?x96xf32>) -> tensor<?x96xf32>
   return
 }
 
 // -----
 
-func.func @gate_norm_quantize_c2(%x: tensor<?x64xf32>) {
-  // expected-error @+1 {{'bitnet.gate_norm_quantize' op width of q: expected 64, got 32}}
-  %q, %s = bitnet.gate_norm_quantize %x, %x {act = "silu"} : (tensor<?x64xf32>, tensor<?x64xf32>) -> (tensor<?x32xi8>, tensor<?xf32>)
-  return
-}
-
-// -----
-
-func.func @gate_norm_quantize_c3_missing(%x: tensor<?x64xf32>, %gain: tensor<64xf32>) {
-  // expected-error @+1 {{'bitnet.gate_norm_quantize' op eps: expected with gain, got none}}
-  %q, %s = bitnet.gate_norm_quantize %x, %x, %gain {act = "silu"}
-         : (tensor<?x64xf32>, tensor<?x64xf32>, tensor<64xf32>) -> (tensor<?x64xi8>, tensor<?xf32>)
-  return
-}
-
-// -----
-
-func.func @gate_norm_quantize_c3_alone(%x: tensor<?x64xf32>) {
-  // expected-error @+1 {{'bitnet.gate_norm_quantize' op eps: expected only with gain, got one}}
-  %q, %s = bitnet.gate_norm_quantize %x, %x {act = "silu", eps = 0.0 : f32}
-         : (tensor<?x64xf32>, tensor<?x64xf32>) -> (tensor<?x64xi8>, tensor<?xf32>)
+func.func @gated_linear_c2(%q: tensor<?x64xi8>, %s: tensor<?xf32>, %w: !bitnet.ternary<96 x 64>, %gate: tensor<?x64xf32>) {
+  // expected-error @+1 {{'bitnet.gated_linear' op width of the result: expected 96, got 64}}
+  %h = bitnet.gated_linear %q, %s, %w, %gate {act = "silu"}
+     : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<96 x 64>, tensor<?x64xf32>) -> tensor<?x64xf32>
   return
 }
 

@@ -36,15 +36,12 @@ func.func @norms_and_quantizers(%x: tensor<?x64xf32>, %gain: tensor<64xf32>) {
 }
 
 // CHECK-LABEL: func @gates
-func.func @gates(%gate: tensor<?x128xf32>, %up: tensor<?x128xf32>, %gain: tensor<128xf32>) {
+func.func @gates(%q: tensor<?x64xi8>, %s: tensor<?xf32>, %w: !bitnet.ternary<128 x 64>, %gate: tensor<?x128xf32>, %up: tensor<?x128xf32>) {
   // CHECK: bitnet.gated_activation %{{.*}}, %{{.*}} {act = "relu2"} : (tensor<?x128xf32>, tensor<?x128xf32>) -> tensor<?x128xf32>
   %h = bitnet.gated_activation %gate, %up {act = "relu2"} : (tensor<?x128xf32>, tensor<?x128xf32>) -> tensor<?x128xf32>
-  // CHECK: bitnet.gate_norm_quantize %{{.*}}, %{{.*}}, %{{.*}} {act = "relu2", eps = {{.*}} : f32} : (tensor<?x128xf32>, tensor<?x128xf32>, tensor<128xf32>) -> (tensor<?x128xi8>, tensor<?xf32>)
-  %q0, %s0 = bitnet.gate_norm_quantize %gate, %up, %gain {act = "relu2", eps = 1.0e-5 : f32}
-           : (tensor<?x128xf32>, tensor<?x128xf32>, tensor<128xf32>) -> (tensor<?x128xi8>, tensor<?xf32>)
-  // CHECK: bitnet.gate_norm_quantize %{{.*}}, %{{.*}} {act = "silu"} : (tensor<?x128xf32>, tensor<?x128xf32>) -> (tensor<?x128xi8>, tensor<?xf32>)
-  %q1, %s1 = bitnet.gate_norm_quantize %gate, %up {act = "silu"}
-           : (tensor<?x128xf32>, tensor<?x128xf32>) -> (tensor<?x128xi8>, tensor<?xf32>)
+  // CHECK: bitnet.gated_linear %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} {act = "silu"} : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<128 x 64>, tensor<?x128xf32>) -> tensor<?x128xf32>
+  %g = bitnet.gated_linear %q, %s, %w, %gate {act = "silu"}
+     : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<128 x 64>, tensor<?x128xf32>) -> tensor<?x128xf32>
   return
 }
 

@@ -123,6 +123,15 @@ func.func @call_c1_size_that_is_not_the_kernels(%a: !kernel.slice<R x 64 x f32>)
 
 // -----
 
+func.func @call_c1_epilogue(%q: !kernel.slice<R x 64 x i8>) {
+  // expected-error @+1 {{'kernel.call' op sizes of 'linear_t2': epilogue is not legal here}}
+  kernel.call "linear_t2" {choices = array<i32: 0, 0>, n = 64 : i32, k = 64 : i32, epilogue = "sum"}
+    ins(%q : !kernel.slice<R x 64 x i8>) outs(%q : !kernel.slice<R x 64 x i8>)
+  return
+}
+
+// -----
+
 func.func @call_c2(%a: !kernel.slice<R x 64 x f32>) {
   // expected-error @+1 {{'kernel.call' op arguments of 'add': expected 2 inputs and 1 outputs, got 1 and 1}}
   kernel.call "add" {choices = array<i32: 0, 0>, k = 64 : i32}

@@ -2,7 +2,7 @@
 // VERSION: bitnet-opt {{[0-9]+\.[0-9]+\.[0-9]+}}
 // RUN: bitnet-opt --help | FileCheck %s --check-prefix=HELP
 // HELP: bitnet-opt: passes of the ternary model compiler
-// HELP-DAG: --bitnet-fuse-gate-norm-quant
+// HELP-DAG: --bitnet-fuse-gated-linear
 // HELP-DAG: --bitnet-fuse-norm-quant
 // HELP-DAG: --bitnet-fuse-residual-add
 // HELP-DAG: --bitnet-lower-to-kernel
