@@ -1,8 +1,9 @@
-// One kernel through Halide: generate, lower, put the arguments into the ABI's order, emit. The only file
-// that catches Halide's exceptions (which are not std::exceptions).
+// One kernel: a built one as it is, any other through Halide: generate, lower, put the arguments into the
+// ABI's order, emit. The only file that catches Halide's exceptions (which are not std::exceptions).
 #include "codegen/compile.h"
 #include "codegen/entry_symbol.h"
 #include "codegen/generators/generator.h"
+#include "codegen/intrinsics/built_kernels.h"
 #include "codegen/target.h"
 #include <Halide.h>
 #include <algorithm>
@@ -76,6 +77,8 @@ bool compile_kernel(const KernelSpec &spec, Emit what, std::string *bytes, std::
   };
   if (const std::string why = spec_error(spec); !why.empty())
     return fail(why);
+  if (is_built(spec.op))
+    return built_kernel(spec, what, bytes, error) || fail(*error);
   try {
     const Halide::Module module = lower(spec);
     switch (what) {

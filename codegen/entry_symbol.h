@@ -12,4 +12,7 @@ std::string body_symbol(const std::string &symbol);
 /// either is missing.
 bool keep_entry_symbol(const std::string &symbol, std::string *object);
 
+/// Gives a symbol of an ELF64 object another name. False if there is none of the old name.
+bool rename_symbol(const std::string &from, const std::string &to, std::string *object);
+
 } // namespace bitnet::codegen

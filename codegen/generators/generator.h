@@ -74,5 +74,6 @@ Generated generate_linear_ternary(const KernelSpec &spec); ///< linear_t2, linea
 Generated generate_norm(const KernelSpec &spec);           ///< rms_norm, quantize, norm_quant
 Generated generate_rope(const KernelSpec &spec);
 Generated generate_rows(const KernelSpec &spec); ///< add, gather_rows
+Generated generate_skip_sum(const KernelSpec &spec);
 
 } // namespace bitnet::codegen

@@ -28,5 +28,8 @@ int rescore_f16_twin(const format::OpDims &dims, void *const *args);
 int rms_norm_twin(const format::OpDims &dims, void *const *args);
 int rope_twin(const format::OpDims &dims, void *const *args);
 int screen_q4_twin(const format::OpDims &dims, void *const *args);
+int skip_down_twin(const format::OpDims &dims, void *const *args);
+int skip_sum_twin(const format::OpDims &dims, void *const *args);
+int skip_up_twin(const format::OpDims &dims, void *const *args);
 
 } // namespace bitnet::codegen

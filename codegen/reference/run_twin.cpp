@@ -53,6 +53,12 @@ int run_twin(format::Op op, const format::OpDims &dims, void *const *args) {
     return screen_q4_twin(dims, args);
   case Op::rescore_f16:
     return rescore_f16_twin(dims, args);
+  case Op::skip_up:
+    return skip_up_twin(dims, args);
+  case Op::skip_down:
+    return skip_down_twin(dims, args);
+  case Op::skip_sum:
+    return skip_sum_twin(dims, args);
   case Op::count:
     break;
   }

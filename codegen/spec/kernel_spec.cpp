@@ -55,6 +55,11 @@ std::vector<Field> fields_of(Op op) {
   case Op::attention_chunk_q8:
   case Op::attention_merge:
     return {Field::heads, Field::kv_heads, Field::head_dim};
+  case Op::skip_up:
+  case Op::skip_down:
+    return {Field::n, Field::k};
+  case Op::skip_sum:
+    return {Field::n, Field::epilogue};
   case Op::count:
     break;
   }
@@ -242,6 +247,9 @@ std::string spec_error(const KernelSpec &spec) {
   return "rows: expected " + expected + ", got " + std::to_string(spec.rows);
 }
 
-RowTiles row_tiles(Op op) { return is_linear(op) ? RowTiles{{1, 2, 4, 8, 0}, 5} : RowTiles{{0}, 1}; }
+RowTiles row_tiles(Op op) {
+  const bool has_tiles = is_linear(op) || op == Op::skip_up || op == Op::skip_down;
+  return has_tiles ? RowTiles{{1, 2, 4, 8, 0}, 5} : RowTiles{{0}, 1};
+}
 
 } // namespace bitnet::codegen

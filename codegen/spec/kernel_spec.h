@@ -42,7 +42,7 @@ std::optional<KernelSpec> parse_kernel_spec(std::string_view text, std::string *
 /// Why this spec cannot be generated (illegal dims or row tile), or empty.
 std::string spec_error(const KernelSpec &spec);
 /// Row tiles that exist for an op, ascending, 0 last; what the compiler may choose from.
-/// Linear ops: {1, 2, 4, 8, 0}; the others: {0}.
+/// Linear ops, skip_up and skip_down: {1, 2, 4, 8, 0}; the others: {0}.
 struct RowTiles { int32_t tiles[5]; int32_t count; };
 RowTiles row_tiles(format::Op op);
 

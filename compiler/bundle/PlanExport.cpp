@@ -145,6 +145,10 @@ Packing packingOf(kernel::Packing p) {
     return Packing::ropeSin;
   case kernel::Packing::screen:
     return Packing::screen;
+  case kernel::Packing::u2:
+    return Packing::u2;
+  case kernel::Packing::d2:
+    return Packing::d2;
   }
   llvm_unreachable("no such packing");
 }

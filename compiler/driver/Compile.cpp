@@ -49,6 +49,13 @@ std::string moduleText(mlir::ModuleOp module) {
 }
 
 Error runPasses(mlir::ModuleOp module, const Options &options) {
+  // Remarks are --explain's lines (compiler/transforms/Explain.h).
+  mlir::ScopedDiagnosticHandler remarks(module.getContext(), [](mlir::Diagnostic &d) {
+    if (d.getSeverity() != mlir::DiagnosticSeverity::Remark)
+      return mlir::failure();
+    errs() << d.str() << "\n";
+    return mlir::success();
+  });
   mlir::PassManager pm(module.getContext());
   PipelineOptions pipeline;
   pipeline.head = options.head;
@@ -58,6 +65,8 @@ Error runPasses(mlir::ModuleOp module, const Options &options) {
     pipeline.cpus.push_back(format::cpu_variant(cpu).name);
   pipeline.maxRows = options.maxRows;
   pipeline.fuse = options.fuse;
+  pipeline.skip = options.skip;
+  pipeline.explain = options.explain;
   buildPipeline(pm, pipeline);
   if (options.printIrAfterAll || !options.printIrAfter.empty()) {
     const std::string wanted = StringRef(options.printIrAfter).ltrim('-').str();

@@ -19,8 +19,8 @@ struct Options {
   EmitKind emit = EmitKind::bnx;
   int tuneSeconds = 0; ///< 0: do not measure
   int jobs = 0, maxRows = 128;
-  bool printIrAfterAll = false, timePasses = false, json = false, verbose = false, fuse = true,
-       useCache = true, useTuned = true;
+  bool printIrAfterAll = false, timePasses = false, json = false, verbose = false, fuse = true, skip = true,
+       explain = false, useCache = true, useTuned = true;
   bool help = false, version = false, listTargets = false;
 };
 

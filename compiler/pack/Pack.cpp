@@ -28,6 +28,10 @@ const char *packingName(Packing p) {
     return "rope_sin";
   case Packing::screen:
     return "screen";
+  case Packing::u2:
+    return "u2";
+  case Packing::d2:
+    return "d2";
   }
   return "?";
 }
@@ -39,6 +43,10 @@ uint64_t packedBytes(const Constant &c) {
     return format::t2_bytes(c.rows, c.cols);
   case Packing::t3:
     return format::t3_bytes(c.rows, c.cols);
+  case Packing::u2:
+    return format::u2_bytes(c.rows, c.cols);
+  case Packing::d2:
+    return format::d2_bytes(c.rows, c.cols);
   case Packing::rowScale:
   case Packing::s8Scale:
     return uint64_t(c.rows) * 4;
@@ -61,6 +69,10 @@ Error packConstant(const Constant &c, const WeightSource &weights, const Sink &s
   case Packing::t2:
   case Packing::t3:
     return packTernary(c, weights, sink, report);
+  case Packing::u2:
+    return packU2(c, weights, sink, report);
+  case Packing::d2:
+    return packD2(c, weights, sink, report);
   case Packing::rowScale:
     return packRowScale(c, weights, sink);
   case Packing::f16:

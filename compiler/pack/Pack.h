@@ -13,7 +13,7 @@ uint64_t packedBytes(const Constant &constant);
 
 /// What packing found out; summed over constants by the caller.
 struct PackReport {
-  uint64_t ternaryWeights = 0; ///< weights packed by Packing::t2 or t3
+  uint64_t ternaryWeights = 0; ///< weights packed by the ternary packings
   uint64_t inexactF16 = 0;     ///< dense values that f16 cannot hold exactly (rounded to nearest even)
 };
 

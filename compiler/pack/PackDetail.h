@@ -29,6 +29,8 @@ private:
 };
 
 llvm::Error packTernary(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report);
+llvm::Error packU2(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report);
+llvm::Error packD2(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report);
 llvm::Error packRowScale(const Constant &c, const WeightSource &weights, const Sink &sink);
 llvm::Error packF16(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report);
 llvm::Error packS8(const Constant &c, const WeightSource &weights, const Sink &sink);

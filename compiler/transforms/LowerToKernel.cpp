@@ -114,7 +114,9 @@ private:
     SmallVector<Value, 2> &values = lowered_[weight.getValue()];
     if (weight->use_empty()) // its sizes were never checked
       return success();
-    for (const PackedShape &shape : packedShapes(weight.getValue())) {
+    auto shapes = packedShapes(weight.getValue());
+    shapes.front().packing = *kernel::symbolizePacking(packing.getValue());
+    for (const PackedShape &shape : shapes) {
       Type type = kernel::ConstType::get(b_.getContext(), shape.packing, shape.rows, shape.cols);
       values.push_back(kernel::ConstantOp::create(b_, weight.getLoc(), type, weight.getNames(),
                                                   b_.getDenseI32ArrayAttr(weight.partRows()), FloatAttr()));
@@ -130,6 +132,15 @@ private:
     auto choices = op.getAttrOfType<DenseI32ArrayAttr>(kChoicesAttr);
     if (!choices)
       return op.emitOpError("has no kernel; run --bitnet-select-kernels first");
+
+    const StringRef name = op.getAttrOfType<StringAttr>(kKernelAttr).getValue();
+    if (name == format::op_name(format::Op::skip_down))
+      return lowerSkippingDown(cast<TernaryLinearOp>(op), kernel->dims, choices.asArrayRef());
+    if (name == format::op_name(format::Op::skip_up)) { // the arguments are the same
+      format::OpDims dims;
+      dims.n = kernel->dims.n, dims.k = kernel->dims.k;
+      kernel = KernelOf{format::Op::skip_up, dims};
+    }
 
     SmallVector<Value> ins, outs;
     RowSpace space = RowSpace::R;
@@ -189,6 +200,28 @@ private:
         kernel::ConstType::get(b_.getContext(), kernel::Packing::screen, kernel.dims.n, kernel.dims.k);
     return kernel::ConstantOp::create(b_, weight.getLoc(), type, weight.getNames(),
                                       b_.getDenseI32ArrayAttr(weight.partRows()), FloatAttr());
+  }
+
+  /// A product that leaves out inputs of 0: its sums by ranges of inputs, then their sum.
+  LogicalResult lowerSkippingDown(TernaryLinearOp op, const format::OpDims &dims, ArrayRef<int32_t> choices) {
+    const SmallVector<Value, 2> s = lowered_.lookup(op.getS()), w = lowered_.lookup(op.getW());
+    Value q = lowered_.lookup(op.getQ()).front();
+    const RowSpace space = cast<kernel::SliceType>(q.getType()).getRowSpace();
+    const std::string label = labels_.of(op);
+    Value sums = alloc(space, int64_t(format::kSkipRanges) * dims.n, b_.getI32Type());
+    format::OpDims down, sum;
+    down.n = dims.n, down.k = dims.k;
+    sum.n = dims.n, sum.epilogue = dims.epilogue;
+    kernel::CallOp::create(b_, op.getLoc(), format::Op::skip_down, down, choices, label, ValueRange{q, w[0]},
+                           ValueRange{sums});
+    SmallVector<Value> ins{sums, s[0], s[1], w[1]};
+    if (op.getResidual())
+      ins.push_back(lowered_.lookup(op.getResidual()).front());
+    Value y = alloc(space, dims.n, b_.getF32Type());
+    lowered_[op.getY()] = {y};
+    kernel::CallOp::create(b_, op.getLoc(), format::Op::skip_sum, sum, {0, 0}, label + ".sum", ins,
+                           ValueRange{y});
+    return success();
   }
 
   void lowerResult(Operation &op, Value result, const KernelOf &kernel, RowSpace space,

@@ -17,6 +17,8 @@ struct PipelineOptions {
   std::string packing = "auto";  ///< of ternary matrices: auto, t2 or t3
   std::vector<std::string> cpus; ///< CPU variants that auto chooses for
   bool fuse = true;              ///< the fuse-* passes and merge-ropes; off only to compare
+  bool skip = true;              ///< leave out neurons that cannot matter; off only to compare
+  bool explain = false;          ///< remarks on what was chosen and why
 };
 
 /// From the bitnet dialect to a planned kernel-dialect function.

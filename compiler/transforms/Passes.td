@@ -149,10 +149,16 @@ def SelectKernelsPass : BitNetPass<"select-kernels"> {
     all of `cpus` (codegen/spec/ternary_cost.h) say is faster somewhere and slower nowhere.
     `choices` are pairs: use this row tile while the step has at most that many rows (0: any). An op whose sizes no kernel
     takes is an error here, so that later passes can rely on it.
+
+    With skip, products of a relu2 FFN leave out what is exactly 0 where the kernels take their sizes: up by "skip_up" from
+    weights packed "u2", down by "skip_down" from "d2". The numbers downstream are the same, bit for bit. With explain, a
+    remark says what was chosen and why.
   }];
   let options = [
     Option<"packing", "packing", "std::string", "\"auto\"", "of ternary matrices: auto, t2 or t3">,
-    ListOption<"cpus", "cpus", "std::string", "CPU variants that will run the kernels, for packing=auto">];
+    ListOption<"cpus", "cpus", "std::string", "CPU variants that will run the kernels, for packing=auto">,
+    Option<"skip", "skip", "bool", "true", "leave out neurons that cannot matter">,
+    Option<"explain", "explain", "bool", "false", "say what was chosen and why">];
 }
 
 def LowerToKernelPass : BitNetPass<"lower-to-kernel"> {

@@ -27,6 +27,8 @@ void buildPipeline(mlir::OpPassManager &pm, const PipelineOptions &options) {
   SelectKernelsPassOptions kernels;
   kernels.packing = options.packing;
   kernels.cpus = {options.cpus.begin(), options.cpus.end()};
+  kernels.skip = options.skip;
+  kernels.explain = options.explain;
   pm.addPass(createSelectKernelsPass(kernels));
   pm.addPass(createLowerToKernelPass());
   PlanMemoryPassOptions memory;
@@ -46,6 +48,10 @@ struct CommandLineOptions : mlir::PassPipelineOptions<CommandLineOptions> {
   ListOption<std::string> cpus{*this, "cpus", llvm::cl::desc("CPU variants that packing=auto chooses for")};
   Option<bool> fuse{*this, "fuse", llvm::cl::desc("run the fuse-* passes and merge-ropes"),
                     llvm::cl::init(true)};
+  Option<bool> skip{*this, "skip", llvm::cl::desc("leave out neurons that cannot matter"),
+                    llvm::cl::init(true)};
+  Option<bool> explain{*this, "explain", llvm::cl::desc("remarks on what was chosen and why"),
+                       llvm::cl::init(false)};
 };
 } // namespace
 
@@ -54,7 +60,9 @@ void registerPassesAndPipeline() {
   mlir::PassPipelineRegistration<CommandLineOptions>(
       "bitnet-pipeline", "the passes that bitnetc runs, from the bitnet dialect to a memory plan",
       [](mlir::OpPassManager &pm, const CommandLineOptions &o) {
-        buildPipeline(pm, {o.head, o.kv, o.maxRows, o.packing, {o.cpus.begin(), o.cpus.end()}, o.fuse});
+        buildPipeline(
+            pm,
+            {o.head, o.kv, o.maxRows, o.packing, {o.cpus.begin(), o.cpus.end()}, o.fuse, o.skip, o.explain});
       });
 }
 

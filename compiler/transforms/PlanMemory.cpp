@@ -46,6 +46,8 @@ Value overwritableInput(CallOp call) {
   case format::Op::linear_t2:
   case format::Op::linear_t3: // residual or gate, after q, s, sum, w and row_scale
     return call.getEpilogue() ? call.getIns()[5] : Value();
+  case format::Op::skip_sum: // residual, after sums, s, sum and row_scale
+    return call.getEpilogue() ? call.getIns()[4] : Value();
   default:
     return {};
   }

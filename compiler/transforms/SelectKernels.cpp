@@ -2,12 +2,15 @@
 // business: the choices are the same for every variant, and each variant brings the kernels for them.
 #include "codegen/spec/kernel_spec.h"
 #include "codegen/spec/ternary_cost.h"
+#include "compiler/transforms/Explain.h"
 #include "compiler/transforms/KernelOf.h"
 #include "compiler/transforms/Passes.h"
+#include "compiler/transforms/Skipping.h"
 #include "dialects/BitNet/BitNet.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinOps.h"
+#include <map>
 
 using namespace mlir;
 using namespace mlir::bitnet;
@@ -55,9 +58,12 @@ struct SelectKernels final : impl::SelectKernelsPassBase<SelectKernels> {
   }
 
   void runOnOperation() override {
+    chooseSkipping();
     Builder b(&getContext());
     WalkResult result = getOperation().walk([&](Operation *op) {
       if (auto weight = dyn_cast<WeightOp>(op)) {
+        if (op->hasAttr(kPackingAttr)) // chosen by chooseSkipping
+          return WalkResult::advance();
         auto ternary = dyn_cast<TernaryType>(weight.getValue().getType());
         const kernel::Packing chosen =
             ternary ? ternaryPacking(ternary) : packedShapes(weight.getValue()).front().packing;
@@ -71,6 +77,9 @@ struct SelectKernels final : impl::SelectKernelsPassBase<SelectKernels> {
         op->emitOpError("no kernel '") << format::op_name(kernel->op) << "' of these sizes: " << why;
         return WalkResult::interrupt();
       }
+      if (auto chosen =
+              op->getAttrOfType<StringAttr>(kKernelAttr)) // one that skips; its sizes were looked at
+        kernel->op = format::op_from_name(chosen.str().c_str());
       op->setAttr(kKernelAttr, b.getStringAttr(format::op_name(kernel->op)));
       op->setAttr(kChoicesAttr, b.getDenseI32ArrayAttr(choicesOf(kernel->op)));
       if (auto head = dyn_cast<LinearOp>(op); head && head.getScreened()) {
@@ -84,6 +93,33 @@ struct SelectKernels final : impl::SelectKernelsPassBase<SelectKernels> {
     });
     if (result.wasInterrupted())
       signalPassFailure();
+  }
+
+  /// Marks the products that skip, and their weights.
+  void chooseSkipping() {
+    Builder b(&getContext());
+    std::map<std::string, int> chosen, refused; // kernel or reason → products
+    getOperation().walk([&](WeightOp weight) {
+      const Skipping found = skippingOf(weight);
+      if (!found.whyNot.empty())
+        ++refused[found.whyNot];
+      if (!found.kernel || !skip)
+        return;
+      ++chosen[found.kernel];
+      weight->setAttr(kPackingAttr, b.getStringAttr(found.packing));
+      (*weight->user_begin())->setAttr(kKernelAttr, b.getStringAttr(found.kernel));
+    });
+    if (!explain)
+      return;
+    if (!skip)
+      compiler::explain(getOperation(), "skipping", "off", "asked for");
+    for (const auto &[kernel, products] : chosen)
+      compiler::explain(getOperation(), "skipping", kernel + " for " + std::to_string(products) + " products",
+                        kernel == "skip_up"
+                            ? "relu2: a neuron whose gate is shut gives 0, its row of up is not read"
+                            : "relu2: many inputs of down are 0, their columns are not read");
+    for (const auto &[why, products] : refused)
+      compiler::explain(getOperation(), "skipping", "off for " + std::to_string(products) + " products", why);
   }
 
 private:

@@ -158,6 +158,12 @@ static format::Arg constArg(ConstType type) {
     set(format::Elem::u8,
         {4, tile, format::stream_lines(rows, format::t3_lines(cols)), format::weight_streams(rows)});
     break;
+  case Packing::u2:
+    set(format::Elem::u8, {64, cols / 256, rows});
+    break;
+  case Packing::d2:
+    set(format::Elem::u8, {64, rows / 256, cols});
+    break;
   case Packing::s8:
     set(format::Elem::u8,
         {4, tile, format::stream_lines(rows, format::s8_lines(cols)), format::weight_streams(rows)});

@@ -30,11 +30,15 @@ double cost_ns(Op op, const OpDims &d, int32_t rows, int32_t last_position) {
   switch (op) {
   case Op::linear_t2:
   case Op::linear_t3:
+  case Op::skip_up: // at most
+  case Op::skip_down:
     return r * d.n * d.k / 60.0;
   case Op::linear_s8:
     return r * d.n * d.k / 30.0;
   case Op::linear_f16:
     return r * d.n * d.k / 8.0;
+  case Op::skip_sum:
+    return r * d.n / 2.0;
   case Op::attention:
   case Op::attention_chunk:
     return r * d.heads * d.head_dim * (last_position + 1.0) / 6.0;

@@ -7,12 +7,32 @@
 namespace bitnet::format {
 namespace {
 
-constexpr const char *kOpNames[] = {"embed",          "rms_norm",     "quantize",        "norm_quant",
-                                    "gate",           "gate_quant",   "gate_norm_quant", "add",
-                                    "linear_t2",      "linear_s8",    "linear_f16",      "rope",
-                                    "kv_append",      "attention",    "gather_rows",     "linear_t3",
-                                    "kv_append_q8",   "attention_q8", "attention_chunk", "attention_chunk_q8",
-                                    "attention_merge", "screen_q4",   "rescore_f16"};
+constexpr const char *kOpNames[] = {"embed",
+                                    "rms_norm",
+                                    "quantize",
+                                    "norm_quant",
+                                    "gate",
+                                    "gate_quant",
+                                    "gate_norm_quant",
+                                    "add",
+                                    "linear_t2",
+                                    "linear_s8",
+                                    "linear_f16",
+                                    "rope",
+                                    "kv_append",
+                                    "attention",
+                                    "gather_rows",
+                                    "linear_t3",
+                                    "kv_append_q8",
+                                    "attention_q8",
+                                    "attention_chunk",
+                                    "attention_chunk_q8",
+                                    "attention_merge",
+                                    "screen_q4",
+                                    "rescore_f16",
+                                    "skip_up",
+                                    "skip_down",
+                                    "skip_sum"};
 constexpr const char *kActNames[] = {"relu2", "silu", "gelu"};
 constexpr const char *kEpilogueNames[] = {"none", "residual", "gate"};
 static_assert(sizeof(kOpNames) / sizeof(*kOpNames) == size_t(Op::count), "one name for each op");
@@ -108,6 +128,11 @@ Uses uses(Op op) {
   case Op::attention_chunk_q8:
   case Op::attention_merge:
     return {0, 0, true, true, true, 0, 0, 0, 0};
+  case Op::skip_up:
+  case Op::skip_down:
+    return {true, true, 0, 0, 0, 0, 0, 0, 0};
+  case Op::skip_sum:
+    return {true, 0, 0, 0, 0, 0, true, 0, 0};
   case Op::count:
     break;
   }
@@ -170,6 +195,12 @@ const char *op_dims_error(Op op, const OpDims &d) {
     return "heads must be a multiple of kv_heads";
   if (d.epilogue >= Epilogue::count || (!u.epilogue && d.epilogue != Epilogue::none))
     return "epilogue is not legal here";
+  if (op == Op::skip_sum && d.epilogue == Epilogue::gate)
+    return "epilogue is not legal here";
+  if (op == Op::skip_up && d.k % 256)
+    return "k must be a multiple of 256";
+  if ((op == Op::skip_down || op == Op::skip_sum) && d.n % 256)
+    return "n must be a multiple of 256";
   const bool has_act = u.act || d.epilogue == Epilogue::gate;
   if (d.act >= Act::count || (!has_act && d.act != Act::relu2))
     return "act is not legal here";
@@ -329,7 +360,9 @@ Signature signature(Op op, const OpDims &d) {
     b += activation("q", Elem::i8, 2 * d.k, false); // high halves, then low halves
     b += activation("x", Elem::f32, d.k, false);
     b += activation("map", Elem::f32, 2, false);
-    b += {"w", Elem::u8, false, Space::weights, 4, {4, kRowTile, stream_lines(d.n, q4_lines(d.k)), weight_streams(d.n)}};
+    b += {"w",   Elem::u8,
+          false, Space::weights,
+          4,     {4, kRowTile, stream_lines(d.n, q4_lines(d.k)), weight_streams(d.n)}};
     b += vector_of("row_scale", Elem::f32, d.n);
     b += {"outliers", Elem::i32, false, Space::weights, 3, {kRowTile, kScreenOutliers, d.n / kRowTile}};
     b += activation("y", Elem::f32, d.n, true);
@@ -339,6 +372,31 @@ Signature signature(Op op, const OpDims &d) {
     b += per_row("index", Elem::i32, false);
     b += {"w", Elem::f16, false, Space::weights, 2, {d.k, d.n}};
     b += per_row("y", Elem::f32, true);
+    break;
+  case Op::skip_up:
+    b.quantized_in(d.k);
+    b += {"w", Elem::u8, false, Space::weights, 3, {64, d.k / 256, d.n}};
+    b += vector_of("row_scale", Elem::f32, d.n);
+    b += activation("gate", Elem::f32, d.n, false);
+    b += activation("h", Elem::f32, d.n, true);
+    b.s.units_per_row = 0;
+    b.s.units = d.n / kRowTile;
+    break;
+  case Op::skip_down:
+    b += activation("q", Elem::i8, d.k, false);
+    b += {"w", Elem::u8, false, Space::weights, 3, {64, d.n / 256, d.k}};
+    b += activation("sums", Elem::i32, kSkipRanges * d.n, true);
+    b.s.units_per_row = 0;
+    b.s.units = kSkipRanges;
+    break;
+  case Op::skip_sum:
+    b += activation("sums", Elem::i32, kSkipRanges * d.n, false);
+    b += per_row("s", Elem::f32, false);
+    b += per_row("sum", Elem::i32, false);
+    b += vector_of("row_scale", Elem::f32, d.n);
+    if (d.epilogue == Epilogue::residual)
+      b += activation("residual", Elem::f32, d.n, false);
+    b += activation("y", Elem::f32, d.n, true);
     break;
   case Op::count:
     break;

@@ -42,7 +42,10 @@ enum class Op : uint8_t {
   /// For the exact head (runtime/exec/exact_head.h); never a call of a plan. 15 bits of x: q = 128 * high + low.
   screen_q4 = 21,   ///< y = (f32(Σ code*q) * map[0] + map[1]) * row_scale + Σ outlier*x      weights: 4-bit
   rescore_f16 = 22, ///< y[c] = what linear_f16 gives for output row index[c] of one input row
-  count = 23
+  skip_up = 23,   ///< h = relu2(gate) * (f32(Σ t*q) * (row_scale/s)), 0 where gate <= 0   weights: U2 (layouts.h)
+  skip_down = 24, ///< sums = Σ (t+1)*q, by ranges of the inputs (see skip_down below)     weights: D2 (layouts.h)
+  skip_sum = 25,  ///< y = epilogue(f32(Σ sums - sum) * (row_scale/s))
+  count = 26
 };
 const char *op_name(Op op);
 /// Returns Op::count for an unknown name.
@@ -73,7 +76,7 @@ struct OpDims {
   int32_t kv_heads = 0;               ///< attention*, kv_append*
   int32_t head_dim = 0;               ///< rope, attention*, kv_append*; multiple of 4
   int32_t context = 0;                ///< rope: rows of the cos/sin tables
-  Epilogue epilogue = Epilogue::none; ///< linear_t2, linear_t3
+  Epilogue epilogue = Epilogue::none; ///< linear_t2, linear_t3; skip_sum, which has no gate
   Act act = Act::relu2;               ///< gate*; linear_t2, linear_t3 with the gate epilogue
   float eps = 0;                      ///< *norm*
 };
@@ -144,8 +147,9 @@ struct Signature {
   bool each_chunk; ///< times the chunks that the step's longest row has: see work_units
 };
 /// Outputs overlap no input, except that these may be one buffer (same address and row stride), so that
-/// plan-memory can write in place: y and x of rope, y and residual or gate of linear_t2 and linear_t3, y and a of add.
-/// A kernel must not compute an element of such an output twice. dims must be legal (op_dims_error == nullptr).
+/// plan-memory can write in place: y and x of rope, y and residual or gate of linear_t2 and linear_t3, y and
+/// residual of skip_sum, y and a of add. A kernel must not compute an element of such an output twice. dims
+/// must be legal (op_dims_error == nullptr).
 Signature signature(Op op, const OpDims &d);
 /// attention, attention_q8: unit g * rows + r is row r and kv head g.
 /// Work units of a call over `rows` rows, none of which is beyond last_position. attention_chunk: unit
@@ -169,6 +173,12 @@ constexpr int32_t kMaxScreenWidth = 8192;
 
 /// In place of a kernel's number: the call is left out at these row counts.
 constexpr uint32_t kNoKernel = 0xffffffff;
+
+/// skip_down leaves a row's sums apart where one row has too few outputs to share out among threads. Sums
+/// have kSkipRanges places of n a row (layouts.h). In a step of at most kRowPad rows work unit u computes the
+/// sums over the inputs of range u, at place u of the row. In one of more rows it computes the whole sums of
+/// the outputs of lines [L*u/kSkipRanges, L*(u+1)/kSkipRanges), L = n/256, those of row r at place r %
+/// kSkipRanges of row r / kSkipRanges.
 
 using KernelFn = int (*)(void *const *args);
 

@@ -78,6 +78,32 @@ constexpr size_t s8_byte(int32_t n, int32_t k, int32_t row, int32_t col) {
   return (stripe_line(n, s8_lines(k), row / 16) + size_t(col / 4)) * 64 + size_t(row % 16) * 4 + size_t(col % 4);
 }
 
+/// Neuron rows, "U2" (skip_up): row n is k/4 consecutive bytes (k % 256 == 0), so that a product can take some rows and
+/// leave the others unread. Byte i of line l of a row, bits 2p+1..2p: code of weight [n][256*l + 64*p + i], codes as in
+/// layout A. Bytes: n * k / 4.
+constexpr size_t u2_bytes(int32_t n, int32_t k) { return size_t(n) * size_t(k) / 4; }
+constexpr size_t u2_byte(int32_t k, int32_t row, int32_t col) {
+  return size_t(row) * size_t(k / 4) + size_t(col / 256) * 64 + size_t(col % 64);
+}
+constexpr int u2_shift(int32_t col) { return 2 * ((col % 256) / 64); }
+static_assert(u2_byte(512, 3, 256 + 2 * 64 + 5) == 3 * 128 + 64 + 5 && u2_shift(256 + 2 * 64 + 5) == 4, "U2, worked example");
+
+/// Neuron columns, "D2" (skip_down): column k is n/4 consecutive bytes (n % 256 == 0). Byte b of line l of a column, bits
+/// 2p+1..2p: code of weight [256*l + 64*t + 16*p + 4*g + j][k], where b = 16*g + 4*t + j, j < 4: unpacks of four columns'
+/// lines by bytes and words then give, for each t, vectors of 16 neighbouring outputs. Bytes: n * k / 4.
+constexpr size_t d2_bytes(int32_t n, int32_t k) { return size_t(n) * size_t(k) / 4; }
+constexpr size_t d2_byte(int32_t n, int32_t row, int32_t col) {
+  return size_t(col) * size_t(n / 4) + size_t(row / 256) * 64 + size_t(row % 16 / 4) * 16 + size_t(row % 256 / 64) * 4 +
+         size_t(row % 4);
+}
+constexpr int d2_shift(int32_t row) { return 2 * (row % 64 / 16); }
+static_assert(d2_byte(512, 256 + 64 * 3 + 16 * 2 + 4 + 2, 7) == 7 * 128 + 64 + 16 + 12 + 2 && d2_shift(32) == 4, "D2, worked example");
+
+/// Ranges of skip_down's inputs whose sums are kept apart until skip_sum: that many threads can work on them.
+constexpr int32_t kSkipRanges = 8;
+/// First input of a range; range kSkipRanges begins at k.
+constexpr int32_t skip_range_begin(int32_t k, int32_t range) { return k / 16 * range / kSkipRanges * 16; }
+
 /// 4-bit stripes (screen_q4): one line for each 8 inputs; in line kb
 ///   byte 4*r + j   r = row in the stripe, j = 0..3
 ///   bits 4p+3..4p  p = 0, 1: code 0..15 of weight [16*rb + r][8*kb + 4*p + j]

@@ -52,6 +52,17 @@ const char *const kKernels[] = {
     "attention_chunk_q8 heads=20 kv_heads=5 head_dim=128 rows=0",
     "attention_merge heads=20 kv_heads=5 head_dim=128 rows=0",
     "gather_rows k=320 rows=0",
+    "skip_up n=6912 k=2560 rows=0",
+    "skip_up n=6912 k=2560 rows=1",
+    "skip_up n=6912 k=2560 rows=2",
+    "skip_up n=6912 k=2560 rows=4",
+    "skip_up n=6912 k=2560 rows=8",
+    "skip_down n=2560 k=6912 rows=0",
+    "skip_down n=2560 k=6912 rows=1",
+    "skip_down n=2560 k=6912 rows=2",
+    "skip_down n=2560 k=6912 rows=4",
+    "skip_down n=2560 k=6912 rows=8",
+    "skip_sum n=2560 epilogue=residual rows=0",
 };
 
 /// Compiled once for all tests.
@@ -194,7 +205,8 @@ std::string hottest_loop(const std::string &assembly, const char *mnemonic) {
 /// The decode loop at its best: for 16 inputs of 4 stripes, 4 lines loaded, one of them shifted once, 4
 /// activations broadcast, 16 dot products.
 TEST(DecodeLoop, HasOneDotProductForEveryPlaneOfEveryLine) {
-  const std::string assembly = emit("linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni", Emit::assembly);
+  const std::string assembly =
+      emit("linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni", Emit::assembly);
   const std::string loop = hottest_loop(assembly, "^vpdpbusd\t");
   EXPECT_EQ(count(loop, "^vpdpbusd\t"), 16u) << loop;
   EXPECT_EQ(count(loop, "^vpand"), 16u) << loop;
@@ -207,7 +219,8 @@ TEST(DecodeLoop, HasOneDotProductForEveryPlaneOfEveryLine) {
 /// Base 3, 20 inputs of 4 stripes: two dot products and two additions a code, four of them kept apart by an
 /// exclusive or, and no multiplication.
 TEST(DecodeLoop, TriplesBase3ByAdditions) {
-  const std::string assembly = emit("linear_t3 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni", Emit::assembly);
+  const std::string assembly =
+      emit("linear_t3 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni", Emit::assembly);
   const std::string loop = hottest_loop(assembly, "^vpdpbusd\t");
   EXPECT_EQ(count(loop, "^vpdpbusd\t"), 40u) << loop;
   EXPECT_EQ(count(loop, "^vpaddb\t"), 40u) << loop;
@@ -220,7 +233,8 @@ TEST(DecodeLoop, TriplesBase3ByAdditions) {
 /// row.
 TEST(FewRowsLoop, UnpacksOnceForAllRows) {
   for (const int rows : {2, 4, 8}) {
-    const std::string spec = "linear_t2 n=3840 k=2560 epilogue=none rows=" + std::to_string(rows) + " cpu=avx512vnni";
+    const std::string spec =
+        "linear_t2 n=3840 k=2560 epilogue=none rows=" + std::to_string(rows) + " cpu=avx512vnni";
     const std::string &assembly = emit(spec, Emit::assembly);
     const std::string loop = hottest_loop(assembly, "^vpdpbusd\t");
     const size_t stripes = rows == 8 ? 2 : 4;
@@ -241,6 +255,28 @@ TEST(DecodeLoop, UsesPairDotsWithoutVnni) {
   EXPECT_GT(
       count(emit("linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=portable", Emit::assembly), "^pmaddwd\t"),
       0u);
+}
+
+/// The kernels that skip, whose loop the compiler may keep twice: for every eight prefetches, one of each
+/// stream, 32 dot products; and no vector of sums comes back from the stack.
+TEST(SkipLoop, PrefetchesAndKeepsItsSums) {
+  for (const char *kernel : {"skip_up n=6912 k=2560", "skip_down n=2560 k=6912"}) {
+    const std::string assembly = emit(std::string(kernel) + " rows=1 cpu=avx512vnni", Emit::assembly);
+    const size_t prefetches = count(assembly, "^prefetcht0\t");
+    EXPECT_EQ(count(assembly, "^vpdpbusd\t"), 64u) << kernel;
+    EXPECT_TRUE(prefetches == 8 || prefetches == 16) << kernel << ": " << prefetches;
+    EXPECT_EQ(count(assembly, "^vmov[a-z0-9]+\t-?[0-9]*\\(%r[sb]p.*%zmm"), 0u) << kernel;
+    EXPECT_EQ(count(assembly, "gather"), 0u) << kernel;
+    EXPECT_GT(count(assembly, "^vpcompressd\t"), 0u) << kernel;
+  }
+}
+
+TEST(SkipLoop, ManyRowsTakeOneTileInRegisters) {
+  for (const char *kernel : {"skip_up n=6912 k=2560", "skip_down n=2560 k=6912"}) {
+    const std::string assembly = emit(std::string(kernel) + " rows=0 cpu=avx512vnni", Emit::assembly);
+    EXPECT_EQ(count(assembly, "^vpdpbusd\t"), 24u) << kernel; // 4 vectors of outputs, 6 rows
+    EXPECT_EQ(count(assembly, "^vmov[a-z0-9]+\t%zmm[0-9]+, -?[0-9]*\\(%r[sb]p\\)"), 0u) << kernel;
+  }
 }
 
 } // namespace

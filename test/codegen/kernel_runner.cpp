@@ -77,7 +77,7 @@ void fill_random(Op op, const Arg &arg, uint8_t *out, uint64_t *state) {
     *out = uint8_t(int8_t(int64_t(bits % 255) - 127));
     break;
   case Elem::u8:
-    *out = op == Op::linear_t2
+    *out = op == Op::linear_t2 || op == Op::skip_up || op == Op::skip_down
                ? uint8_t(bits % 3 | bits / 3 % 3 << 2 | bits / 9 % 3 << 4 | bits / 27 % 3 << 6)
            : op == Op::linear_t3 ? uint8_t((256 * (bits % 243) + 242) / 243)
                                  : uint8_t(bits);

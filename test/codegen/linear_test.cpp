@@ -59,7 +59,8 @@ TEST_P(Linear, T2WithResidualEqualsTwin) {
 class LinearPanel : public Linear {};
 TEST_P(LinearPanel, EqualsTwin) {
   for (const Op op : {Op::linear_t2, Op::linear_t3})
-    for (const OpDims &d : {dims(112, 80), dims(96, 688, true), dims(128, 2560), dims(128, 2576)})
+    for (const OpDims &d :
+         {dims(112, 80), dims(96, 688, Epilogue::residual), dims(128, 2560), dims(128, 2576)})
       expect_twin(op, d, {}, {5, 9, 24, 39});
 }
 
@@ -83,8 +84,9 @@ TEST_P(Linear, T2WritesOverItsGate) {
 TEST_P(Linear, T3EqualsTwin) {
   for (const OpDims &d : kShapes)
     expect_twin(Op::linear_t3, d);
-  expect_twin(Op::linear_t3, dims(128, 32, true));
-  expect_twin(Op::linear_t3, dims(32, 80, true), [](CallBuffers &call) { call.overwrite("residual"); });
+  expect_twin(Op::linear_t3, dims(128, 32, Epilogue::residual));
+  expect_twin(Op::linear_t3, dims(32, 80, Epilogue::residual),
+              [](CallBuffers &call) { call.overwrite("residual"); });
 }
 
 TEST_P(Linear, S8EqualsTwin) {

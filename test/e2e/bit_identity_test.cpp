@@ -177,6 +177,18 @@ TEST(Int8Cache, GivesTheSameBitsOnEveryVariantChunkAndThreadCount) {
       << "this is the f16 cache";
 }
 
+/// Leaving out neurons that cannot matter leaves the bits as they are: row by row, few rows, many rows.
+class Skipping : public testing::TestWithParam<int> {};
+TEST_P(Skipping, GivesTheSameBits) {
+  const std::string dense = compiled(shippedModel(), "dense", {"--target=host", "--no-skip"});
+  EXPECT_EQ(contents(dense).find("skip_up"), std::string::npos);
+  EXPECT_NE(contents(bundle()).find("skip_up"), std::string::npos); // the others here do skip
+  const Model model = openModel(dense);
+  const Session session = openSession(model.get(), 2);
+  expectSame(allLogits(model.get(), session.get(), prompt(), size_t(GetParam())), baseline());
+}
+INSTANTIATE_TEST_SUITE_P(Sizes, Skipping, testing::Values(1, 5, 64));
+
 TEST(Truncation, ForgetsWhatCameAfter) {
   const Model model = openModel(bundle());
   const Session session = openSession(model.get(), 2);
@@ -215,10 +227,17 @@ TEST_P(OddShapes, GiveTheSameBitsOnEveryVariant) {
     if (expected.empty())
       expected = logits;
     expectSame(logits, expected);
+    expectSame(allLogits(model.get(), openSession(model.get(), 3).get(), tokens, 11), expected);
   }
+  ran = test::run({test::binary("bitnetc"), checkpoint, "--no-skip", "-o", bundle});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  const Model dense = openModel(bundle);
+  expectSame(allLogits(dense.get(), openSession(dense.get(), 2).get(), tokens, 4), expected);
 }
 INSTANTIATE_TEST_SUITE_P(Flags, OddShapes,
                          testing::Values("--vocab 1003", "--heads 4 --kv-heads 1", "--heads 4 --kv-heads 4",
-                                         "--dim 320 --heads 5 --kv-heads 5 --ffn 400", "--layers 1"));
+                                         "--dim 320 --heads 5 --kv-heads 5 --ffn 400", "--layers 1",
+                                         "--ffn 1040 --gate-zeros 0.75", "--dim 512 --ffn 272 --gate-zeros 0",
+                                         "--dim 320 --heads 5 --kv-heads 5 --ffn 512"));
 
 } // namespace

@@ -14,6 +14,7 @@ struct Options {
                       embedding_values = "gaussian", tokenizer;
   int32_t dim = 2560, layers = 30, heads = 20, kv_heads = 5, ffn = 6912, vocab = 128256, context = 4096;
   float zeros = 0.375f;
+  float gate_zeros = -1, down_zeros = -1; ///< shares in the FFN (ffn_zeros.h); below 0: as they come
   uint64_t seed = 1;
 };
 
@@ -40,6 +41,7 @@ public:
   RandomEmbedding(const Options &options, const Tensor &tensor);
   void next_row(float *out); ///< tensor.cols values
 private:
+  const Options &options_;
   uint64_t state_;
   int32_t cols_;
   bool heavy_tails_;

@@ -1,6 +1,7 @@
 // make-dummy-model: command line.
 #include "tools/bitnet/arguments.h"
 #include "tools/make-dummy-model/dummy_model.h"
+#include "tools/make-dummy-model/ffn_zeros.h"
 #include "tools/make-dummy-model/vocabulary.h"
 #include <cstdio>
 #include <cstring>
@@ -31,6 +32,11 @@ bitnet::tools::Arguments declare(bitnet::dummy::Options &o, std::string &preset)
   args.option("--vocab", "N", o.vocab, "tokens");
   args.option("--context", "N", o.context, "positions");
   args.option("--zeros", "SHARE", o.zeros, "share of zero weights");
+  args.option(
+      "--gate-zeros", "SHARE", o.gate_zeros,
+      "share of gates that are shut, e.g. 0.75 as in a trained model, or 0 (about half if not given)");
+  args.option("--down-zeros", "SHARE", o.down_zeros,
+              "share of inputs of down that are 0, e.g. 0.85; at least what the gates give");
   args.option("--seed", "N", o.seed, "same seed and shape: same model, whatever its form");
   args.option("--tokenizer", "PATH", o.tokenizer,
               "copy the tokenizer of this .gguf file (gguf) or folder (hf)");
@@ -62,6 +68,7 @@ void check(const bitnet::dummy::Options &o) {
     throw UsageError("--embedding-values: expected gaussian or t5, got " + o.embedding_values);
   if (!(o.zeros >= 0 && o.zeros <= 1))
     throw UsageError("--zeros: expected 0 to 1, got " + std::to_string(o.zeros));
+  bitnet::dummy::check_zeros(o);
   if (o.format != "gguf" && o.format != "hf")
     throw UsageError("--format: expected gguf or hf, got " + o.format);
 }

@@ -1,5 +1,6 @@
 // Random weights, a few hundred million a second: the 2B-4T shape has two thousand million of them.
 #include "tools/make-dummy-model/dummy_model.h"
+#include "tools/make-dummy-model/ffn_zeros.h"
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -83,6 +84,7 @@ for (size_t i = 0; i < n; i += 8) {
   for (size_t j = 0; j < std::min<size_t>(8, n - i); ++j)
     matrix.trits[i + j] = trit_of[random >> 8 * j & 0xff];
 }
+shape_ternary(options, tensor, matrix);
 return matrix;
 } // namespace bitnet::dummy
 
@@ -91,11 +93,12 @@ std::vector<float> random_norm(const Options &options, const Tensor &tensor) {
   std::vector<float> values(size_t(tensor.cols));
   for (float &value : values) // 0.1 is 12.8 steps of 2^-7
     value = 1.0f + float(bell(next(state)) * 128 / (10 * kBellDeviation)) * 0x1p-7f;
+  shape_norm(options, tensor, values);
   return values;
 }
 
 RandomEmbedding::RandomEmbedding(const Options &options, const Tensor &tensor)
-    : state_(sequence(options, tensor.index)), cols_(tensor.cols),
+    : options_(options), state_(sequence(options, tensor.index)), cols_(tensor.cols),
       heavy_tails_(options.embedding_values == "t5") {}
 
 void RandomEmbedding::next_row(float *out) {
@@ -116,10 +119,9 @@ void RandomEmbedding::next_row(float *out) {
     if (std::fabs(out[c]) < 0x1p-14f)
       out[c] = 0;
   }
-  if (heavy_tails_)
-    return;
-  for (int32_t c = 0; c < cols_; ++c) // 0.05 is 51.2 steps of 2^-10
+  for (int32_t c = 0; !heavy_tails_ && c < cols_; ++c) // 0.05 is 51.2 steps of 2^-10
     out[c] = float(bell(next(state_)) * 256 / (5 * kBellDeviation)) * 0x1p-10f;
+  shape_embedding(options_, cols_, out);
 }
 
 } // namespace bitnet::dummy

@@ -30,6 +30,9 @@ const char *const kTexts[] = {
     "linear_t3 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni",
     "screen_q4 n=128256 k=2560 rows=2 cpu=avx512vnni",
     "rescore_f16 n=128256 k=2560 rows=0 cpu=avx512",
+    "skip_up n=6912 k=2560 rows=2 cpu=avx512vnni",
+    "skip_down n=2560 k=6912 rows=0 cpu=portable",
+    "skip_sum n=2560 epilogue=residual rows=0 cpu=avx2",
 };
 
 TEST(KernelSpec, PrintsWhatItParses) {
@@ -91,6 +94,10 @@ TEST(KernelSpec, SaysWhatIsWrong) {
       {"linear_t2 n=16 k=16 epilogue=gate rows=1 cpu=avx2", "expected act=<value>, got 'rows=1'"},
       {"linear_t2 n=16 k=16 epilogue=residual act=silu rows=1 cpu=avx2",
        "expected rows=<value>, got 'act=silu'"},
+      {"skip_up n=16 k=128 rows=1 cpu=avx2", "k must be a multiple of 256"},
+      {"skip_down n=128 k=16 rows=1 cpu=avx2", "n must be a multiple of 256"},
+      {"skip_sum n=256 epilogue=gate act=relu2 rows=0 cpu=avx2", "expected rows=<value>, got 'act=relu2'"},
+      {"skip_sum n=256 epilogue=gate rows=0 cpu=avx2", "epilogue is not legal here"},
       {"add k=16 rows= cpu=avx2", "rows: '' is not a number"},
       {"add k=16 rows=4 cpu=avx2", "rows: expected 0, got 4"},
       {"linear_s8 n=16 k=16 rows=3 cpu=avx2", "rows: expected 1, 2, 4, 8, 0, got 3"},

@@ -101,6 +101,41 @@ TEST(PackT2, SaysWhatTheColumnsShouldBe) {
   EXPECT_EQ(llvm::toString(bytes.takeError()), "packing 'a': expected 64 columns, got 32");
 }
 
+/// Also read back without the layout's formulas: byte i of line l holds inputs 64 apart.
+TEST(PackU2, ARowIsConsecutiveBytes) {
+  Weights w;
+  w.rows = 16, w.cols = 512;
+  const std::vector<uint8_t> bytes = pack(constant(Packing::u2, {"a"}, 16, 512), w);
+  for (int32_t r = 0; r < 16; ++r)
+    for (int32_t c = 0; c < 512; ++c) {
+      ASSERT_EQ(int(bytes[format::u2_byte(512, r, c)] >> format::u2_shift(c) & 3) - 1,
+                Weights::trit("a", r, c));
+      ASSERT_EQ(int(bytes[size_t(r * 128 + c / 256 * 64 + c % 64)] >> (c % 256 / 64 * 2) & 3) - 1,
+                Weights::trit("a", r, c));
+    }
+}
+
+TEST(PackD2, AColumnIsConsecutiveBytes) {
+  Weights w;
+  w.rows = 512, w.cols = 80; // more columns than a piece, and a piece that is not full
+  const std::vector<uint8_t> bytes = pack(constant(Packing::d2, {"a"}, 512, 80), w);
+  for (int32_t r = 0; r < 512; ++r)
+    for (int32_t c = 0; c < 80; ++c) {
+      ASSERT_EQ(int(bytes[format::d2_byte(512, r, c)] >> format::d2_shift(r) & 3) - 1,
+                Weights::trit("a", r, c));
+      const int32_t lane = r % 16, stripe = r % 256 / 16, byte = lane / 4 * 16 + stripe / 4 * 4 + lane % 4;
+      ASSERT_EQ(int(bytes[size_t(c * 128 + r / 256 * 64 + byte)] >> (stripe % 4 * 2) & 3) - 1,
+                Weights::trit("a", r, c));
+    }
+}
+
+TEST(PackU2, SaysWhatTheSizesShouldBe) {
+  const Weights w;
+  auto bytes = packConstant(constant(Packing::u2, {"a"}, 32, 256), w);
+  ASSERT_FALSE(bool(bytes));
+  EXPECT_EQ(llvm::toString(bytes.takeError()), "packing 'a': expected 32 x 256, got 24 x 32");
+}
+
 TEST(PackRowScale, FollowsTheRowsOfEachMatrix) {
   const Weights w;
   const std::vector<uint8_t> bytes = pack(constant(Packing::rowScale, {"a", "b"}, 48, 1), w);

@@ -34,6 +34,8 @@ TEST(BitnetcUsage, HelpListsEveryFlag) {
                            "--packing=KIND",
                            "--max-rows=N",
                            "--no-fuse",
+                           "--no-skip",
+                           "--explain",
                            "--print-ir-after-all",
                            "--print-ir-after=PASS",
                            "--time-passes",

@@ -58,6 +58,44 @@ void expectSameModel(const Checkpoint &a, const Checkpoint &b, const std::string
   }
 }
 
+/// Constant channels shift every gate alike: rows that subtract them, norms that keep up with the residual
+/// stream, and nothing that writes to them.
+TEST_F(DummyModel, ShiftsItsGates) {
+  std::unique_ptr<Checkpoint> model = read(write("shut.gguf", "--gate-zeros 0.75"));
+  ASSERT_TRUE(model);
+  llvm::Expected<TernaryMatrix> gate = model->ternary("blk.1.ffn_gate.weight"),
+                                down = model->ternary("blk.1.ffn_down.weight"),
+                                up = model->ternary("blk.1.ffn_up.weight");
+  llvm::Expected<DenseTensor> table = model->dense("token_embd.weight", 0, 9),
+                              norm = model->dense("blk.1.ffn_norm.weight", 0, 1);
+  ASSERT_TRUE(bool(gate) && bool(down) && bool(up) && bool(table) && bool(norm));
+  for (int32_t c = 0; c < 16; ++c) {
+    EXPECT_EQ(gate->trits[size_t(7 * gate->cols + c)], -1);
+    EXPECT_EQ(down->trits[size_t(c * down->cols + 7)], 0);
+    EXPECT_EQ(table->values[size_t(8 * table->cols + c)], 1.0f);
+  }
+  EXPECT_NE(std::count(up->trits.begin(), up->trits.begin() + 16, -1), 16); // as drawn
+  // 0.674 deviations of a sum of 240 * 0.625 others, over 16 channels, times sqrt(1 + 2 * 1).
+  EXPECT_NEAR(norm->values[0], 0.674 * std::sqrt(240 * 0.625) / 16 * std::sqrt(3.0), 0.01);
+  std::unique_ptr<Checkpoint> open = read(write("open.gguf", "--gate-zeros 0"));
+  ASSERT_TRUE(open);
+  llvm::Expected<TernaryMatrix> opened = open->ternary("blk.1.ffn_gate.weight");
+  ASSERT_TRUE(bool(opened));
+  EXPECT_EQ(opened->trits[3], 1);
+}
+
+TEST_F(DummyModel, SaysWhichZerosCannotBeHad) {
+  const std::string path = folder_ + "/none.gguf";
+  Ran ran = makeDummyModel(path, "--gate-zeros 1");
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_NE(ran.err.find("--gate-zeros: expected a share from 0 to below 1 and --dim above 32, got 1.0"),
+            std::string::npos)
+      << ran.err;
+  ran = makeDummyModel(path, "--gate-zeros 0.75 --down-zeros 0.5");
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_NE(ran.err.find("--down-zeros: expected 0.8"), std::string::npos) << ran.err;
+}
+
 TEST_F(DummyModel, IsTheSameInEveryForm) {
   std::unique_ptr<Checkpoint> first = read(write("i2_s.gguf", ""));
   ASSERT_TRUE(first);

@@ -1,0 +1,113 @@
+// The few vector operations that the kernels of this folder are made of, each in the widest form that the CPU
+// variant has. Each variant is a compilation of its own; the compiler's feature macros say which. A Lanes is
+// a vector of bytes, or of i32 sums; kLaneBytes of a 64-byte line of weights lie in one.
+#pragma once
+#include <immintrin.h>
+#include <stdint.h>
+
+namespace bitnet::intrinsics {
+
+#if defined(__AVX512BW__)
+using Lanes = __m512i;
+inline Lanes zero() { return _mm512_setzero_si512(); }
+inline Lanes load(const void *p) { return _mm512_loadu_si512(p); }
+inline void store(void *p, Lanes v) { _mm512_storeu_si512(p, v); }
+inline Lanes all(int32_t x) { return _mm512_set1_epi32(x); }
+inline Lanes add(Lanes a, Lanes b) { return _mm512_add_epi32(a, b); }
+/// The 2-bit codes of a plane, one a byte.
+inline Lanes codes(Lanes v, int plane) {
+  return _mm512_and_si512(plane ? _mm512_srli_epi16(v, unsigned(2 * plane)) : v, _mm512_set1_epi8(3));
+}
+inline Lanes low_bytes(Lanes a, Lanes b) { return _mm512_unpacklo_epi8(a, b); }
+inline Lanes high_bytes(Lanes a, Lanes b) { return _mm512_unpackhi_epi8(a, b); }
+inline Lanes low_words(Lanes a, Lanes b) { return _mm512_unpacklo_epi16(a, b); }
+inline Lanes high_words(Lanes a, Lanes b) { return _mm512_unpackhi_epi16(a, b); }
+/// Four i32 with the vector's sum.
+inline __m128i fold(Lanes v) {
+  const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+  return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+#elif defined(__AVX2__)
+using Lanes = __m256i;
+inline Lanes zero() { return _mm256_setzero_si256(); }
+inline Lanes load(const void *p) { return _mm256_loadu_si256(static_cast<const __m256i *>(p)); }
+inline void store(void *p, Lanes v) { _mm256_storeu_si256(static_cast<__m256i *>(p), v); }
+inline Lanes all(int32_t x) { return _mm256_set1_epi32(x); }
+inline Lanes add(Lanes a, Lanes b) { return _mm256_add_epi32(a, b); }
+inline Lanes codes(Lanes v, int plane) {
+  return _mm256_and_si256(plane ? _mm256_srli_epi16(v, 2 * plane) : v, _mm256_set1_epi8(3));
+}
+inline Lanes low_bytes(Lanes a, Lanes b) { return _mm256_unpacklo_epi8(a, b); }
+inline Lanes high_bytes(Lanes a, Lanes b) { return _mm256_unpackhi_epi8(a, b); }
+inline Lanes low_words(Lanes a, Lanes b) { return _mm256_unpacklo_epi16(a, b); }
+inline Lanes high_words(Lanes a, Lanes b) { return _mm256_unpackhi_epi16(a, b); }
+inline __m128i fold(Lanes v) {
+  return _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+}
+#else
+using Lanes = __m128i;
+inline Lanes zero() { return _mm_setzero_si128(); }
+inline Lanes load(const void *p) { return _mm_loadu_si128(static_cast<const __m128i *>(p)); }
+inline void store(void *p, Lanes v) { _mm_storeu_si128(static_cast<__m128i *>(p), v); }
+inline Lanes all(int32_t x) { return _mm_set1_epi32(x); }
+inline Lanes add(Lanes a, Lanes b) { return _mm_add_epi32(a, b); }
+inline Lanes codes(Lanes v, int plane) {
+  return _mm_and_si128(plane ? _mm_srli_epi16(v, 2 * plane) : v, _mm_set1_epi8(3));
+}
+inline Lanes low_bytes(Lanes a, Lanes b) { return _mm_unpacklo_epi8(a, b); }
+inline Lanes high_bytes(Lanes a, Lanes b) { return _mm_unpackhi_epi8(a, b); }
+inline Lanes low_words(Lanes a, Lanes b) { return _mm_unpacklo_epi16(a, b); }
+inline Lanes high_words(Lanes a, Lanes b) { return _mm_unpackhi_epi16(a, b); }
+inline __m128i fold(Lanes v) { return v; }
+#endif
+
+constexpr int kLaneBytes = int(sizeof(Lanes));
+
+/// sums + Σ_i code[i] * x[i], four neighbouring bytes into each i32. Codes are 0..3, x is -127..127, N <= 10:
+/// a pair of products is at most 762 in size, so ten of them fit i16.
+template <int N> inline Lanes dots(Lanes sums, const Lanes (&code)[N], const Lanes (&x)[N]) {
+  static_assert(N <= 10);
+#if defined(__AVX512VNNI__)
+  for (int i = 0; i < N; ++i)
+    sums = _mm512_dpbusd_epi32(sums, code[i], x[i]);
+  return sums;
+#elif defined(__AVX512BW__)
+  Lanes pairs = _mm512_maddubs_epi16(code[0], x[0]);
+  for (int i = 1; i < N; ++i)
+    pairs = _mm512_add_epi16(pairs, _mm512_maddubs_epi16(code[i], x[i]));
+  return add(sums, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+#elif defined(__AVX2__)
+  Lanes pairs = _mm256_maddubs_epi16(code[0], x[0]);
+  for (int i = 1; i < N; ++i)
+    pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(code[i], x[i]));
+  return add(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+#else
+  for (int i = 0; i < N; ++i) { // the bytes at even and at odd places as i16
+    const Lanes even = _mm_srai_epi16(_mm_slli_epi16(x[i], 8), 8), odd = _mm_srai_epi16(x[i], 8);
+    sums = add(sums, _mm_madd_epi16(_mm_and_si128(code[i], _mm_set1_epi16(0xff)), even));
+    sums = add(sums, _mm_madd_epi16(_mm_srli_epi16(code[i], 8), odd));
+  }
+  return sums;
+#endif
+}
+
+/// The sums of four vectors' i32 elements.
+inline __m128i sums_of(Lanes a, Lanes b, Lanes c, Lanes d) {
+  const __m128i e = fold(a), f = fold(b), g = fold(c), h = fold(d);
+  const __m128i ef = _mm_add_epi32(_mm_unpacklo_epi32(e, f), _mm_unpackhi_epi32(e, f));
+  const __m128i gh = _mm_add_epi32(_mm_unpacklo_epi32(g, h), _mm_unpackhi_epi32(g, h));
+  return _mm_add_epi32(_mm_unpacklo_epi64(ef, gh), _mm_unpackhi_epi64(ef, gh));
+}
+
+/// Lines of four columns → vectors whose every i32 holds four columns' bytes: out[t] those of bytes 4t..4t+3
+/// of each 16.
+inline void transpose(const uint8_t *const (&column)[4], int at, Lanes (&out)[4]) {
+  const Lanes a = load(column[0] + at), b = load(column[1] + at), c = load(column[2] + at),
+              d = load(column[3] + at);
+  const Lanes low_ab = low_bytes(a, b), low_cd = low_bytes(c, d), high_ab = high_bytes(a, b),
+              high_cd = high_bytes(c, d);
+  out[0] = low_words(low_ab, low_cd), out[1] = high_words(low_ab, low_cd);
+  out[2] = low_words(high_ab, high_cd), out[3] = high_words(high_ab, high_cd);
+}
+
+} // namespace bitnet::intrinsics
