@@ -40,27 +40,31 @@ inline int append(int32_t *list, int n, int32_t base, unsigned mask) {
 #endif
 }
 
-/// A list as the kernels walk it: cut into eight segments of one length, one entry of each at a time (a
-/// group), so that eight streams run forward through the weights. Where the last segment is short its last
-/// entry repeats.
+/// A list as the kernels walk it: cut into `width` segments, one entry of each at a time (a group), so that
+/// as many streams run forward through the weights. Of a group the kernels read the first line of each entry,
+/// then the second of each, and so on, while they prefetch the next group in the same order. The order
+/// matters: lines that lie side by side are then asked for far apart in time, and the second-level cache's
+/// own prefetcher has fetched most before they are. With 64 streams rows of 640 bytes, a quarter of them in
+/// use, come at 19 GB/s on one core of a Zen 4, with 8 at 10 GB/s.
 struct Segments {
   const int32_t *list = nullptr;
-  int n = 0, groups = 0;
-  /// Nearly everything is active: the streams run on without gaps, the machine's own prefetchers follow them,
-  /// and prefetches on top cost 7 % (Zen 4, all active). At half active they gain 25 %.
-  bool is_dense = false;
+  int n = 0, groups = 0, width = 0;
 
   Segments() = default;
-  /// `of`: how many there are, active or not. The list has room for kListSlack more.
-  Segments(int32_t *list, int n, int of)
-      : list(list), n(n), groups((n + 7) / 8), is_dense(n >= of - of / 16) {
-    for (int i = n; i < 8 * groups; ++i)
-      list[i] = list[n - 1];
+  /// `most`: entries of a group at most.
+  Segments(const int32_t *list, int n, int most) : list(list), n(n), groups((n + most - 1) / most) {
+    width = groups ? (n + groups - 1) / groups : 0;
   }
-  int32_t at(int segment, int group) const { return list[segment * groups + group]; }
-  bool is_repeat(int segment, int group) const { return segment * groups + group >= n; }
+  /// Where the last segment is short its last entry repeats.
+  int32_t at(int segment, int group) const {
+    return list[is_repeat(segment, group) ? n - 1 : segment * groups + group];
+  }
+  bool is_repeat(int segment, int group) const { return segment >= width || segment * groups + group >= n; }
+  bool empty() const { return n == 0; }
 };
 
-inline void prefetch(const uint8_t *p) { _mm_prefetch(reinterpret_cast<const char *>(p), _MM_HINT_T0); }
+/// Into the second-level cache: the lines of a group are more than the first holds beside everything else,
+/// and prefetches to it wait for its few miss buffers.
+inline void prefetch(const uint8_t *p) { _mm_prefetch(reinterpret_cast<const char *>(p), _MM_HINT_T1); }
 
 } // namespace bitnet::intrinsics

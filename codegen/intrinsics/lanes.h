@@ -63,13 +63,22 @@ inline __m128i fold(Lanes v) { return v; }
 
 constexpr int kLaneBytes = int(sizeof(Lanes));
 
+#if defined(__AVX512VNNI__)
+/// sums + code * x, four neighbouring bytes into each i32. For the intrinsic gcc 12 keeps every sum twice,
+/// and so spills them.
+inline Lanes dpbusd(Lanes sums, Lanes code, Lanes x) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(code), "v"(x));
+  return sums;
+}
+#endif
+
 /// sums + Σ_i code[i] * x[i], four neighbouring bytes into each i32. Codes are 0..3, x is -127..127, N <= 10:
 /// a pair of products is at most 762 in size, so ten of them fit i16.
 template <int N> inline Lanes dots(Lanes sums, const Lanes (&code)[N], const Lanes (&x)[N]) {
   static_assert(N <= 10);
 #if defined(__AVX512VNNI__)
   for (int i = 0; i < N; ++i)
-    sums = _mm512_dpbusd_epi32(sums, code[i], x[i]);
+    sums = dpbusd(sums, code[i], x[i]);
   return sums;
 #elif defined(__AVX512BW__)
   Lanes pairs = _mm512_maddubs_epi16(code[0], x[0]);
@@ -99,15 +108,14 @@ inline __m128i sums_of(Lanes a, Lanes b, Lanes c, Lanes d) {
   return _mm_add_epi32(_mm_unpacklo_epi64(ef, gh), _mm_unpackhi_epi64(ef, gh));
 }
 
-/// Lines of four columns → vectors whose every i32 holds four columns' bytes: out[t] those of bytes 4t..4t+3
-/// of each 16.
-inline void transpose(const uint8_t *const (&column)[4], int at, Lanes (&out)[4]) {
+/// Lines of four columns → vectors whose every i32 holds four columns' bytes: of each 16 bytes out[i] takes
+/// bytes 4i..4i+3 of the half, the lower or the upper 8.
+template <bool kUpper> inline void transpose(const uint8_t *const (&column)[4], int at, Lanes (&out)[2]) {
   const Lanes a = load(column[0] + at), b = load(column[1] + at), c = load(column[2] + at),
               d = load(column[3] + at);
-  const Lanes low_ab = low_bytes(a, b), low_cd = low_bytes(c, d), high_ab = high_bytes(a, b),
-              high_cd = high_bytes(c, d);
-  out[0] = low_words(low_ab, low_cd), out[1] = high_words(low_ab, low_cd);
-  out[2] = low_words(high_ab, high_cd), out[3] = high_words(high_ab, high_cd);
+  const Lanes ab = kUpper ? high_bytes(a, b) : low_bytes(a, b),
+              cd = kUpper ? high_bytes(c, d) : low_bytes(c, d);
+  out[0] = low_words(ab, cd), out[1] = high_words(ab, cd);
 }
 
 } // namespace bitnet::intrinsics

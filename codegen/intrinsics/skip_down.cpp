@@ -1,13 +1,13 @@
 // skip_down (runtime/format/kernel_ops.h) for few rows: the sums over those columns of the weights only whose
-// input is not 0 in some row. Columns (layout D2) are taken eight at a time while the next eight are
-// prefetched. Four columns' bytes are transposed, so that every i32 holds the codes of one output, and the
-// outputs' sums stay in the first-level cache.
+// input is not 0 in some row. Columns (layout D2) are taken a group at a time while the next
+// group is prefetched. Four columns' bytes are transposed, so that every i32 holds the codes of one output,
+// and half a line's sums stay in registers for all of the group.
 //
-// Not in Halide, because version 21 can neither compress a list, nor emit prefetcht0, nor transpose bytes by
+// Not in Halide, because version 21 can neither compress a list, nor emit prefetcht1, nor transpose bytes by
 // unpacks (it moves them one by one).
 #include "codegen/intrinsics/skip_down.h"
 #include "codegen/intrinsics/active_list.h"
-#include "codegen/intrinsics/lanes.h"
+#include "codegen/intrinsics/panel.h"
 
 namespace bitnet::intrinsics {
 namespace {
@@ -24,53 +24,85 @@ struct RowPointers {
   Sum *sums[kRows];
 };
 
+/// Columns of a group, and how many fours of them that is.
+constexpr int kTogether = 64, kQuads = kTogether / 4;
+static_assert(kQuads <= kSumSteps);
+/// Rows whose sums of half a line are in registers at once, eight vectors each.
+constexpr int kRowsTogether = kRows == 1 || kLaneBytes < 64 ? 1 : 2;
+
+/// Adds to the sums of half a line the products of a group's columns; `at` is where in them the line lies, or
+/// the part of it that a vector holds.
+template <bool kUpper>
+void add_half(const uint8_t *const (&columns)[kQuads][4], const int32_t (&inputs)[kQuads][kRows], int quads,
+              int at, Sum *const (&out)[kRows]) {
+#pragma GCC unroll 1
+  for (int first = 0; first < kRows; first += kRowsTogether) {
+    Lanes sums[2][4][kRowsTogether];
+#pragma GCC unroll 2
+    for (auto &of_vector : sums)
+#pragma GCC unroll 4
+      for (auto &of_plane : of_vector)
+#pragma GCC unroll 2
+        for (Lanes &each : of_plane)
+          each = zero();
+#pragma GCC unroll 1
+    for (int quad = 0; quad < quads; ++quad) {
+      Lanes fours[2];
+      transpose<kUpper>(columns[quad], at, fours);
+#pragma GCC unroll 2
+      for (int i = 0; i < 2; ++i)
+#pragma GCC unroll 4
+        for (int plane = 0; plane < 4; ++plane)
+#pragma GCC unroll 2
+          for (int r = 0; r < kRowsTogether; ++r)
+            sums[i][plane][r] =
+                add_dot(sums[i][plane][r], plane_of(fours[i], plane), all(inputs[quad][first + r]));
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i)
+#pragma GCC unroll 4
+      for (int plane = 0; plane < 4; ++plane)
+#pragma GCC unroll 2
+        for (int r = 0; r < kRowsTogether; ++r) {
+          Sum *to = out[first + r] + ((2 * kUpper + i) * 4 + plane) * 16;
+          store(to, add(load(to), whole(sums[i][plane][r], plane)));
+        }
+  }
+}
+
 /// Adds the listed columns' products. `then` is the list that follows: its first group is prefetched at the
 /// end.
 void add_up(const RowPointers &rows, const uint8_t *weights, size_t column_bytes, int lines,
             const Segments &active, const Segments &then) {
   for (int g = 0; g < active.groups; ++g) {
-    const uint8_t *at[2][4], *next[8];
-    for (int i = 0; i < 8; ++i) {
+    const bool is_last = g + 1 == active.groups;
+    const Segments &following = is_last && !then.empty() ? then : active;
+    const int next_group = !is_last ? g + 1 : then.empty() ? g : 0;
+    const uint8_t *at[kQuads][4], *next[kTogether];
+    int32_t inputs[kQuads][kRows];
+    const int quads = (active.width + 3) / 4;
+    for (int i = 0; i < 4 * quads; ++i)
       at[i / 4][i % 4] = weights + size_t(active.at(i, g)) * column_bytes;
-      const int32_t following = g + 1 < active.groups ? active.at(i, g + 1)
-                                : then.groups         ? then.at(i, 0)
-                                                      : active.at(i, g);
-      next[i] = weights + size_t(following) * column_bytes;
-    }
-    int32_t inputs[kRows][2];
-    for (int r = 0; r < kRows; ++r)
-      for (int quad = 0; quad < 2; ++quad) {
+    for (int i = 0; i < following.width; ++i)
+      next[i] = weights + size_t(following.at(i, next_group)) * column_bytes;
+    for (int quad = 0; quad < quads; ++quad)
+      for (int r = 0; r < kRows; ++r) {
         uint32_t four = 0;
-        for (int i = 0; i < 4; ++i) {
-          const int segment = 4 * quad + i;
-          const uint32_t one = uint8_t(rows.x[r][active.at(segment, g)]);
-          four |= (active.is_repeat(segment, g) || rows.is_repeat[r] ? 0 : one) << (8 * i);
+        for (int i = 4 * quad; i < 4 * quad + 4; ++i) {
+          const uint32_t one = uint8_t(rows.x[r][active.at(i, g)]);
+          four |= (active.is_repeat(i, g) || rows.is_repeat[r] ? 0 : one) << (8 * (i % 4));
         }
-        inputs[r][quad] = int32_t(four);
+        inputs[quad][r] = int32_t(four);
       }
-    const bool fetches = !active.is_dense || g + 1 == active.groups;
     for (int line = 0; line < lines; ++line) {
-      if (fetches)
-#pragma GCC unroll 8
-        for (int i = 0; i < 8; ++i)
-          prefetch(next[i] + line * 64);
-#pragma GCC unroll 1
+      for (int i = 0; i < following.width; ++i)
+        prefetch(next[i] + line * 64);
       for (int part = 0; part < 64; part += kLaneBytes) {
-        Lanes fours[2][4];
-        transpose(at[0], line * 64 + part, fours[0]);
-        transpose(at[1], line * 64 + part, fours[1]);
-#pragma GCC unroll 4
-        for (int t = 0; t < 4; ++t)
-#pragma GCC unroll 4
-          for (int plane = 0; plane < 4; ++plane) {
-            const Lanes code[2] = {codes(fours[0][t], plane), codes(fours[1][t], plane)};
-#pragma GCC unroll 8
-            for (int r = 0; r < kRows; ++r) {
-              Sum *out = rows.sums[r] + line * 256 + (t * 4 + plane) * 16 + part / 4;
-              const Lanes in[2] = {all(inputs[r][0]), all(inputs[r][1])};
-              store(out, dots(load(out), code, in));
-            }
-          }
+        Sum *out[kRows];
+        for (int r = 0; r < kRows; ++r)
+          out[r] = rows.sums[r] + line * 256 + part / 4;
+        add_half<false>(at, inputs, quads, line * 64 + part, out);
+        add_half<true>(at, inputs, quads, line * 64 + part, out);
       }
     }
   }
@@ -85,7 +117,7 @@ Segments list_used(const RowPointers &rows, int32_t begin, int32_t end, int32_t 
       any |= nonzero(rows.x[r] + i);
     n = append(list, n, i, any);
   }
-  return Segments(list, n, end - begin);
+  return Segments(list, n, kTogether);
 }
 
 } // namespace
@@ -101,7 +133,8 @@ extern "C" int bitnet_kernel(void *const *args) {
       rows.x[r] = a.row<int8_t>(q, first + (r < n_rows ? r : n_rows - 1));
       rows.is_repeat[r] = r >= n_rows;
     }
-    // A list is made before the one before it is walked, which ends with prefetches of its first columns.
+    // A list is made before the one before it is walked, which ends with prefollowing.width of its first
+    // columns.
     int32_t unit = a.begin(), begin = unit < a.end() ? Unit(a, unit).k_begin : 0, which = 0;
     Segments then;
     const auto take_next = [&] { // makes the list of the next columns at [unit, begin), and steps on

@@ -20,9 +20,9 @@ void unpack_group(const uint8_t *columns, size_t column_bytes, int steps, int t,
     const uint8_t *const four[4] = {first, first + column_bytes, first + 2 * column_bytes,
                                     first + 3 * column_bytes};
     for (int part = 0; part < 64; part += kLaneBytes) {
-      Lanes fours[4];
-      transpose(four, part, fours);
-      const Lanes v = t < 2 ? t == 0 ? fours[0] : fours[1] : t == 2 ? fours[2] : fours[3];
+      Lanes fours[2];
+      t < 2 ? transpose<false>(four, part, fours) : transpose<true>(four, part, fours);
+      const Lanes v = t % 2 ? fours[1] : fours[0];
 #pragma GCC unroll 4
       for (int plane = 0; plane < 4; ++plane)
         store(panel + size_t(step) * kStepBytes + plane * 64 + part, codes(v, plane));

@@ -107,6 +107,12 @@ Decision chooseHead(const import::ModelConfig &config) {
           "--head=f16"};
 }
 
+Decision cacheDecision(const std::string &kv) {
+  if (kv != "f16")
+    return {"kv", kv, "asked for", ""};
+  return {"kv", kv, "keys and values to 11 bits; int8 would halve what a long context reads", "--kv=q8"};
+}
+
 Json decisionsJson(const std::vector<Decision> &decisions) {
   Json list = Json::array();
   for (const Decision &d : decisions)
@@ -228,18 +234,18 @@ Error compile(const Options &given) {
   if (!opened)
     return opened.takeError();
   const import::Checkpoint &checkpoint = **opened;
-  if (options.verbose) {
+  const bool explains = options.verbose || options.explain;
+  if (options.verbose)
     errs() << "source: " << checkpoint.source() << "\n";
-    sayDecisions(checkpoint.decisions());
-  }
-  if (options.head.empty()) {
-    const Decision head = chooseHead(checkpoint.config());
-    options.head = head.value;
-    if (options.verbose)
-      sayDecisions({head});
-  } else if (options.head == "exact" && checkpoint.config().width > format::kMaxScreenWidth) {
+  if (options.head == "exact" && checkpoint.config().width > format::kMaxScreenWidth)
     return createStringError("--head=exact: expected a width of at most %d, got %d; use f16 or q8",
                              format::kMaxScreenWidth, checkpoint.config().width);
+  const Decision head = options.head.empty() ? chooseHead(checkpoint.config())
+                                             : Decision{"head", options.head, "asked for", ""};
+  options.head = head.value;
+  if (explains) {
+    sayDecisions(checkpoint.decisions());
+    sayDecisions({head, cacheDecision(options.kv)});
   }
   stages.end("import");
 
@@ -283,7 +289,7 @@ Error compile(const Options &given) {
   if (!bundle)
     return bundle.takeError();
   stages.end("bundle");
-  if (options.verbose || options.tuneSeconds)
+  if (explains || options.tuneSeconds)
     for (const std::string &line : counts.tuned)
       errs() << "tuned: " << line << "\n";
   if (options.verbose || options.timePasses)

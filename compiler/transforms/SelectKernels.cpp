@@ -60,6 +60,7 @@ struct SelectKernels final : impl::SelectKernelsPassBase<SelectKernels> {
   void runOnOperation() override {
     chooseSkipping();
     Builder b(&getContext());
+    std::map<std::string, int> matrices; // by packing
     WalkResult result = getOperation().walk([&](Operation *op) {
       if (auto weight = dyn_cast<WeightOp>(op)) {
         if (op->hasAttr(kPackingAttr)) // chosen by chooseSkipping
@@ -67,6 +68,8 @@ struct SelectKernels final : impl::SelectKernelsPassBase<SelectKernels> {
         auto ternary = dyn_cast<TernaryType>(weight.getValue().getType());
         const kernel::Packing chosen =
             ternary ? ternaryPacking(ternary) : packedShapes(weight.getValue()).front().packing;
+        if (ternary)
+          ++matrices[kernel::stringifyPacking(chosen).str()];
         op->setAttr(kPackingAttr, b.getStringAttr(kernel::stringifyPacking(chosen)));
         return WalkResult::advance();
       }
@@ -93,6 +96,12 @@ struct SelectKernels final : impl::SelectKernelsPassBase<SelectKernels> {
     });
     if (result.wasInterrupted())
       signalPassFailure();
+    else if (explain)
+      for (const auto &[chosen, count] : matrices)
+        compiler::explain(getOperation(), "packing", chosen + " for " + std::to_string(count) + " matrices",
+                          packing.getValue() != "auto" ? "asked for"
+                          : chosen == "t3" ? "a row is faster on some measured machine and slower on none"
+                                           : "base-3 is slower on some measured machine, or does not fit");
   }
 
   /// Marks the products that skip, and their weights.
