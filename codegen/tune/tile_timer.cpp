@@ -6,6 +6,7 @@
 #include <cstring>
 #include <ctime>
 #include <memory>
+#include <numeric>
 #include <sys/mman.h>
 
 namespace bitnet::codegen {
@@ -16,8 +17,11 @@ using format::Elem;
 using format::Op;
 
 constexpr size_t kFootprint = size_t(192) << 20; // of weights: several times the third-level cache
-constexpr int kRounds = 7;
+constexpr size_t kRounds = 7;
 constexpr double kRoundSeconds = 0.002; // at least, of one tile
+/// The fastest against the first: many short turns, for what slows a machine may last for milliseconds.
+constexpr double kTurnSeconds = 0.0001, kDuelSeconds = 0.05; // at least, of one tile
+constexpr size_t kFewestTurns = 15;
 
 /// Processor time of this thread: a kernel never waits, and other programs' turns do not count.
 double now() {
@@ -106,6 +110,9 @@ public:
       args_[i] = &buffers_[i];
       if (std::strcmp(arg.name, "w") == 0)
         weights_ = i;
+      if (std::strcmp(arg.name, "outliers") == 0) // in columns all over the input, as in a model
+        for (size_t e = 0; e < elements; ++e)
+          reinterpret_cast<int32_t *>(buffers_[i].host)[e] = int32_t(e * 7919 % size_t(spec.dims.k));
     }
     args_[signature_.n_args] = &rows_;
     args_[signature_.n_args + 1] = &begin_;
@@ -139,6 +146,12 @@ private:
   std::vector<std::unique_ptr<Memory>> memory_;
 };
 
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + ptrdiff_t(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
 } // namespace
 
 std::vector<KernelTile> tile_candidates(const KernelSpec &spec) {
@@ -156,7 +169,7 @@ std::vector<KernelTile> tile_candidates(const KernelSpec &spec) {
 }
 
 bool time_tiles(const KernelSpec &spec, int32_t rows, const std::vector<KernelImage> &images,
-                const std::function<bool()> &stop, std::vector<double> *nanoseconds, std::string *error) {
+                const std::function<bool()> &stop, TileTimes *result, std::string *error) {
   const auto fail = [&](const std::string &why) {
     *error = "tuning '" + to_string(spec) + "': " + why;
     return false;
@@ -186,25 +199,50 @@ bool time_tiles(const KernelSpec &spec, int32_t rows, const std::vector<KernelIm
     return (now() - start) / calls;
   };
   std::vector<uint8_t> expected;
-  int calls = 1;
+  double one_call = 0;
   for (size_t tile = 0; tile < images.size(); ++tile) {
     const double seconds = seconds_of(tile, 1);
     const std::vector<uint8_t> got = call.outputs();
     if (tile == 0) {
       expected = got;
-      calls = std::max(1, int(kRoundSeconds / std::max(seconds, 1e-9)));
+      one_call = std::max(seconds, 1e-9);
     } else if (got != expected) {
       return fail("tile " + std::to_string(tile) + " changes the numbers; this is a defect of the generator");
     }
   }
-  std::vector<std::vector<double>> times(images.size());
-  for (int round = 0; round < kRounds && (round == 0 || !stop()); ++round)
-    for (size_t tile = 0; tile < images.size(); ++tile)
-      times[tile].push_back(seconds_of(tile, calls));
-  nanoseconds->clear();
-  for (std::vector<double> &t : times) {
-    std::nth_element(t.begin(), t.begin() + ptrdiff_t(t.size() / 2), t.end());
-    nanoseconds->push_back(t[t.size() / 2] * 1e9);
+  const auto calls_in = [&](double seconds) { return std::max(1, int(seconds / one_call)); };
+  // Seconds of these tiles, [tile][round]; fewer rounds where it is told to stop.
+  const auto rounds_of = [&](const std::vector<size_t> &tiles, size_t rounds, int calls) {
+    std::vector<std::vector<double>> seconds(tiles.size());
+    for (size_t round = 0; round < rounds && (round == 0 || !stop()); ++round)
+      for (size_t i = 0; i < tiles.size(); ++i)
+        seconds[i].push_back(seconds_of(tiles[i], calls));
+    return seconds;
+  };
+  // A round's tiles ran one after the other: what slowed all of them is not in their ratios.
+  const auto ratio = [](const std::vector<double> &seconds, const std::vector<double> &first) {
+    std::vector<double> ratios;
+    for (size_t round = 0; round < seconds.size(); ++round)
+      ratios.push_back(seconds[round] / first[round]);
+    return median(ratios);
+  };
+  *result = {};
+  std::vector<size_t> all(images.size());
+  std::iota(all.begin(), all.end(), size_t(0));
+  const std::vector<std::vector<double>> seconds = rounds_of(all, kRounds, calls_in(kRoundSeconds));
+  double least = 1;
+  for (const size_t tile : all) {
+    result->nanoseconds.push_back(median(seconds[tile]) * 1e9);
+    if (const double r = ratio(seconds[tile], seconds[0]); r < least)
+      least = r, result->fastest = tile;
+  }
+  result->complete = seconds[0].size() == kRounds;
+  if (result->fastest > 0 && result->complete) {
+    const int calls = calls_in(kTurnSeconds);
+    const auto turns = std::max(kFewestTurns, size_t(kDuelSeconds / (one_call * calls)));
+    const std::vector<std::vector<double>> again = rounds_of({0, result->fastest}, turns, calls);
+    result->ratio = ratio(again[1], again[0]);
+    result->complete = again[0].size() == turns;
   }
   return true;
 }

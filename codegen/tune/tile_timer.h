@@ -14,11 +14,19 @@ namespace bitnet::codegen {
 /// one for ops without tiles.
 std::vector<KernelTile> tile_candidates(const KernelSpec &spec);
 
-/// Median nanoseconds of a call on one thread for each of the images, which hold the kernel of `spec` with
-/// different tiles, the generator's own first. `rows`: of the step. False with a one-line *error where the
-/// numbers of a tile differ from those of the first in any bit, or memory is short. `stop` is asked between
-/// rounds: true ends early, with what was measured so far.
+struct TileTimes {
+  std::vector<double> nanoseconds; ///< of a call with each image, medians
+  size_t fastest = 0;              ///< image
+  double ratio = 1;                ///< its time over that of the first image; 1 for the first itself
+  bool complete = false;           ///< false: `stop` ended it early, and the rest is a guess
+};
+
+/// Runs, on one thread, images that hold the kernel of `spec` with different tiles, the generator's own
+/// first. The fastest is found in rounds of all of them, and its ratio, which so many chances to be lucky do
+/// not flatter, in many short turns against the first alone. `rows`: of the step. False with a one-line
+/// *error where the numbers of a tile differ from those of the first in any bit, or memory is short. `stop`
+/// is asked between rounds.
 bool time_tiles(const KernelSpec &spec, int32_t rows, const std::vector<KernelImage> &images,
-                const std::function<bool()> &stop, std::vector<double> *nanoseconds, std::string *error);
+                const std::function<bool()> &stop, TileTimes *times, std::string *error);
 
 } // namespace bitnet::codegen

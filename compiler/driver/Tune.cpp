@@ -21,9 +21,14 @@ using namespace llvm;
 namespace bitnet::compiler {
 namespace {
 
-/// Below this a difference may be chance: medians of neighbouring runs differ by 1 to 2 %.
+/// Below this a difference may be chance: medians of the same code, run in turn, differ by 1 to 2 %.
 constexpr double kWorthwhile = 0.97;
-constexpr int32_t kManyRows = 64; // that a kernel for any number of rows is measured with
+
+bool isHead(const codegen::KernelSpec &spec) {
+  return spec.op == format::Op::linear_f16 || spec.op == format::Op::screen_q4;
+}
+/// Rows that a kernel for any number of rows is measured with. A head's many rows are few or rare.
+int32_t manyRows(const codegen::KernelSpec &spec) { return isHead(spec) ? 8 : 64; }
 
 std::string header() {
   return std::string("bitnet tiles: cpu ") + cpu::model() + "; generators " + codegen::generators_version();
@@ -36,11 +41,14 @@ std::string keyOf(codegen::KernelSpec spec) {
 
 bool runsHere(const codegen::KernelSpec &spec) { return spec.cpu == cpu::best_variant(cpu::features()); }
 
-/// One token first, then prompts, then few rows; large matrices before small ones.
+/// One token first, then prompts, which need one row of the head, then few rows; large matrices before small
+/// ones.
 bool mattersMore(const codegen::KernelSpec &a, const codegen::KernelSpec &b) {
-  const auto rank = [](int32_t rows) { return rows == 1 ? 0 : rows == 0 ? 1 : 1 + rows; };
-  if (rank(a.rows) != rank(b.rows))
-    return rank(a.rows) < rank(b.rows);
+  const auto rank = [](const codegen::KernelSpec &spec) {
+    return spec.rows == 1 ? 0 : spec.rows > 0 ? 1 + spec.rows : isHead(spec) ? 100 : 1;
+  };
+  if (rank(a) != rank(b))
+    return rank(a) < rank(b);
   return int64_t(a.dims.n) * a.dims.k > int64_t(b.dims.n) * b.dims.k;
 }
 
@@ -133,20 +141,22 @@ Error TunedTiles::measure(const std::vector<codegen::KernelSpec> &specs, int sec
     std::vector<codegen::KernelImage> made;
     std::vector<codegen::KernelTile> madeTiles;
     for (size_t i = 0; i < tiles.size(); ++i)
-      if (!images[i].entries.empty()) {
+      // The generator's own tile by its sizes is the same code once more.
+      if (!images[i].entries.empty() && (i == 0 || images[i].bytes != made[0].bytes)) {
         made.push_back(std::move(images[i]));
         madeTiles.push_back(tiles[i]);
       }
-    if (over() && made.size() < tiles.size())
-      break; // half of the choice is no choice
-    std::vector<double> times;
+    if (over())
+      break;
+    codegen::TileTimes times;
     std::string error;
-    if (!codegen::time_tiles(spec, spec.rows ? spec.rows : kManyRows, made, over, &times, &error))
+    if (!codegen::time_tiles(spec, spec.rows ? spec.rows : manyRows(spec), made, over, &times, &error))
       return createStringError(error);
-    const size_t best = size_t(std::min_element(times.begin(), times.end()) - times.begin());
+    if (!times.complete)
+      break; // half of the choice is no choice
     TunedTile tuned;
-    if (times[best] < kWorthwhile * times[0])
-      tuned = {madeTiles[best], times[best] / times[0]};
+    if (times.ratio < kWorthwhile)
+      tuned = {madeTiles[times.fastest], times.ratio};
     known_[keyOf(spec)] = tuned;
     if (Error e = store())
       return e;

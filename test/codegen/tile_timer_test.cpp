@@ -43,34 +43,55 @@ TEST(TileTimer, CandidatesAreLegalAndStartWithTheGeneratorsOwn) {
 
 TEST(TileTimer, TimesEveryTile) {
   const KernelSpec spec = spec_of("linear_t2 n=256 k=256 add=1 rows=8");
-  std::vector<double> times;
+  TileTimes times;
   std::string error;
   ASSERT_TRUE(time_tiles(spec, 7, {image_of(spec, {}), image_of(spec, {2, 4}), image_of(spec, {8, 1})}, never,
                          &times, &error))
       << error;
-  ASSERT_EQ(times.size(), 3u);
-  for (const double t : times) {
+  ASSERT_EQ(times.nanoseconds.size(), 3u);
+  for (const double t : times.nanoseconds) {
     EXPECT_GT(t, 100) << "256 x 256 x 7 products in less than 100 ns";
     EXPECT_LT(t, 1e9);
   }
 }
 
+/// Eight inputs side by side for a row of weights take two thirds of the time of a row and an input at a
+/// time.
+TEST(TileTimer, FindsTheFastest) {
+  const KernelSpec spec = spec_of("linear_f16 n=256 k=1024 rows=8");
+  TileTimes times;
+  std::string error;
+  ASSERT_TRUE(time_tiles(spec, 8, {image_of(spec, {1, 1}), image_of(spec, {1, 1}), image_of(spec, {})}, never,
+                         &times, &error))
+      << error;
+  EXPECT_TRUE(times.complete);
+  EXPECT_EQ(times.fastest, 2u);
+  EXPECT_LT(times.ratio, 0.97);
+  EXPECT_GT(times.ratio, 0.1);
+
+  ASSERT_TRUE(time_tiles(spec, 8, {image_of(spec, {}), image_of(spec, {1, 1})}, never, &times, &error))
+      << error;
+  EXPECT_EQ(times.fastest, 0u);
+  EXPECT_EQ(times.ratio, 1);
+}
+
 TEST(TileTimer, EndsAfterOneRoundWhenTold) {
   const KernelSpec spec = spec_of("linear_t2 n=128 k=64 add=0 rows=1");
-  std::vector<double> times;
+  TileTimes times;
   std::string error;
   int asked = 0;
   const auto stop = [&] { return ++asked > 0; };
   EXPECT_TRUE(time_tiles(spec, 1, {image_of(spec, {}), image_of(spec, {4, 1})}, stop, &times, &error))
       << error;
-  EXPECT_EQ(times.size(), 2u);
+  EXPECT_EQ(times.nanoseconds.size(), 2u);
+  EXPECT_FALSE(times.complete);
   EXPECT_EQ(asked, 1);
 }
 
 // linear_s8 takes the same arguments and reads other numbers out of the same bytes.
 TEST(TileTimer, RefusesATileThatChangesNumbers) {
   const KernelSpec spec = spec_of("linear_t2 n=128 k=64 add=0 rows=1");
-  std::vector<double> times;
+  TileTimes times;
   std::string error;
   EXPECT_FALSE(time_tiles(spec, 1, {image_of(spec, {}), image_of(spec_of("linear_s8 n=128 k=64 rows=1"), {})},
                           never, &times, &error));
