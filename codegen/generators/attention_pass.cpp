@@ -236,9 +236,11 @@ Func AttentionPass::exact_dots(Func *dot) {
   }
   *dot = named("dot");
   (*dot)(lane, t, h, block, c, hb, g, r) = 0.0f;
-  (*dot)(lane, t, h, block, c, hb, g, r) +=
-      query(rd, h, hb, g, r) *
-      f16_to_f32(args["k_cache"](lane, rd, t, g, physical_block(c, block)), spec.cpu);
+  LoopLevel at_line;
+  const Expr k = asking_ahead(args["k_cache"](lane, rd, t, g, physical_block(c, block)), "k_cache",
+                              t * head_dim + rd, 2, 0, at_line);
+  (*dot)(lane, t, h, block, c, hb, g, r) += query(rd, h, hb, g, r) * f16_to_f32(k, spec.cpu);
+  at_line.set({*dot, rd});
   dot->update().reorder(lane, h, block, rd, t, c, hb, g, r).vectorize(lane).unroll(h).unroll(block);
 
   Func value = named("scaled");
@@ -321,11 +323,22 @@ void AttentionPass::sum_values(Func p) {
   rt.where(position(rt.z, 0, 0) <
            limit(r)); // a condition of its own keeps `v` from blocks that are not there
   rt.where(position(rt.z, rt.y, rt.x) < limit(r));
-  Func v = named("v");
-  v(d, lane, t, block, c, g, r) =
-      f16_to_f32(args["v_cache"](d, t * kKvTile + lane, g, physical_block(c, block)), spec.cpu);
+  const auto bits = [&](Expr lane, Expr t, Expr block) {
+    return args["v_cache"](d, t * kKvTile + lane, g, physical_block(c, block));
+  };
+  Func v = named("v"); // for several rows
+  v(d, lane, t, block, c, g, r) = f16_to_f32(bits(lane, t, block), spec.cpu);
+  const int passes = tile.queries() / tile.value_queries; // over the values
+  const Expr step = ((rt.z * kTilesPerBlock + rt.y) * kKvTile + rt.x) * passes + h / tile.value_queries;
+  LoopLevel at_position;
+  const Expr value = tile.rows > 1
+                         ? v(d, rt.x, rt.y, rt.z, c, g, r)
+                         : f16_to_f32(asking_ahead(bits(rt.x, rt.y, rt.z), "v_cache", step,
+                                                   std::max(1, head_dim / 32 / passes), 0, at_position),
+                                      spec.cpu);
   part(d, h, c, hb, g, r) = 0.0f;
-  part(d, h, c, hb, g, r) += p(rt.x, rt.y, h, rt.z, c, hb, g, r) * v(d, rt.x, rt.y, rt.z, c, g, r);
+  part(d, h, c, hb, g, r) += p(rt.x, rt.y, h, rt.z, c, hb, g, r) * value;
+  at_position.set({part, rt.x});
 
   Var dv("dv"), dt("dt"), ho("ho");
   stack(part, at_chunk);

@@ -115,6 +115,17 @@ TEST(AttentionCode, Int8WordLoopsSpillLittle) {
       EXPECT_LE(2 * count(loop, "(Spill|Reload)"), count(loop, "^vpmaddwd\t")) << cpu;
 }
 
+/// 512 steps over K, and over V for two heads, of 1024 lines each.
+TEST(AttentionCode, F16DecodeAsksForTheNextLines) {
+  size_t asking = 0;
+  for (const Loop &loop : loops_of(assembly(spec("attention_chunk", "avx512vnni")), "^vaddps\t"))
+    if (count(loop, "^vcvtph2ps\t")) {
+      ++asking;
+      EXPECT_EQ(count(loop, "^prefetcht1\t"), 2u);
+    }
+  EXPECT_EQ(asking, 2u);
+}
+
 TEST(AttentionCode, F16LoopsMultiplyAndAddInRegisters) {
   for (const char *op : {"attention_chunk", "attention"}) {
     const std::vector<Loop> loops = loops_of(assembly(spec(op, "avx512vnni")), "^vaddps\t");
