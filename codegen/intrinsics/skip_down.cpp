@@ -3,8 +3,8 @@
 // group is prefetched. Four columns' bytes are transposed, so that every i32 holds the codes of one output,
 // and half a line's sums stay in registers for all of the group.
 //
-// Not in Halide, because version 21 can neither compress a list, nor emit prefetcht1, nor transpose bytes by
-// unpacks (it moves them one by one).
+// Not in Halide, because version 21 can neither compress a list nor transpose bytes by unpacks (it moves them
+// one by one).
 #include "codegen/intrinsics/skip_down.h"
 #include "codegen/intrinsics/active_list.h"
 #include "codegen/intrinsics/panel.h"

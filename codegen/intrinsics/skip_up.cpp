@@ -2,8 +2,7 @@
 // in some row. A list of them is made; their rows of weights (layout U2) are taken a group at a time while
 // the next group is prefetched; then gate and scale over all neurons.
 //
-// Not in Halide, because version 21 can neither compress a list nor emit prefetcht1 (its prefetch is a loop
-// of prefetchnta), and without prefetches the walk over a sparse list is twice as slow.
+// Not in Halide, because version 21 cannot compress a list.
 #include "codegen/intrinsics/skip_up.h"
 #include "codegen/intrinsics/active_list.h"
 #include "codegen/intrinsics/lanes.h"
