@@ -14,10 +14,10 @@ size_t count(const Instructions &instructions, const char *pattern) {
                               [&](const std::string &i) { return std::regex_search(i, regex); }));
 }
 
-std::vector<Instructions> Assembly::loops_with(const char *pattern) const {
+std::vector<Instructions> Assembly::loops_with(const char *pattern, size_t least) const {
   std::vector<Instructions> found;
   std::copy_if(loops.begin(), loops.end(), std::back_inserter(found),
-               [&](const Instructions &loop) { return count(loop, pattern) > 0; });
+               [&](const Instructions &loop) { return count(loop, pattern) >= least; });
   return found;
 }
 

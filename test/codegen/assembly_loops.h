@@ -15,8 +15,8 @@ struct Assembly {
   Instructions all;
   std::vector<Instructions> loops; ///< from a label to the jump back to it, without another label between
 
-  /// The loops in which the pattern is found.
-  std::vector<Instructions> loops_with(const char *pattern) const;
+  /// The loops in which the pattern is found at least so many times.
+  std::vector<Instructions> loops_with(const char *pattern, size_t least = 1) const;
 };
 
 /// A kernel by the text form of its spec; empty, and a failure of the test, where it cannot be compiled.

@@ -26,8 +26,9 @@ KernelImage image_of(KernelSpec spec, KernelTile tile) {
 }
 
 TEST(TileTimer, CandidatesAreLegalAndStartWithTheGeneratorsOwn) {
-  for (const char *text : {"linear_t2 n=256 k=64 add=0 rows=1", "linear_t2 n=256 k=64 add=1 rows=8",
-                           "linear_t2 n=48 k=64 add=0 rows=0", "linear_f16 n=256 k=64 rows=1"}) {
+  for (const char *text :
+       {"linear_t2 n=256 k=64 epilogue=none rows=1", "linear_t2 n=256 k=64 epilogue=residual rows=8",
+        "linear_t2 n=48 k=64 epilogue=none rows=0", "linear_f16 n=256 k=64 rows=1"}) {
     KernelSpec spec = spec_of(text);
     const std::vector<KernelTile> tiles = tile_candidates(spec);
     EXPECT_EQ(tiles[0].stripes, 0) << text;
@@ -37,12 +38,12 @@ TEST(TileTimer, CandidatesAreLegalAndStartWithTheGeneratorsOwn) {
       EXPECT_EQ(spec_error(spec), "") << text;
     }
   }
-  EXPECT_GT(tile_candidates(spec_of("linear_t2 n=256 k=64 add=0 rows=8")).size(), 4u);
+  EXPECT_GT(tile_candidates(spec_of("linear_t2 n=256 k=64 epilogue=none rows=8")).size(), 4u);
   EXPECT_EQ(tile_candidates(spec_of("rms_norm k=64 eps=1e-05 rows=0")).size(), 1u);
 }
 
 TEST(TileTimer, TimesEveryTile) {
-  const KernelSpec spec = spec_of("linear_t2 n=256 k=256 add=1 rows=8");
+  const KernelSpec spec = spec_of("linear_t2 n=256 k=256 epilogue=residual rows=8");
   TileTimes times;
   std::string error;
   ASSERT_TRUE(time_tiles(spec, 7, {image_of(spec, {}), image_of(spec, {2, 4}), image_of(spec, {8, 1})}, never,
@@ -76,7 +77,7 @@ TEST(TileTimer, FindsTheFastest) {
 }
 
 TEST(TileTimer, EndsAfterOneRoundWhenTold) {
-  const KernelSpec spec = spec_of("linear_t2 n=128 k=64 add=0 rows=1");
+  const KernelSpec spec = spec_of("linear_t2 n=128 k=64 epilogue=none rows=1");
   TileTimes times;
   std::string error;
   int asked = 0;
@@ -90,14 +91,15 @@ TEST(TileTimer, EndsAfterOneRoundWhenTold) {
 
 // linear_s8 takes the same arguments and reads other numbers out of the same bytes.
 TEST(TileTimer, RefusesATileThatChangesNumbers) {
-  const KernelSpec spec = spec_of("linear_t2 n=128 k=64 add=0 rows=1");
+  const KernelSpec spec = spec_of("linear_t2 n=128 k=64 epilogue=none rows=1");
   TileTimes times;
   std::string error;
   EXPECT_FALSE(time_tiles(spec, 1, {image_of(spec, {}), image_of(spec_of("linear_s8 n=128 k=64 rows=1"), {})},
                           never, &times, &error));
-  EXPECT_EQ(error,
-            "tuning 'linear_t2 n=128 k=64 add=0 rows=1 cpu=portable': tile 1 changes the numbers; this "
-            "is a defect of the generator");
+  EXPECT_EQ(
+      error,
+      "tuning 'linear_t2 n=128 k=64 epilogue=none rows=1 cpu=portable': tile 1 changes the numbers; this "
+      "is a defect of the generator");
 }
 
 } // namespace

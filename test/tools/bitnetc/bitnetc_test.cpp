@@ -267,7 +267,8 @@ TEST(BitnetcTune, KeepsWhatItFoundAndChangesNoNumber) {
     const bool single = spec.find("rows=1 ") != std::string::npos;
     forced += (single ? "\n1 1 0.5 " : "\n1 2 0.5 ") + spec;
   }
-  std::ofstream(tiles) << forced << "\nnonsense\n9 9 0.5 linear_t2 n=512 k=256 add=0 rows=1 cpu=portable\n";
+  std::ofstream(tiles) << forced
+                       << "\nnonsense\n9 9 0.5 linear_t2 n=512 k=256 epilogue=none rows=1 cpu=portable\n";
   const Ran second = bitnetc({model(), "-o", tuned, "--cache-dir", cache, "--json"});
   ASSERT_EQ(second.code, 0) << second.err;
   const auto json = nlohmann::json::parse(second.out);
