@@ -1,7 +1,7 @@
 // skip_down (runtime/format/kernel_ops.h) for few rows: the sums over those columns of the weights only whose
-// input is not 0 in some row. Columns (layout D2) are taken a group at a time while the next
-// group is prefetched. Four columns' bytes are transposed, so that every i32 holds the codes of one output,
-// and half a line's sums stay in registers for all of the group.
+// input is not 0 in some row. Columns (layout D2) are taken a group at a time while the next group is
+// prefetched. Four columns' bytes are transposed, so that every i32 holds the codes of one output, and half a
+// line's sums stay in registers for all of the group.
 //
 // Not in Halide, because version 21 can neither compress a list nor transpose bytes by unpacks (it moves them
 // one by one).
