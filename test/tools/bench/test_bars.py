@@ -39,7 +39,7 @@ def test_bar_holds_on_its_side_only() -> None:
 
 def test_nothing_measured_means_that_no_bar_holds() -> None:
     found = bars.speed_bars(Numbers({"results": []}), bars.GROUPS)
-    assert len(found) == 28
+    assert len(found) == 30
     assert not any(bar.holds for bar in found)
 
 
@@ -49,7 +49,8 @@ def test_ratios_are_of_the_right_engines_and_tests() -> None:
             {
                 ("dense", "tg128", 1): [30, 30, 30],
                 ("tq2_0", "tg128", 1): [10, 10, 10],
-                ("default", "tg128", 1): [27, 27, 27],
+                ("default", "tg128", 1): [33, 33, 33],
+                ("no zeros", "tg128", 1): [27, 27, 27],
                 ("zeros", "tg128", 1): [45, 45, 45],
                 ("dense", "pp512", 2): [200, 200, 100],
                 ("tq2_0", "pp512", 2): [25, 25, 25],
@@ -74,6 +75,7 @@ def test_ratios_are_of_the_right_engines_and_tests() -> None:
 
     assert got("dense tg128: share of the byte limit, threads 1") == 0.9
     assert got("dense tg128 by TQ2_0's, threads 1") == 3
+    assert got("half shut, tg128 by dense, threads 1") == pytest.approx(1.1)
     assert got("without zeros, tg128 by dense, threads 1") == pytest.approx(0.9)
     assert got("with zeros, tg128 by TQ2_0's, threads 1") == 4.5
     assert got("pp512 by TQ2_0's, threads 2") == 8
