@@ -24,45 +24,6 @@ constexpr int kTileVectors = 2, kTileRows = 5;
 constexpr int kTileVectors = 2, kTileRows = 2;
 #endif
 
-/// Adds code * x of four neighbouring bytes to sums that `widen` understands, at most kSumSteps times.
-#if defined(__AVX512VNNI__)
-constexpr int kSumSteps = 1 << 20;
-inline Lanes add_dot(Lanes sums, Lanes code, Lanes x) { return dpbusd(sums, code, x); }
-inline Lanes widen(Lanes sums) { return sums; }
-#elif defined(__AVX512BW__)
-constexpr int kSumSteps = 43; ///< of pairs of products up to 2 * 3 * 127, in i16
-inline Lanes add_dot(Lanes sums, Lanes code, Lanes x) {
-  return _mm512_add_epi16(sums, _mm512_maddubs_epi16(code, x));
-}
-inline Lanes widen(Lanes sums) { return _mm512_madd_epi16(sums, _mm512_set1_epi16(1)); }
-#elif defined(__AVX2__)
-constexpr int kSumSteps = 43;
-inline Lanes add_dot(Lanes sums, Lanes code, Lanes x) {
-  return _mm256_add_epi16(sums, _mm256_maddubs_epi16(code, x));
-}
-inline Lanes widen(Lanes sums) { return _mm256_madd_epi16(sums, _mm256_set1_epi16(1)); }
-#else
-constexpr int kSumSteps = 1 << 20;
-inline Lanes add_dot(Lanes sums, Lanes code, Lanes x) {
-  const Lanes one_code[1] = {code}, one_x[1] = {x};
-  return dots(sums, one_code, one_x);
-}
-inline Lanes widen(Lanes sums) { return sums; }
-#endif
-
-#if defined(__AVX512VNNI__)
-/// The codes of a plane where they lie in their bytes, at most 192: sums of such products are 4^plane times
-/// those of the codes.
-inline Lanes plane_of(Lanes v, int plane) {
-  return _mm512_and_si512(v, _mm512_set1_epi8(char(3 << 2 * plane)));
-}
-/// The i32 sums of the codes of a plane.
-inline Lanes whole(Lanes sums, int plane) { return _mm512_srai_epi32(sums, unsigned(2 * plane)); }
-#else
-inline Lanes plane_of(Lanes v, int plane) { return codes(v, plane); }
-inline Lanes whole(Lanes sums, int) { return widen(sums); }
-#endif
-
 /// One tile: kTileVectors vectors of outputs of kTileRows rows over all steps; adds to `out` or sets it. Rows
 /// from n_rows on are repeats of another, vectors from n_vectors on are nobody's. Not inlined, nor cloned for
 /// constants: gcc 12 then spills every sum.

@@ -7,7 +7,7 @@
 // one by one).
 #include "codegen/intrinsics/skip_down.h"
 #include "codegen/intrinsics/active_list.h"
-#include "codegen/intrinsics/panel.h"
+#include "codegen/intrinsics/lanes.h"
 
 namespace bitnet::intrinsics {
 namespace {
