@@ -69,6 +69,20 @@ Status run_kernel(format::KernelFn kernel, std::initializer_list<const Argument 
   return {};
 }
 
+/// What logits are at most (ScreenBound), of one row or of four.
+struct AtMost {
+  const float *logits, *scales, *norms;
+  ScreenBound bound;
+
+  float of(int32_t row) const {
+    return logits[row] + (bound.per_scale * scales[row] + bound.per_norm * norms[row]);
+  }
+  Floats of_four(int32_t row) const {
+    return load(logits + row) +
+           (all(bound.per_scale) * load(scales + row) + all(bound.per_norm) * load(norms + row));
+  }
+};
+
 /// Calls look(row) for the rows [at, end) but for blocks in which may_matter(row), of four rows at once,
 /// holds for none.
 template <class MayMatter, class Look>
@@ -190,6 +204,7 @@ struct ExactHead::Scan {
   float scale = 0;   ///< as powers of 2 of so much times the difference
   void (*look_at_part)(const Scan &, int32_t part) = nullptr;
 
+  AtMost at_most() const { return {logits, head->row_scale_, head->norms_, bound}; }
   void run(void (*function)(const Scan &, int32_t), ThreadPool &pool) {
     look_at_part = function;
     const auto run_parts = [](void *context, int32_t first, int32_t last) {
@@ -229,20 +244,16 @@ void ExactHead::find_best(const Scan &scan, int32_t part) {
 /// The rows of a part whose logit may reach the threshold.
 void ExactHead::find_candidates(const Scan &scan, int32_t part) {
   const int32_t begin = scan.begin(part), end = scan.end(part);
-  const float *scales = scan.head->row_scale_, *norms = scan.head->norms_;
   int32_t *const rows = scan.head->rows_.data() + begin;
-  const ScreenBound b = scan.bound;
-  const Floats per_scale = all(b.per_scale), per_norm = all(b.per_norm), threshold = all(scan.threshold);
+  const AtMost most = scan.at_most();
+  const float threshold = scan.threshold;
   int32_t n = 0;
   const auto look = [&](int32_t row) {
-    if (scan.logits[row] + (b.per_scale * scales[row] + b.per_norm * norms[row]) >= scan.threshold)
+    if (most.of(row) >= threshold)
       rows[n++] = row;
   };
-  const auto may_matter = [&](int32_t row) {
-    return load(scan.logits + row) + (per_scale * load(scales + row) + per_norm * load(norms + row)) >=
-           threshold;
-  };
-  look_through(begin, end, may_matter, look);
+  look_through(
+      begin, end, [&](int32_t row) { return most.of_four(row) >= all(threshold); }, look);
   scan.head->n_rows_[size_t(part)] = n;
   if (scan.sums)
     scan.head->rests_[size_t(part)] = sum_below(scan, begin, end);
@@ -254,8 +265,7 @@ void ExactHead::find_candidates(const Scan &scan, int32_t part) {
 double ExactHead::sum_below(const Scan &scan, int32_t begin, int32_t end) {
   constexpr int32_t kAtOnce = 1024;
   constexpr double kRounding = 1 + 1e-3; // of floats: 1e-5 of each exponent, 1e-4 of their sums
-  const float *scales = scan.head->row_scale_, *norms = scan.head->norms_;
-  const ScreenBound b = scan.bound;
+  const AtMost most = scan.at_most();
   double sum = 0;
   for (int32_t at = begin; at < end; at += kAtOnce) {
     Floats sums{};
@@ -268,11 +278,9 @@ double ExactHead::sum_below(const Scan &scan, int32_t begin, int32_t end) {
       sums += Floats(bits & (logit < all(scan.threshold)));
     };
     for (; row + 4 <= last; row += 4)
-      add(load(scan.logits + row) +
-          (all(b.per_scale) * load(scales + row) + all(b.per_norm) * load(norms + row)));
+      add(most.of_four(row));
     for (; row < last; ++row)
-      add(Floats{scan.logits[row] + (b.per_scale * scales[row] + b.per_norm * norms[row]), INFINITY, INFINITY,
-                 INFINITY});
+      add(Floats{most.of(row), INFINITY, INFINITY, INFINITY});
     sum += double(sums[0]) + double(sums[1]) + double(sums[2]) + double(sums[3]);
   }
   return sum * kRounding;

@@ -58,7 +58,10 @@ Result<std::unique_ptr<Sampler>> Sampler::create(const bitnet_sampling &sampling
 Sampler::Sampler(const bitnet_sampling &sampling, int32_t vocab)
     : sampling_(sampling), vocab_(vocab), random_(sampling.seed),
       inverse_(1.0 / static_cast<double>(sampling.temperature)),
-      least_(sampling.min_p > 0 ? static_cast<double>(sampling.min_p) : 0) {
+      least_(sampling.min_p > 0 ? static_cast<double>(sampling.min_p) : 0),
+      // With room for the weights' rounding (exp_nonpositive: 1e-15).
+      margin_(least_ > 0 ? static_cast<double>(sampling.temperature) * (1e-9 - std::log(least_) * (1 + 1e-6))
+                         : std::numeric_limits<double>::infinity()) {
   const auto n = static_cast<size_t>(vocab);
   if (sampling.temperature > 0) {
     candidates_.reset(new Candidate[n + 1]);
@@ -130,12 +133,9 @@ LogitsNeed Sampler::need(int32_t ahead) {
     return largest(sampling_.top_k);
   if (sampling_.top_p < 1) // sums over all; what penalties will see of the draws ahead is not known
     return (ahead == 0 || is_plain()) && wants_check() ? LogitsNeed{0, 0, this} : kAll;
-  if (!(sampling_.min_p > 0) || !is_plain())
+  if (!is_plain())
     return kAll; // penalties lower the best token, from which min-p counts, by any amount
-  // weight >= min_p, with room for its rounding (exp_nonpositive: 1e-15).
-  const double margin =
-      double(sampling_.temperature) * (1e-9 - std::log(double(sampling_.min_p)) * (1 + 1e-6));
-  return margin < 1e30 ? LogitsNeed{1, float(margin)} : kAll;
+  return margin_ < 1e30 ? LogitsNeed{1, float(margin_)} : kAll;
 }
 
 /// Whether checks are worth it: one that fails costs a screen for nothing, about a third of the whole head.
@@ -160,6 +160,11 @@ float Sampler::penalized(float logit, int32_t id) const {
   if (!drawn_.empty() && drawn_[id] > 0)
     logit -= sampling_.presence_penalty + sampling_.frequency_penalty * static_cast<float>(drawn_[id]);
   return clean_logit(logit); // +inf and a ban give NaN
+}
+
+/// What weigh gives for one logit.
+double Sampler::weight(float logit) const {
+  return exp_nonpositive((static_cast<double>(logit) - static_cast<double>(highest_)) * inverse_);
 }
 
 /// Fills logits_ if there is room for them; returns the highest.
@@ -187,12 +192,7 @@ double Sampler::sum_all() {
 /// Draws in the order of ids among the weights that min-p leaves. min-p is relative to the best token, whose
 /// weight is 1.
 int32_t Sampler::draw_from_all(double u) {
-  // Whose logit is below has a weight below min-p, with room for rounding (exp_nonpositive: 1e-15).
-  const float low =
-      least_ > 0
-          ? format::round_down(static_cast<double>(highest_) + static_cast<double>(sampling_.temperature) *
-                                                                   (std::log(least_) * (1 + 1e-6) - 1e-9))
-          : -std::numeric_limits<float>::infinity();
+  const float low = format::round_down(static_cast<double>(highest_) - margin_);
   double weights[kPiece];
   const auto weigh_piece = [&](int32_t at) {
     const int32_t n = std::min(kPiece, vocab_ - at);
@@ -272,12 +272,7 @@ int32_t Sampler::draw_candidate(size_t n, double limit, double u) const {
   n = std::min(n, above(n, limit) + 1);
   if (least_ > 0)
     n = static_cast<size_t>(std::partition_point(candidates_.get(), candidates_.get() + n,
-                                                 [&](Candidate c) {
-                                                   double weight;
-                                                   const float logit = logit_of(c);
-                                                   weigh(&logit, 1, highest_, inverse_, &weight);
-                                                   return weight >= least_;
-                                                 }) -
+                                                 [&](Candidate c) { return weight(logit_of(c)) >= least_; }) -
                             candidates_.get());
   return id_of(candidates_[above(n, u * masses[n - 1])]); // u < 1: one is above
 }
@@ -304,7 +299,7 @@ bool Sampler::suffices(size_t draw, const int32_t *rows, const float *logits, in
   double known = masses_[n_sorted - 1];
   for (int32_t i = 0; i < n; ++i)
     if (const float logit = penalized(logits[i], rows[i]); logit < below)
-      known += exp_nonpositive((static_cast<double>(logit) - static_cast<double>(highest_)) * inverse_);
+      known += weight(logit);
   // Relative to the highest after the penalties; its e^x is above 0 where x > -700.
   const double fallen = (static_cast<double>(highest) - static_cast<double>(highest_)) * inverse_;
   if (!(fallen < 600 && std::isfinite(rest)))
@@ -313,10 +308,7 @@ bool Sampler::suffices(size_t draw, const int32_t *rows, const float *logits, in
   const double rounding = 4 * static_cast<double>(vocab_) * 0x1p-53; // of a sum of all in any order, twice
   const double top_p = sampling_.top_p, low = top_p * known * (1 - rounding),
                high = top_p * most * (1 + rounding);
-  const bool min_p_ends = // among the candidates
-      exp_nonpositive(
-          (static_cast<double>(logit_of(candidates_[n_sorted - 1])) - static_cast<double>(highest_)) *
-          inverse_) < least_;
+  const bool min_p_ends = weight(logit_of(candidates_[n_sorted - 1])) < least_; // among the candidates
   if (!(masses_[n_sorted - 1] > high) && !min_p_ends)
     return false;
   Random random = random_;

@@ -50,6 +50,7 @@ private:
                 double rest) override;
   bool wants_check();
   float penalized(float logit, int32_t id) const;
+  double weight(float logit) const;
   float prepare(const float *logits);
   double sum_all();
   int32_t draw_from_all(double u);
@@ -62,6 +63,7 @@ private:
   Random random_;
   const double inverse_; ///< 1 / temperature
   const double least_;   ///< weight that min-p asks for
+  const double margin_;  ///< logits further below the highest weigh less than that; infinite without min-p
   // Of the row that is drawn from. Each has room for a vocabulary but is written only as far as it is needed.
   float highest_ = 0;
   std::unique_ptr<float[]> logits_; ///< [vocab] finite, after bias and penalties
