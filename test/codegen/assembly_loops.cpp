@@ -21,6 +21,14 @@ std::vector<Instructions> Assembly::loops_with(const char *pattern, size_t least
   return found;
 }
 
+Instructions Assembly::hottest_loop(const char *pattern) const {
+  Instructions hottest;
+  for (const Instructions &loop : loops)
+    if (count(loop, pattern) > count(hottest, pattern))
+      hottest = loop;
+  return hottest;
+}
+
 Assembly assembly_of(const std::string &kernel) {
   std::string error, text;
   const std::optional<KernelSpec> spec = parse_kernel_spec(kernel, &error);

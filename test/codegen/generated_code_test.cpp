@@ -3,6 +3,7 @@
 // runtime behind a kernel).
 #include "codegen/compile.h"
 #include "codegen/elf_object.h"
+#include "test/codegen/assembly_loops.h"
 #include <cstdio>
 #include <gtest/gtest.h>
 #include <map>
@@ -76,6 +77,8 @@ const std::string &emit(const std::string &text, Emit what) {
   }
   return at->second;
 }
+
+using codegen::count; // beside those of a text
 
 /// Instructions that the pattern is found in; their text starts with the mnemonic and ends with LLVM's
 /// comment.
@@ -183,50 +186,29 @@ INSTANTIATE_TEST_SUITE_P(EveryVariant, GeneratedCode,
                                          CpuVariant::avx512vnni),
                          [](const auto &info) { return std::string(format::cpu_variant(info.param).name); });
 
-/// What stands between the label of the loop with the most of a mnemonic and the jump back to it.
-std::string hottest_loop(const std::string &assembly, const char *mnemonic) {
-  std::string best, current;
-  size_t most = 0;
-  std::istringstream lines(assembly);
-  for (std::string line; std::getline(lines, line);) {
-    if (line.rfind(".L", 0) == 0)
-      current.clear();
-    current += line + "\n";
-    if (line.rfind("\tj", 0) == 0) {
-      const size_t n = count(current, mnemonic);
-      if (n > most)
-        most = n, best = current;
-      current.clear();
-    }
-  }
-  return best;
-}
-
 /// The decode loop at its best: for 16 inputs of 4 stripes, 4 lines loaded, one of them shifted once, 4
 /// activations broadcast, 16 dot products.
 TEST(DecodeLoop, HasOneDotProductForEveryPlaneOfEveryLine) {
-  const std::string assembly =
-      emit("linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni", Emit::assembly);
-  const std::string loop = hottest_loop(assembly, "^vpdpbusd\t");
-  EXPECT_EQ(count(loop, "^vpdpbusd\t"), 16u) << loop;
-  EXPECT_EQ(count(loop, "^vpand"), 16u) << loop;
-  EXPECT_EQ(count(loop, "^(vgf2p8affineqb|vps[rl]l)"), 4u) << loop;
-  EXPECT_EQ(count(loop, "^vmov.*\\(%r"), 4u) << loop;
-  EXPECT_EQ(count(loop, "^vpbroadcastd.*\\(%r"), 4u) << loop;
-  EXPECT_EQ(count(assembly, "(16|32|64)-byte (Folded )?Spill"), 0u);
+  const Assembly assembly = assembly_of("linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni");
+  const Instructions loop = assembly.hottest_loop("^vpdpbusd\t");
+  EXPECT_EQ(count(loop, "^vpdpbusd\t"), 16u);
+  EXPECT_EQ(count(loop, "^vpand"), 16u);
+  EXPECT_EQ(count(loop, "^(vgf2p8affineqb|vps[rl]l)"), 4u);
+  EXPECT_EQ(count(loop, "^vmov.*\\(%r"), 4u);
+  EXPECT_EQ(count(loop, "^vpbroadcastd.*\\(%r"), 4u);
+  EXPECT_EQ(count(assembly.all, "(16|32|64)-byte (Folded )?Spill"), 0u);
 }
 
 /// Base 3, 20 inputs of 4 stripes: two dot products and two additions a code, four of them kept apart by an
 /// exclusive or, and no multiplication.
 TEST(DecodeLoop, TriplesBase3ByAdditions) {
-  const std::string assembly =
-      emit("linear_t3 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni", Emit::assembly);
-  const std::string loop = hottest_loop(assembly, "^vpdpbusd\t");
-  EXPECT_EQ(count(loop, "^vpdpbusd\t"), 40u) << loop;
-  EXPECT_EQ(count(loop, "^vpaddb\t"), 40u) << loop;
-  EXPECT_EQ(count(loop, "^vpxor"), 16u) << loop;
-  EXPECT_EQ(count(loop, "^vpm"), 0u) << loop;
-  EXPECT_EQ(count(assembly, "(16|32|64)-byte (Folded )?Spill"), 0u);
+  const Assembly assembly = assembly_of("linear_t3 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni");
+  const Instructions loop = assembly.hottest_loop("^vpdpbusd\t");
+  EXPECT_EQ(count(loop, "^vpdpbusd\t"), 40u);
+  EXPECT_EQ(count(loop, "^vpaddb\t"), 40u);
+  EXPECT_EQ(count(loop, "^vpxor"), 16u);
+  EXPECT_EQ(count(loop, "^vpm"), 0u);
+  EXPECT_EQ(count(assembly.all, "(16|32|64)-byte (Folded )?Spill"), 0u);
 }
 
 /// A few rows share what is unpacked: as many dot products as codes and rows, no more masks than with one
@@ -235,12 +217,11 @@ TEST(FewRowsLoop, UnpacksOnceForAllRows) {
   for (const int rows : {2, 4, 8}) {
     const std::string spec =
         "linear_t2 n=3840 k=2560 epilogue=none rows=" + std::to_string(rows) + " cpu=avx512vnni";
-    const std::string &assembly = emit(spec, Emit::assembly);
-    const std::string loop = hottest_loop(assembly, "^vpdpbusd\t");
+    const Instructions loop = assembly_of(spec).hottest_loop("^vpdpbusd\t");
     const size_t stripes = rows == 8 ? 2 : 4;
-    EXPECT_EQ(count(loop, "^vpdpbusd\t"), 4 * stripes * size_t(rows)) << loop;
-    EXPECT_LE(count(loop, "^vpand"), 4 * stripes) << loop;
-    EXPECT_EQ(count(loop, "(Spill|Reload)"), 0u) << loop;
+    EXPECT_EQ(count(loop, "^vpdpbusd\t"), 4 * stripes * size_t(rows));
+    EXPECT_LE(count(loop, "^vpand"), 4 * stripes);
+    EXPECT_EQ(count(loop, "(Spill|Reload)"), 0u);
   }
 }
 

@@ -7,8 +7,6 @@
 namespace bitnet::codegen {
 namespace {
 
-constexpr const char *kMovedOneByOne = "^v?(p?gather|pinsr|pextr|insertps)";
-
 /// A kernel's loop with this mnemonic (there is one), and how many instructions of a kind it holds.
 struct Loop {
   const char *kernel, *mnemonic;

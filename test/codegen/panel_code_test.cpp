@@ -6,15 +6,6 @@
 namespace bitnet::codegen {
 namespace {
 
-/// The loop of a kernel with the most of these instructions.
-Instructions loop_of(const std::string &kernel, const char *mnemonic) {
-  Instructions most;
-  for (Instructions &loop : assembly_of(kernel).loops_with(mnemonic))
-    if (count(loop, mnemonic) > count(most, mnemonic))
-      most = std::move(loop);
-  return most;
-}
-
 /// Vector instructions of the loop, each kind counted, and no access to the frame but the panel's.
 void expect_only(const Instructions &loop, size_t dots, size_t adds, size_t broadcasts, size_t loads) {
   EXPECT_EQ(count(loop, "^(vpdpbusd|vpmaddubsw)\t"), dots);
@@ -30,13 +21,13 @@ class PanelLoop : public testing::TestWithParam<std::string> {};
 
 /// 2 stripes x 8 tokens, four steps of four inputs.
 TEST_P(PanelLoop, IsDotProductsOnly) {
-  expect_only(loop_of(GetParam() + " rows=0 cpu=avx512vnni", "^vpdpbusd\t"), 64, 0, 32, 8);
+  expect_only(assembly_of(GetParam() + " rows=0 cpu=avx512vnni").hottest_loop("^vpdpbusd\t"), 64, 0, 32, 8);
 }
 
 /// One step of four inputs: 2 stripes x 8 tokens of 512 bits, 1 stripe x 4 tokens of 256.
 TEST_P(PanelLoop, IsPairDotsAndSumsWithoutVnni) {
-  expect_only(loop_of(GetParam() + " rows=0 cpu=avx512", "^vpaddw\t"), 16, 16, 8, 2);
-  expect_only(loop_of(GetParam() + " rows=0 cpu=avx2", "^vpaddw\t"), 8, 8, 4, 2);
+  expect_only(assembly_of(GetParam() + " rows=0 cpu=avx512").hottest_loop("^vpaddw\t"), 16, 16, 8, 2);
+  expect_only(assembly_of(GetParam() + " rows=0 cpu=avx2").hottest_loop("^vpaddw\t"), 8, 8, 4, 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, PanelLoop,

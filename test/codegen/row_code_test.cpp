@@ -14,7 +14,6 @@ const char *const kKernels[] = {
     "kv_append kv_heads=5 head_dim=128 rows=0",
     "kv_append_q8 kv_heads=5 head_dim=128 rows=0",
 };
-constexpr const char *kMovedOneByOne = "^v?(p?gather|pinsr|pextr|insertps)";
 
 Assembly assembly_for(const std::string &cpu, const char *kernel) {
   return assembly_of(std::string(kernel) + " cpu=" + cpu);
