@@ -24,10 +24,12 @@ struct ModelConfig {
   bool tiedHead = true;                         ///< head = embedding
 };
 
-/// A ternary matrix, row-major trits {-1,0,+1} as int8 [rows, cols]; value = trit * scale of its row.
-/// scales has 1 element (per tensor) or `rows` elements.
+/// A ternary matrix, row-major trits {-1,0,+1} as int8 [rows, cols]; value = trit * scale of its place.
+/// scales has 1 element (per tensor), `rows` elements, or rows * (cols / groupCols), row-major: one for each group of
+/// groupCols neighbouring columns of a row. A Checkpoint hands out the coarsest of these that has the same values.
 struct TernaryMatrix {
   int32_t rows = 0, cols = 0;
+  int32_t groupCols = 0; ///< a divisor of cols; 0: a scale is that of a whole row
   std::vector<int8_t> trits;
   std::vector<float> scales;
 };
@@ -58,6 +60,9 @@ public:
 
   /// Decodes a ternary matrix; the error names file, tensor and byte offset. Thread-safe.
   virtual llvm::Expected<TernaryMatrix> ternary(const std::string &name) const = 0;
+  /// groupCols of ternary(name), which the graph must know before any weight is packed. Decodes the tensor where only
+  /// that can tell. Thread-safe.
+  virtual llvm::Expected<int32_t> scaleGroup(const std::string &name) const = 0;
   /// Decodes rows [begin, min(end, rows)) of a dense tensor (embedding, norms, head); a vector is one row. Thread-safe.
   virtual llvm::Expected<DenseTensor> dense(const std::string &name, int32_t begin, int32_t end) const = 0;
 

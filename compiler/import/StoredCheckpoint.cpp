@@ -176,6 +176,13 @@ Expected<TernaryMatrix> StoredCheckpoint::ternary(const std::string &name) const
   return matrix;
 }
 
+Expected<int32_t> StoredCheckpoint::scaleGroup(const std::string &name) const {
+  Expected<TernaryMatrix> matrix = ternary(name);
+  if (!matrix)
+    return matrix.takeError();
+  return matrix->groupCols;
+}
+
 Expected<DenseTensor> StoredCheckpoint::dense(const std::string &name, int32_t begin, int32_t end) const {
   Expected<const StoredTensor *> found = find(parts_, name);
   if (!found)

@@ -44,7 +44,7 @@ llvm::Expected<import::TernaryMatrix> RandomWeights::ternary(const std::string &
   llvm::Expected<Shape> shape = shapeOf(name);
   if (!shape)
     return shape.takeError();
-  import::TernaryMatrix m{shape->rows, shape->cols, {}, {}};
+  import::TernaryMatrix m{shape->rows, shape->cols, 0, {}, {}};
   const uint64_t key = keyOf(name);
   m.trits.reserve(size_t(m.rows) * m.cols);
   for (uint64_t i = 0; i < uint64_t(m.rows) * uint64_t(m.cols); ++i)

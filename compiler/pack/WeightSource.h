@@ -35,6 +35,9 @@ public:
   explicit CheckpointWeights(const import::Checkpoint &checkpoint) : checkpoint_(checkpoint) {}
   llvm::Expected<import::TernaryMatrix> ternary(const std::string &name) const override {
     llvm::Expected<import::TernaryMatrix> m = checkpoint_.ternary(name);
+    if (m && m->groupCols)
+      return llvm::createStringError("'%s': expected a scale for a tensor or a row, got one for %d columns",
+                                     name.c_str(), m->groupCols);
     if (m) {
       std::lock_guard<std::mutex> lock(mutex_);
       scales_[name] = expandScales(*m);

@@ -17,7 +17,7 @@ public:
   int32_t rows = 24, cols = 32;
   float dense00 = 0;
   llvm::Expected<import::TernaryMatrix> ternary(const std::string &name) const override {
-    import::TernaryMatrix m{rows, cols, {}, { name == "a" ? 0.5f : 0.25f }};
+    import::TernaryMatrix m{rows, cols, 0, {}, { name == "a" ? 0.5f : 0.25f }};
     for (int32_t r = 0; r < rows; ++r)
       for (int32_t c = 0; c < cols; ++c)
         m.trits.push_back(trit(name, r, c));
