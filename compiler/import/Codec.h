@@ -1,13 +1,12 @@
-// The weight encodings: bytes of one tensor to trits and a scale, and back where an encoding has one
-// canonical form. Nothing here knows files, names or models; a decoder says at which byte of the tensor it
-// gave up and why.
+// The weight encodings: bytes of one tensor to trits and scales, or to floats, and back where an encoding has
+// one canonical form. A codec is a file in codecs/ and a line in the table of Codec.cpp; a container finds it
+// by name. Nothing here knows files, names or models; a decoder says at which byte of the tensor it gave up
+// and why.
 #pragma once
 #include "compiler/import/Checkpoint.h"
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <vector>
+#include "compiler/import/Floats.h"
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
 
 namespace bitnet::import {
 
@@ -16,8 +15,6 @@ struct Fault {
   uint64_t at = 0;
   std::string what;
 };
-/// Decoders set trits and scales of a matrix whose rows and cols are given; n_bytes must be what *Bytes says,
-/// or it is a fault. Nothing thrown, nothing read outside [bytes, bytes + n_bytes).
 using Decoded = std::optional<Fault>;
 
 /// Which byte order wrote an I2_S tensor; the file does not say.
@@ -28,54 +25,108 @@ enum class I2SLayout {
   rows4,     ///< 4 rows share a byte: x86 builds without ACT_PARALLEL
 };
 
-// One file each: GgufI2S.cpp, GgufTQ1.cpp, GgufTQ2.cpp, GpuInt2.cpp, HfPacked.cpp.
-uint64_t i2sBytes(int64_t rows, int64_t cols);
-Decoded decodeI2S(const uint8_t *bytes, size_t nBytes, I2SLayout layout, TernaryMatrix &out);
-void encodeI2S(const TernaryMatrix &matrix, std::vector<uint8_t> &out); ///< blocks128; cols % 128 == 0
+/// What to do with float weights that are not ternary as they stand.
+enum class Ternarize {
+  refuse,   ///< only exactly ternary tensors
+  fallback, ///< absmean for tensors that are not exactly ternary
+  always,   ///< absmean for all float tensors: the checkpoint says its weights are latent
+};
 
-uint64_t tq1Bytes(int64_t rows, int64_t cols);
-Decoded decodeTQ1(const uint8_t *bytes, size_t nBytes, TernaryMatrix &out);
-void encodeTQ1(const TernaryMatrix &matrix,
-               std::vector<uint8_t> &out); ///< the scale is rounded to f16; cols % 256 == 0
-
-uint64_t tq2Bytes(int64_t rows, int64_t cols);
-Decoded decodeTQ2(const uint8_t *bytes, size_t nBytes, TernaryMatrix &out);
-void encodeTQ2(const TernaryMatrix &matrix,
-               std::vector<uint8_t> &out); ///< the scale is rounded to f16; cols % 256 == 0
-
-/// Trits only: the scale is a tensor of its own. Scales are left as they are.
-uint64_t hfPackedBytes(int64_t rows, int64_t cols);
-Decoded decodeHfPacked(const uint8_t *bytes, size_t nBytes, TernaryMatrix &out);
-void encodeHfPacked(const TernaryMatrix &matrix, std::vector<uint8_t> &out);
-
-/// Trits only, as above; rows % 16 == 0, cols % 32 == 0.
-uint64_t gpuInt2Bytes(int64_t rows, int64_t cols);
-Decoded decodeGpuInt2(const uint8_t *bytes, size_t nBytes, TernaryMatrix &out);
-void encodeGpuInt2(const TernaryMatrix &matrix, std::vector<uint8_t> &out);
-
-/// Floats of a checkpoint.
-enum class FloatType { f32, f16, bf16 };
-constexpr unsigned floatBytes(FloatType type) { return type == FloatType::f32 ? 4 : 2; }
-float widen(FloatType type, const uint8_t *at);
-void widenRow(FloatType type, const uint8_t *bytes, size_t n, float *out);
-/// Round to nearest even; f16 overflows to infinity.
-float roundTo(FloatType type, float value);
-void narrowRow(FloatType type, const float *values, size_t n, uint8_t *out);
-
-/// Weights that are ternary already: every |w| is 0 or one value s, exactly. False (and no claim about `out`)
-/// for others.
-bool decodeAlreadyTernary(FloatType type, const uint8_t *bytes, size_t nBytes, TernaryMatrix &out);
-/// Which program's arithmetic makes latent weights ternary (AbsMean.cpp).
+/// Which program's arithmetic makes latent weights ternary (codecs/AbsMean.cpp).
 enum class AbsMean {
   wide,   ///< f32 throughout: transformers
   stored, ///< each step rounded to the stored type: the converter of microsoft/BitNet's gpu folder
 };
-/// Latent weights, made ternary by the rule of AbsMean.cpp.
-Decoded decodeAbsMean(FloatType type, AbsMean arithmetic, const uint8_t *bytes, size_t nBytes,
-                      TernaryMatrix &out);
 
-/// Makes the one scale positive by flipping the trits, and the trits zero where the scale is. For encodings
-/// that keep a sign.
-void foldSign(TernaryMatrix &matrix);
+/// The tiles of bitnet.cpp's generated kernel for one shape of matrix, which TL1 and TL2 bytes are ordered by
+/// (kernel_config.ini: m, k, bm, bk, bmm).
+struct TlKernel {
+  int32_t rows = 0, cols = 0;
+  int32_t tileRows = 0, tileCols = 0, stripe = 0; ///< BM, BK, bm
+};
+
+/// What decoding needs beyond the bytes.
+struct CodecSettings {
+  I2SLayout i2sLayout = I2SLayout::blocks128;
+  std::vector<TlKernel> tlKernels;
+  Ternarize ternarize = Ternarize::fallback;
+  AbsMean absMean = AbsMean::wide;
+};
+
+/// A matrix as it is stored: its bytes and, for a codec that has them in tensors of their own (mlx), a scale
+/// and a bias for each group of columns, row-major.
+struct Encoded {
+  const uint8_t *bytes = nullptr;
+  size_t nBytes = 0;
+  llvm::ArrayRef<float> scales = {}, biases = {};
+};
+
+/// How a matrix lies in its bytes: stripes of `rows` rows, one after the other, each `head` bytes and then
+/// one block of `bytes` bytes for each `cols` columns; after the last stripe `tail` bytes.
+struct Blocks {
+  int32_t cols = 1;
+  uint32_t bytes = 0;
+  int32_t rows = 1;
+  uint32_t head = 0, tail = 0;
+};
+
+struct Codec {
+  const char *name; ///< as in messages and, where it is a ggml type, in ggml: "tq1_0"
+  Blocks blocks;
+  /// The finest scales that the bytes themselves can hold.
+  enum class Scales { none, matrix, row, group } scales;
+
+  /// Sets trits and scales of a matrix whose rows and cols are given and whose size is that of the bytes.
+  /// Scales may have a sign here, and be finer than they need to be. Null: only dense.
+  Decoded (*decode)(const Encoded &in, const CodecSettings &settings, TernaryMatrix &out) = nullptr;
+  /// The canonical bytes of a matrix with scales that are no finer than `scales`, rounded to the stored type;
+  /// a fault where the encoding cannot say it. Null: none is canonical.
+  Decoded (*encode)(const TernaryMatrix &matrix, const CodecSettings &settings,
+                    std::vector<uint8_t> &out) = nullptr;
+  /// n values of whole blocks as floats. Null: trit * scale.
+  Decoded (*dequantize)(const Encoded &in, size_t n, float *out) = nullptr;
+
+  /// Where `blocks` cannot say it: the bytes of a matrix, which is whole blocks.
+  uint64_t (*size)(int64_t rows, int64_t cols) = nullptr;
+  /// The order of the bytes, or a scale in the tail, goes over all rows: there is no decoding a part of them.
+  bool whole = false;
+  std::optional<FloatType> floats = std::nullopt;
+  /// A warning for the user of such a file, e.g. that no original was there to check against.
+  const char *caution = nullptr;
+};
+
+/// All of them, in the order of the table.
+llvm::ArrayRef<const Codec *> codecs();
+/// nullptr for a name that has no codec.
+const Codec *codecNamed(llvm::StringRef name);
+
+/// Bytes of a matrix; nothing if it is not whole blocks, is empty, or has more bytes than 2^63.
+std::optional<uint64_t> encodedBytes(const Codec &codec, int64_t rows, int64_t cols);
+/// "rows of a multiple of 256 columns", for messages; empty if any matrix is whole blocks.
+std::string blockRule(const Codec &codec);
+
+/// Checks size and shape, decodes, and brings the scales into the coarsest form.
+Decoded decodeTernary(const Codec &codec, const Encoded &in, const CodecSettings &settings,
+                      TernaryMatrix &out);
+/// The same for values: ternary codecs give trit * scale. rows * cols floats.
+Decoded decodeDense(const Codec &codec, const Encoded &in, const CodecSettings &settings, int32_t rows,
+                    int32_t cols, float *out);
+/// Checks shape and scales and encodes; a fault's byte means nothing.
+Decoded encodeTernary(const Codec &codec, const TernaryMatrix &matrix, const CodecSettings &settings,
+                      std::vector<uint8_t> &out);
+
+/// The scale of a place.
+float scaleAt(const TernaryMatrix &matrix, int64_t row, int64_t col);
+/// Same values, one form: no scale is negative, one that scales no weight is 0, and scales are those of the
+/// whole matrix, else of rows, else of the largest groups that allow it. How a model is packed then does not
+/// depend on the encoding that it came in.
+void toCoarsest(TernaryMatrix &matrix);
+
+/// Weights of a float tensor that are ternary already: within a scale of the whole matrix, of a row, or of a
+/// group of at least 32 columns, every |w| is 0 or one value, exactly. False, and no claim about `out`, for
+/// others.
+bool decodeAlreadyTernary(FloatType type, const uint8_t *bytes, TernaryMatrix &out);
+/// Latent weights, made ternary by the rule of codecs/AbsMean.cpp.
+Decoded decodeAbsMean(FloatType type, AbsMean arithmetic, const uint8_t *bytes, TernaryMatrix &out);
 
 } // namespace bitnet::import

@@ -1,6 +1,6 @@
-// f32, f16 and bf16 of checkpoints, widened to f32 and rounded back. Integer arithmetic only, so that the
-// result does not depend on the compiler's or the CPU's idea of half floats.
-#include "compiler/import/Codec.h"
+// Integer arithmetic only, so that the result does not depend on the compiler's or the CPU's idea of half
+// floats.
+#include "compiler/import/Floats.h"
 #include <cstring>
 
 namespace bitnet::import {

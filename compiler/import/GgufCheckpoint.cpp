@@ -80,7 +80,7 @@ private:
     config().name = *name ? **name : path.substr(path.rfind('/') + 1);
     config().family = arch_;
     // A plain Llama would otherwise be made ternary without a word, and speak nonsense.
-    parts_.ternarize = arch_ == "llama" ? Ternarize::refuse : Ternarize::fallback;
+    parts_.decoding.ternarize = arch_ == "llama" ? Ternarize::refuse : Ternarize::fallback;
     return Error::success();
   }
 
@@ -200,25 +200,6 @@ private:
     return Error::success();
   }
 
-  static Encoding encodingOf(const GgufTypeInfo &type) {
-    switch (type.id) {
-    case kGgmlF32:
-      return Encoding::f32;
-    case kGgmlF16:
-      return Encoding::f16;
-    case kGgmlBF16:
-      return Encoding::bf16;
-    case kGgmlTQ1:
-      return Encoding::tq1;
-    case kGgmlTQ2:
-      return Encoding::tq2;
-    case kGgmlI2S:
-      return Encoding::i2s;
-    default:
-      return Encoding::other;
-    }
-  }
-
   /// `base`.scale beside `base`.weight: f32 [1], multiplies (old mainline files, trits as +-1).
   Error scaleOf(const std::string &base, std::optional<ScaleTensor> &out) const {
     const GgufTensor *scale = file_.tensor(base + ".scale");
@@ -240,7 +221,7 @@ private:
       stored.file = file_.source();
       stored.storedName = tensor.name;
       stored.typeName = tensor.type->name;
-      stored.encoding = encodingOf(*tensor.type);
+      stored.codec = codecNamed(tensor.type->name);
       stored.offset = tensor.offset;
       stored.bytes = tensor.bytes;
       // 0 to 2 dimensions are vectors and matrices; more never match what the graph needs.

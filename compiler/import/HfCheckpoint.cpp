@@ -66,12 +66,8 @@ std::optional<FloatType> floatDtype(StringRef dtype) {
   return std::nullopt;
 }
 
-Encoding encodingOf(StringRef dtype) {
-  return dtype == "F32"    ? Encoding::f32
-         : dtype == "F16"  ? Encoding::f16
-         : dtype == "BF16" ? Encoding::bf16
-                           : Encoding::other;
-}
+/// nullptr for integers.
+const Codec *codecOf(StringRef dtype) { return floatDtype(dtype) ? codecNamed(dtype.lower()) : nullptr; }
 
 class HfModel {
 public:
@@ -121,7 +117,7 @@ private:
       return config.takeError();
     parts_.config = config->model;
     parts_.config.name = folder_.substr(folder_.rfind('/') + 1);
-    parts_.ternarize = config->ternarize;
+    parts_.decoding.ternarize = config->ternarize;
     for (const Decision &decision : config->decisions)
       if (decision.what != "activation" || !settings_.activation)
         parts_.decisions.push_back(decision);
@@ -200,7 +196,7 @@ private:
     stored.file = found.file;
     stored.storedName = name;
     stored.typeName = tensor.dtype;
-    stored.encoding = encodingOf(tensor.dtype);
+    stored.codec = codecOf(tensor.dtype);
     stored.offset = tensor.offset;
     stored.bytes = tensor.bytes;
     setShape(stored, tensor.shape);
@@ -239,7 +235,7 @@ private:
     if (stored.rows != (rows + 3) / 4)
       return Error::success(); // checkTensors reports the shape
     stored.rows = rows;
-    stored.encoding = Encoding::hfPacked;
+    stored.codec = codecNamed("packed u8");
     return Error::success();
   }
 
@@ -257,7 +253,8 @@ private:
 
   void describe() {
     auto first = parts_.tensors.find(layerTensor(0, kLinearNames[0]));
-    const char *encoding = first == parts_.tensors.end() ? "no layers" : encodingName(first->second.encoding);
+    const Codec *codec = first == parts_.tensors.end() ? nullptr : first->second.codec;
+    const char *encoding = codec ? codec->name : "no layers";
     parts_.source = "hugging face, " + std::to_string(found_.size()) + " tensors, " + encoding;
   }
 

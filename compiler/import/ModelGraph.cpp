@@ -74,16 +74,28 @@ public:
       return failure(parts_.where + ": tensor " + quoted(name) + ": expected " + shape(rows, cols) +
                      ", got no such tensor");
     const StoredTensor &tensor = found->second;
-    bool known = ternary ? tensor.encoding != Encoding::other : floatType(tensor.encoding).has_value();
+    bool known = ternary ? tensor.codec && tensor.codec->decode : hasDenseRows(tensor);
     if (tensor.rows != rows || tensor.cols != cols || !known)
       return failure(tensor.file->name() + ": tensor " + quoted(tensor.storedName) + ": expected " +
-                     (ternary ? "ternary or float " : "f32, f16 or bf16 ") + shape(rows, cols) + ", got " +
-                     tensor.typeName + " " + shape(tensor.rows, tensor.cols));
-    if (ternary && tensor.scale && tensor.scale->count != 1 && tensor.scale->count != rows)
-      return failure(tensor.file->name() + ": scale of tensor " + quoted(tensor.storedName) +
-                     ": expected 1 or " + Twine(rows) + " values, got " + Twine(tensor.scale->count));
+                     (ternary ? "ternary or float " : "float or block-scaled ") + shape(rows, cols) +
+                     ", got " + tensor.typeName + " " + shape(tensor.rows, tensor.cols));
+    for (const std::optional<ScaleTensor> *beside : {&tensor.scale, &tensor.bias})
+      if (*beside)
+        if (Error error = fits(tensor, (*beside)->count))
+          return error;
     seen_.insert(name);
     return Error::success();
+  }
+
+  /// A scale for all, for each row, or for each of equal groups of columns.
+  static Error fits(const StoredTensor &tensor, int64_t scales) {
+    const int64_t groups = scales / tensor.rows;
+    if (scales == 1 || (scales > 0 && scales % tensor.rows == 0 && tensor.cols % groups == 0))
+      return Error::success();
+    return failure(tensor.file->name() + ": scale of tensor " + quoted(tensor.storedName) +
+                   ": expected 1 or " + Twine(tensor.rows) +
+                   " values, or as many for each of equal groups of the " + Twine(tensor.cols) +
+                   " columns, got " + Twine(scales));
   }
 
   Error needLayer(int32_t layer) {

@@ -14,18 +14,18 @@ namespace {
 /// Says how the first float matrix is read. The others decide for themselves in the same way.
 Error reportFloatWeights(CheckpointParts &parts) {
   const StoredTensor &first = parts.tensors.at(layerTensor(0, kLinearNames[0]));
-  std::optional<FloatType> type = floatType(first.encoding);
+  std::optional<FloatType> type = floatType(first);
   if (!type || first.scale)
     return Error::success();
-  bool latent = parts.ternarize == Ternarize::always;
-  if (parts.ternarize == Ternarize::fallback) {
+  bool latent = parts.decoding.ternarize == Ternarize::always;
+  if (parts.decoding.ternarize == Ternarize::fallback) {
     std::vector<uint8_t> bytes(size_t(first.bytes));
     if (Error error = first.file->read(first.offset, bytes.data(), bytes.size()))
       return error;
     TernaryMatrix matrix;
     matrix.rows = int32_t(first.rows);
     matrix.cols = int32_t(first.cols);
-    latent = !decodeAlreadyTernary(*type, bytes.data(), bytes.size(), matrix);
+    latent = !decodeAlreadyTernary(*type, bytes.data(), matrix);
   }
   parts.source += latent ? " latent" : " ternary";
   if (latent)

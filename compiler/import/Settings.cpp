@@ -148,13 +148,13 @@ void applySettings(const ModelSettings &settings, CheckpointParts &parts) {
     note("sub_norm_eps", std::to_string(config.subNormEps));
   }
   if (settings.i2sLayout) {
-    parts.i2sLayout = *settings.i2sLayout;
+    parts.decoding.i2sLayout = *settings.i2sLayout;
     static const char *const names[] = {"128", "64", "row4"};
-    note("i2s_layout", names[int(parts.i2sLayout)]);
+    note("i2s_layout", names[int(parts.decoding.i2sLayout)]);
   }
   if (settings.ternarize) {
-    parts.ternarize = *settings.ternarize;
-    note("ternarize", parts.ternarize == Ternarize::always ? "absmean" : "never");
+    parts.decoding.ternarize = *settings.ternarize;
+    note("ternarize", parts.decoding.ternarize == Ternarize::always ? "absmean" : "never");
   }
 }
 

@@ -4,28 +4,11 @@
 #include "compiler/import/ImportError.h"
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 using namespace llvm;
 
 namespace bitnet::import {
-
-const char *encodingName(Encoding encoding) {
-  static const char *names[] = {"f32", "f16", "bf16", "i2_s", "tq1_0", "tq2_0", "packed u8", "int2", "other"};
-  return names[int(encoding)];
-}
-
-std::optional<FloatType> floatType(Encoding encoding) {
-  switch (encoding) {
-  case Encoding::f32:
-    return FloatType::f32;
-  case Encoding::f16:
-    return FloatType::f16;
-  case Encoding::bf16:
-    return FloatType::bf16;
-  default:
-    return std::nullopt;
-  }
-}
 
 void setShape(StoredTensor &tensor, ArrayRef<uint64_t> shape) {
   tensor.cols = shape.empty() ? 1 : int64_t(shape.back());
@@ -60,123 +43,134 @@ Expected<const StoredTensor *> find(const CheckpointParts &parts, const std::str
   return &found->second;
 }
 
-/// Two magnitudes of a float tensor that is not ternary, for the message.
-std::string notTernary(FloatType type, const std::vector<uint8_t> &bytes) {
-  float first = 0;
-  for (size_t at = 0; at + floatBytes(type) <= bytes.size(); at += floatBytes(type)) {
-    float magnitude = std::fabs(widen(type, &bytes[at]));
-    if (magnitude != 0 && first == 0)
-      first = magnitude;
-    else if (magnitude != 0 && magnitude != first)
-      return "expected every |weight| to be 0 or one value, got " + std::to_string(first) + " and " +
-             std::to_string(magnitude) + "; not a ternary model, or latent weights (--set ternarize=absmean)";
-  }
-  return "expected finite weights";
-}
-
-Decoded decodeFloats(FloatType type, Ternarize ternarize, AbsMean arithmetic,
-                     const std::vector<uint8_t> &bytes, TernaryMatrix &out) {
-  if (ternarize != Ternarize::always && decodeAlreadyTernary(type, bytes.data(), bytes.size(), out))
-    return std::nullopt;
-  if (ternarize == Ternarize::refuse)
-    return Fault{0, notTernary(type, bytes)};
-  return decodeAbsMean(type, arithmetic, bytes.data(), bytes.size(), out);
-}
-
-Decoded decode(const CheckpointParts &parts, const StoredTensor &tensor, const std::vector<uint8_t> &bytes,
-               TernaryMatrix &out) {
-  switch (tensor.encoding) {
-  case Encoding::i2s:
-    return decodeI2S(bytes.data(), bytes.size(), parts.i2sLayout, out);
-  case Encoding::tq1:
-    return decodeTQ1(bytes.data(), bytes.size(), out);
-  case Encoding::tq2:
-    return decodeTQ2(bytes.data(), bytes.size(), out);
-  case Encoding::hfPacked:
-    out.scales.assign(1, 1.0f);
-    return decodeHfPacked(bytes.data(), bytes.size(), out);
-  case Encoding::gpuInt2:
-    out.scales.assign(1, 1.0f);
-    return decodeGpuInt2(bytes.data(), bytes.size(), out);
-  case Encoding::other:
-    return Fault{0, "expected a ternary or float encoding, got " + tensor.typeName};
-  default:
-    // A scale beside float weights means they are trits already, whatever the checkpoint says of the others.
-    return decodeFloats(*floatType(tensor.encoding), tensor.scale ? Ternarize::refuse : parts.ternarize,
-                        parts.absMean, bytes, out);
-  }
-}
-
-/// Multiplies (or divides) the decoded scale by the stored ones.
-Error applyScale(const StoredTensor &tensor, TernaryMatrix &out) {
-  const ScaleTensor &scale = *tensor.scale;
-  std::vector<uint8_t> bytes(size_t(scale.count) * floatBytes(scale.type));
-  if (Error error = scale.file->read(scale.offset, bytes.data(), bytes.size()))
+/// Reads the values of a tensor beside `tensor` that belong to its rows [begin, end).
+Error readBeside(const ScaleTensor &beside, const StoredTensor &tensor, int64_t begin, int64_t end,
+                 std::vector<float> &out) {
+  const uint64_t ofRow = uint64_t(beside.count) / uint64_t(tensor.rows); // the shapes are checked
+  const uint64_t first = beside.count == 1 ? 0 : uint64_t(begin) * ofRow;
+  out.resize(beside.count == 1 ? 1 : size_t(uint64_t(end - begin) * ofRow));
+  const uint64_t offset = beside.offset + first * floatBytes(beside.type);
+  std::vector<uint8_t> bytes(out.size() * floatBytes(beside.type));
+  if (Error error = beside.file->read(offset, bytes.data(), bytes.size()))
     return error;
-  std::vector<float> values(size_t(scale.count));
-  widenRow(scale.type, bytes.data(), values.size(), values.data());
-  float own = out.scales[0];
-  for (size_t i = 0; i < values.size(); ++i) {
-    float value = scale.divide ? 1.0f / values[i] : values[i];
-    if (!std::isfinite(value) || !std::isfinite(value * own))
-      return failure(scale.file->name() + ": scale of tensor " + quoted(tensor.storedName) + ": byte " +
-                     Twine(scale.offset + i * floatBytes(scale.type)) + ": expected a finite scale" +
-                     (scale.divide ? " other than 0" : "") + ", got " + Twine(std::to_string(values[i])));
-    values[i] = value * own;
+  widenRow(beside.type, bytes.data(), out.size(), out.data());
+  for (size_t i = 0; i < out.size(); ++i) {
+    const float stored = out[i];
+    if (beside.divide)
+      out[i] = 1.0f / stored;
+    if (!std::isfinite(out[i]))
+      return failure(beside.file->name() + ": scale of tensor " + quoted(tensor.storedName) + ": byte " +
+                     Twine(offset + i * floatBytes(beside.type)) + ": expected a finite scale" +
+                     (beside.divide ? " other than 0" : "") + ", got " + Twine(std::to_string(stored)));
   }
-  if (values.size() == 1) {
-    out.scales = values;
-    foldSign(out);
+  return Error::success();
+}
+
+/// Rows [begin, end) of a tensor as its codec wants them, with what lies beside it.
+struct Bytes {
+  std::vector<uint8_t> bytes;
+  std::vector<float> scales, biases;
+  Encoded encoded() const { return {bytes.data(), bytes.size(), scales, biases}; }
+};
+Error read(const StoredTensor &tensor, int64_t begin, int64_t end, Bytes &out) {
+  const uint64_t ofRow = tensor.bytes / uint64_t(tensor.rows);
+  const bool all = end - begin == tensor.rows; // rows need not be whole bytes then
+  out.bytes.resize(size_t(all ? tensor.bytes : uint64_t(end - begin) * ofRow));
+  if (Error error = tensor.file->read(tensor.offset + (all ? 0 : uint64_t(begin) * ofRow), out.bytes.data(),
+                                      out.bytes.size()))
+    return error;
+  if (!tensor.bias)
     return Error::success();
+  if (Error error = readBeside(*tensor.scale, tensor, begin, end, out.scales))
+    return error;
+  return readBeside(*tensor.bias, tensor, begin, end, out.biases);
+}
+
+/// Multiplies the decoded scales by the stored ones.
+Error applyScale(const StoredTensor &tensor, TernaryMatrix &out) {
+  std::vector<float> values;
+  if (Error error = readBeside(*tensor.scale, tensor, 0, tensor.rows, values))
+    return error;
+  // Weights that share a scale lie side by side in either: of the whole matrix, a row, or a group.
+  const size_t n = out.trits.size(), ofOwn = n / out.scales.size(), ofStored = n / values.size();
+  const size_t per = std::gcd(ofOwn, ofStored);
+  std::vector<float> products(n / per);
+  for (size_t i = 0; i < products.size(); ++i) {
+    const float stored = values[i * per / ofStored];
+    products[i] = stored * out.scales[i * per / ofOwn];
+    if (!std::isfinite(products[i]))
+      return failure(who(tensor) + ": expected scales whose product is finite, got " +
+                     Twine(std::to_string(stored)) + " times " +
+                     Twine(std::to_string(out.scales[i * per / ofOwn])));
   }
-  for (size_t r = 0; r < values.size(); ++r) {
-    int8_t factor = int8_t((values[r] > 0) - (values[r] < 0));
-    if (factor != 1)
-      for (int32_t c = 0; c < out.cols; ++c)
-        out.trits[r * size_t(out.cols) + size_t(c)] *= factor;
-    values[r] = std::fabs(values[r]);
-  }
-  out.scales = std::move(values);
+  out.scales = std::move(products);
+  out.groupCols = per < size_t(out.cols) ? int32_t(per) : 0;
+  toCoarsest(out);
   return Error::success();
 }
 
 /// GGUF's llama converter moves row h*D + s*D/2 + j of q and k to h*D + 2j + s, so that RoPE turns
-/// neighbours; back.
-void unpairRows(int32_t heads, TernaryMatrix &matrix) {
-  size_t cols = size_t(matrix.cols), dim = size_t(matrix.rows / heads), half = dim / 2;
-  std::vector<int8_t> head(dim * cols);
-  for (size_t h = 0; h < size_t(heads); ++h) {
-    int8_t *rows = matrix.trits.data() + h * dim * cols;
+/// neighbours; back. `ofRow` values belong to a row.
+template <typename T> void unpairRows(size_t heads, size_t rows, size_t ofRow, std::vector<T> &values) {
+  const size_t dim = rows / heads, half = dim / 2;
+  std::vector<T> head(dim * ofRow);
+  for (size_t h = 0; h < heads; ++h) {
+    T *of = values.data() + h * dim * ofRow;
     for (size_t r = 0; r < dim; ++r)
-      std::copy_n(rows + (2 * (r % half) + r / half) * cols, cols, head.data() + r * cols);
-    std::copy(head.begin(), head.end(), rows);
+      std::copy_n(of + (2 * (r % half) + r / half) * ofRow, ofRow, head.data() + r * ofRow);
+    std::copy(head.begin(), head.end(), of);
   }
 }
 
 } // namespace
+
+bool hasDenseRows(const StoredTensor &tensor) {
+  const Codec *codec = tensor.codec;
+  return codec && !codec->whole && (codec->scales != Codec::Scales::none || tensor.bias);
+}
 
 Expected<TernaryMatrix> StoredCheckpoint::ternary(const std::string &name) const {
   Expected<const StoredTensor *> found = find(parts_, name);
   if (!found)
     return found.takeError();
   const StoredTensor &tensor = **found;
-  std::vector<uint8_t> bytes(size_t(tensor.bytes));
-  if (Error error = tensor.file->read(tensor.offset, bytes.data(), bytes.size()))
+  if (!tensor.codec || !tensor.codec->decode)
+    return failure(who(tensor) + ": expected a ternary or float encoding, got " + tensor.typeName);
+  Bytes bytes;
+  if (Error error = read(tensor, 0, tensor.rows, bytes))
     return error;
+  // A scale beside float weights means they are trits already, whatever the checkpoint says of the others.
+  CodecSettings settings = parts_.decoding;
+  if (tensor.scale)
+    settings.ternarize = Ternarize::refuse;
   TernaryMatrix matrix;
   matrix.rows = int32_t(tensor.rows);
   matrix.cols = int32_t(tensor.cols);
-  if (Decoded fault = decode(parts_, tensor, bytes, matrix))
+  if (Decoded fault = decodeTernary(*tensor.codec, bytes.encoded(), settings, matrix))
     return failure(who(tensor) + ": byte " + Twine(tensor.offset + fault->at) + ": " + fault->what);
-  if (tensor.scale)
+  if (tensor.scale && !tensor.bias)
     if (Error error = applyScale(tensor, matrix))
       return error;
-  if (tensor.pairedHeads > 0)
-    unpairRows(tensor.pairedHeads, matrix);
+  if (tensor.pairedHeads > 0) {
+    const size_t heads = size_t(tensor.pairedHeads), rows = size_t(matrix.rows);
+    unpairRows(heads, rows, size_t(matrix.cols), matrix.trits);
+    if (matrix.scales.size() > 1)
+      unpairRows(heads, rows, matrix.scales.size() / rows, matrix.scales);
+  }
   return matrix;
 }
 
 Expected<int32_t> StoredCheckpoint::scaleGroup(const std::string &name) const {
+  Expected<const StoredTensor *> found = find(parts_, name);
+  if (!found)
+    return found.takeError();
+  const StoredTensor &tensor = **found;
+  const bool inBytes =
+      tensor.codec && tensor.codec->scales == Codec::Scales::group &&
+      !(tensor.codec->floats && !tensor.scale && parts_.decoding.ternarize == Ternarize::always);
+  const bool beside = tensor.scale && tensor.scale->count > tensor.rows;
+  if (!inBytes && !beside)
+    return 0;
   Expected<TernaryMatrix> matrix = ternary(name);
   if (!matrix)
     return matrix.takeError();
@@ -188,27 +182,34 @@ Expected<DenseTensor> StoredCheckpoint::dense(const std::string &name, int32_t b
   if (!found)
     return found.takeError();
   const StoredTensor &tensor = **found;
-  std::optional<FloatType> type = floatType(tensor.encoding);
-  if (!type)
-    return failure(who(tensor) + ": expected f32, f16 or bf16, got " + tensor.typeName);
-  int64_t last = std::min<int64_t>(end, tensor.rows);
+  if (!hasDenseRows(tensor))
+    return failure(who(tensor) + ": expected an encoding of rows of values, got " + tensor.typeName);
+  if (tensor.scale && !tensor.bias)
+    return failure(who(tensor) + ": expected values, got values with a scale beside them");
+  const int64_t last = std::min<int64_t>(end, tensor.rows);
   if (begin < 0 || begin > last)
     return failure(who(tensor) + ": expected rows within 0.." + Twine(tensor.rows) + ", got " + Twine(begin) +
                    ".." + Twine(end));
   DenseTensor result;
   result.rows = int32_t(last - begin);
   result.cols = int32_t(tensor.cols);
-  size_t n = size_t(result.rows) * size_t(result.cols), rowBytes = size_t(tensor.cols) * floatBytes(*type);
-  std::vector<uint8_t> bytes(n * floatBytes(*type));
-  if (Error error = tensor.file->read(tensor.offset + size_t(begin) * rowBytes, bytes.data(), bytes.size()))
+  if (result.rows == 0)
+    return result;
+  // Whole stripes around the rows.
+  const int64_t stripe = tensor.codec->blocks.rows, from = begin / stripe * stripe;
+  const int64_t to = std::min<int64_t>((last + stripe - 1) / stripe * stripe, tensor.rows);
+  const size_t cols = size_t(tensor.cols);
+  Bytes bytes;
+  if (Error error = read(tensor, from, to, bytes))
     return error;
-  result.values.resize(n);
-  widenRow(*type, bytes.data(), n, result.values.data());
-  for (size_t i = 0; i < n; ++i)
-    if (!std::isfinite(result.values[i]))
-      return failure(who(tensor) + ": byte " +
-                     Twine(tensor.offset + size_t(begin) * rowBytes + i * floatBytes(*type)) +
-                     ": expected a finite value, got " + Twine(std::to_string(result.values[i])));
+  result.values.resize(size_t(to - from) * cols);
+  if (Decoded fault = decodeDense(*tensor.codec, bytes.encoded(), parts_.decoding, int32_t(to - from),
+                                  result.cols, result.values.data()))
+    return failure(who(tensor) + ": byte " +
+                   Twine(tensor.offset + tensor.bytes / uint64_t(tensor.rows) * uint64_t(from) + fault->at) +
+                   ": " + fault->what);
+  result.values.erase(result.values.begin(), result.values.begin() + (begin - from) * tensor.cols);
+  result.values.resize(size_t(result.rows) * cols);
   return result;
 }
 

@@ -9,12 +9,7 @@
 
 namespace bitnet::import {
 
-enum class Encoding { f32, f16, bf16, i2s, tq1, tq2, hfPacked, gpuInt2, other };
-const char *encodingName(Encoding encoding);
-/// f32, f16 and bf16 only.
-std::optional<FloatType> floatType(Encoding encoding);
-
-/// A tensor of floats that scales a matrix: one value, or one a row.
+/// A tensor of floats that scales a matrix: one value, one a row, or one a group of columns, row-major.
 struct ScaleTensor {
   std::shared_ptr<ByteSource> file;
   uint64_t offset = 0;
@@ -27,25 +22,25 @@ struct StoredTensor {
   std::shared_ptr<ByteSource> file;
   std::string storedName; ///< in the file
   std::string typeName;   ///< in the file, for messages: "q8_0", "I64"
-  Encoding encoding = Encoding::other;
-  uint64_t offset = 0, bytes = 0; ///< in the file; bytes fit the encoding and the shape
+  const Codec *codec = nullptr;   ///< null: an encoding that has none
+  uint64_t offset = 0, bytes = 0; ///< in the file
   int64_t rows = 1, cols = 0;     ///< of the logical matrix; a vector is one row
   std::optional<ScaleTensor> scale;
+  std::optional<ScaleTensor> bias; ///< mlx: value = scale * code + bias, as many as there are scales
   int32_t pairedHeads = 0; ///< > 0: rows of this many heads are in GGUF llama's order (RoPE pairs 2j, 2j+1)
 };
 
 /// Sets rows and cols to those of a file's shape, outermost first; more than two dimensions give rows -1,
 /// which no graph wants.
 void setShape(StoredTensor &tensor, llvm::ArrayRef<uint64_t> shape);
+/// Of a float tensor.
+inline std::optional<FloatType> floatType(const StoredTensor &tensor) {
+  return tensor.codec ? tensor.codec->floats : std::nullopt;
+}
+/// Rows of values can be had without the rest of the tensor.
+bool hasDenseRows(const StoredTensor &tensor);
 /// "[2560, 640]", for messages.
 std::string shapeText(llvm::ArrayRef<uint64_t> shape);
-
-/// What to do with float weights that are not ternary as they stand.
-enum class Ternarize {
-  refuse,   ///< only exactly ternary tensors
-  fallback, ///< absmean for tensors that are not exactly ternary
-  always,   ///< absmean for all float tensors: the checkpoint says its weights are latent
-};
 
 struct CheckpointParts {
   ModelConfig config;
@@ -53,9 +48,7 @@ struct CheckpointParts {
   std::vector<uint8_t> tokenizer;
   std::string chatTemplate, source, where;     ///< where: starts errors, the path as given
   std::map<std::string, StoredTensor> tensors; ///< by canonical name (Checkpoint.h)
-  I2SLayout i2sLayout = I2SLayout::blocks128;
-  Ternarize ternarize = Ternarize::fallback;
-  AbsMean absMean = AbsMean::wide;
+  CodecSettings decoding;
 };
 
 class StoredCheckpoint final : public Checkpoint {

@@ -12,11 +12,12 @@ using namespace llvm;
 namespace bitnet::import {
 namespace {
 
-Encoding encodingOf(TorchType type) {
-  return type == TorchType::f32    ? Encoding::f32
-         : type == TorchType::f16  ? Encoding::f16
-         : type == TorchType::bf16 ? Encoding::bf16
-                                   : Encoding::other;
+/// nullptr for integers.
+const Codec *codecOf(TorchType type) {
+  return codecNamed(type == TorchType::f32    ? "f32"
+                    : type == TorchType::f16  ? "f16"
+                    : type == TorchType::bf16 ? "bf16"
+                                              : "");
 }
 
 /// "/a/b/model.pt" to "/a/b"; "model.pt" to ".".
@@ -39,7 +40,7 @@ public:
 
   Expected<CheckpointParts> run(const TorchFile &file, const TorchConfig &config, const std::string &path) {
     parts_.where = path;
-    parts_.absMean = AbsMean::stored;
+    parts_.decoding.absMean = AbsMean::stored;
     folder_ = folderOf(path);
     file_ = &file;
     if (Error error = readSizes(config))
@@ -261,7 +262,7 @@ private:
     stored.file = file_->source();
     stored.storedName = name;
     stored.typeName = torchTypeName(storage.type);
-    stored.encoding = encodingOf(storage.type);
+    stored.codec = codecOf(storage.type);
     stored.offset = storage.offset + tensor.offset * torchBytes(storage.type);
     stored.bytes = tensor.elements() * torchBytes(storage.type);
     setShape(stored, tensor.shape);
@@ -309,7 +310,7 @@ private:
       if (Error error = readScale(prefix + ".weight_scale", slices.size(), scale))
         return error;
       whole->cols *= 4;
-      whole->encoding = Encoding::gpuInt2;
+      whole->codec = codecNamed("int2");
       whole->typeName = "int2";
       for (const Slice &slice : slices)
         if (slice.rows % 16 != 0 || whole->cols % 32 != 0)
@@ -323,9 +324,9 @@ private:
       part.offset += uint64_t(slice.begin) * rowBytes;
       part.bytes = uint64_t(slice.rows) * rowBytes;
       if (scale)
-        part.scale = ScaleTensor{
-            scale->file, scale->offset + uint64_t(slice.slot) * floatBytes(*floatType(scale->encoding)),
-            *floatType(scale->encoding), 1, false};
+        part.scale =
+            ScaleTensor{scale->file, scale->offset + uint64_t(slice.slot) * floatBytes(*floatType(*scale)),
+                        *floatType(*scale), 1, false};
       const StringRef kind(slice.name);
       part.pairedHeads = kind == "attn_q"   ? parts_.config.heads
                          : kind == "attn_k" ? parts_.config.kvHeads
@@ -339,7 +340,7 @@ private:
     Expected<StoredTensor> scale = contiguous(name, 1);
     if (!scale)
       return scale.takeError();
-    if (!floatType(scale->encoding) || scale->cols < int64_t(slots))
+    if (!floatType(*scale) || scale->cols < int64_t(slots))
       return failure(where(name) + "expected " + Twine(slots) + " values of bf16, f16 or f32 or more, got " +
                      scale->typeName + " [" + Twine(scale->cols) + "]");
     out = std::move(*scale);
@@ -362,7 +363,7 @@ private:
   }
 
   static Expected<bool> sameBytes(const StoredTensor &a, const StoredTensor &b) {
-    if (a.encoding != b.encoding || a.rows != b.rows || a.cols != b.cols)
+    if (a.codec != b.codec || a.rows != b.rows || a.cols != b.cols)
       return false;
     if (a.offset == b.offset)
       return true;
@@ -382,9 +383,10 @@ private:
   }
 
   void describe() {
+    const StoredTensor &first = parts_.tensors.at(layerTensor(0, kLinearNames[0]));
     parts_.source = std::string("torch ") + file_->container() + ", " +
                     std::to_string(file_->tensors().size()) + " tensors, " +
-                    encodingName(parts_.tensors.at(layerTensor(0, kLinearNames[0])).encoding);
+                    (first.codec ? first.codec->name : first.typeName.c_str());
   }
 
   const ModelSettings &settings_;

@@ -32,6 +32,8 @@ std::vector<Tensor> tensors_of(const Options &options);
 /// Row-major trits with about `zeros` of them 0 (to within 1/256), and one scale such that a unit input gives
 /// outputs of about unit size.
 import::TernaryMatrix random_ternary(const Options &options, const Tensor &tensor);
+/// The bytes of a matrix in the codec of that name.
+void encode(const char *codec, const import::TernaryMatrix &matrix, std::vector<uint8_t> &out);
 /// 1 + 0.1 N, in steps of 2^-7.
 std::vector<float> random_norm(const Options &options, const Tensor &tensor);
 /// Rows of N(0, 0.05) in steps of 2^-10, or of 0.05 times Student's t with 5 degrees of freedom in bf16; rows

@@ -165,27 +165,6 @@ const Form &form_of(const std::string &name, bool ternary) {
               : "--embedding: expected f32, f16, bf16 or q6_k, got " + name);
 }
 
-void encode(const Form &form, const import::TernaryMatrix &matrix, std::vector<uint8_t> &out) {
-  switch (form.type) {
-  case import::kGgmlI2S:
-    return import::encodeI2S(matrix, out);
-  case import::kGgmlTQ1:
-    return import::encodeTQ1(matrix, out);
-  case import::kGgmlTQ2:
-    return import::encodeTQ2(matrix, out);
-  default: {
-    std::vector<float> row(size_t(matrix.cols));
-    size_t width = import::floatBytes(form.floats) * row.size();
-    out.resize(width * size_t(matrix.rows));
-    for (size_t r = 0; r < size_t(matrix.rows); ++r) {
-      for (size_t c = 0; c < row.size(); ++c)
-        row[c] = float(matrix.trits[r * row.size() + c]) * matrix.scales[0];
-      import::narrowRow(form.floats, row.data(), row.size(), &out[r * width]);
-    }
-  }
-  }
-}
-
 } // namespace
 
 void write_gguf(const Options &options) {
@@ -227,7 +206,7 @@ void write_gguf(const Options &options) {
   std::vector<uint8_t> bytes;
   for (const Tensor &t : tensors) {
     if (t.kind == Kind::ternary) {
-      encode(weights, random_ternary(options, t), bytes);
+      encode(weights.name, random_ternary(options, t), bytes);
       file.write(bytes.data(), bytes.size());
     } else if (t.kind == Kind::norm) {
       std::vector<float> values = random_norm(options, t);

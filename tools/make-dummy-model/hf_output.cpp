@@ -134,7 +134,8 @@ void write_hugging_face(const Options &options) {
   for (const Tensor &t : tensors) {
     uint64_t n = uint64_t(t.rows) * uint64_t(t.cols);
     if (t.kind == Kind::ternary && packed) {
-      add(t.hf_name + ".weight", "U8", {(t.rows + 3) / 4, t.cols}, import::hfPackedBytes(t.rows, t.cols));
+      add(t.hf_name + ".weight", "U8", {(t.rows + 3) / 4, t.cols},
+          uint64_t((t.rows + 3) / 4) * uint64_t(t.cols));
       add(t.hf_name + ".weight_scale", "BF16", {1}, 2);
     } else if (t.kind == Kind::norm) {
       add(t.hf_name + ".weight", dtype, {t.cols}, n * import::floatBytes(type));
@@ -177,7 +178,7 @@ void write_hugging_face(const Options &options) {
     } else {
       import::TernaryMatrix matrix = random_ternary(options, t);
       if (packed) {
-        import::encodeHfPacked(matrix, bytes);
+        encode("packed u8", matrix, bytes);
         file.write(bytes.data(), bytes.size());
         uint8_t scale[2];
         import::narrowRow(FloatType::bf16, &matrix.scales[0], 1, scale);

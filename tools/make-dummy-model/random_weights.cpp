@@ -1,4 +1,5 @@
 // Random weights, a few hundred million a second: the 2B-4T shape has two thousand million of them.
+#include "tools/bitnet/arguments.h"
 #include "tools/make-dummy-model/dummy_model.h"
 #include "tools/make-dummy-model/ffn_zeros.h"
 #include <algorithm>
@@ -122,6 +123,11 @@ void RandomEmbedding::next_row(float *out) {
   for (int32_t c = 0; !heavy_tails_ && c < cols_; ++c) // 0.05 is 51.2 steps of 2^-10
     out[c] = float(bell(next(state_)) * 256 / (5 * kBellDeviation)) * 0x1p-10f;
   shape_embedding(options_, cols_, out);
+}
+
+void encode(const char *codec, const import::TernaryMatrix &matrix, std::vector<uint8_t> &out) {
+  if (import::Decoded fault = import::encodeTernary(*import::codecNamed(codec), matrix, {}, out))
+    throw tools::Failure(std::string(codec) + ": " + fault->what);
 }
 
 } // namespace bitnet::dummy

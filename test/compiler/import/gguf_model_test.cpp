@@ -155,9 +155,9 @@ TEST_F(GgufModel, NeedsEachTensorInShapeAndEncoding) {
   EXPECT_EQ(open(model.finish()),
             "m.gguf: tensor 'blk.0.attn_k.weight': expected ternary or float [16, 32], got f32 [32, 32]");
   model = TinyModel();
-  model.tensors["token_embd.weight"] = {{32, 16}, 8, std::string(16 * 34, 'x')};
+  model.tensors["token_embd.weight"] = {{32, 16}, 6, std::string(16 * 22, 'x')};
   EXPECT_EQ(open(model.finish()),
-            "m.gguf: tensor 'token_embd.weight': expected f32, f16 or bf16 [16, 32], got q8_0 [16, 32]");
+            "m.gguf: tensor 'token_embd.weight': expected float or block-scaled [16, 32], got q5_0 [16, 32]");
 }
 
 TEST_F(GgufModel, RefusesTensorsInALayerThatChangeTheGraph) {

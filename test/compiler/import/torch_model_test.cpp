@@ -132,9 +132,10 @@ TEST_F(TorchModel, TiesTheHeadIfItIsTheEmbedding) {
   EXPECT_FALSE(checkpoint_->config().tiedHead);
   EXPECT_EQ(decision("head"), "");
   model.bf16("output.weight", {16, 16});
-  EXPECT_EQ(open(model),
-            "F/model_state_int2.pt: tensor 'output.weight': expected f32, f16 or bf16 [16, 32], got bf16 "
-            "[16, 16]");
+  EXPECT_EQ(
+      open(model),
+      "F/model_state_int2.pt: tensor 'output.weight': expected float or block-scaled [16, 32], got bf16 "
+      "[16, 16]");
 }
 
 TEST_F(TorchModel, NeedsTheNumberOfHeads) {

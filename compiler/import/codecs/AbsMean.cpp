@@ -91,12 +91,9 @@ private:
 
 } // namespace
 
-Decoded decodeAbsMean(FloatType type, AbsMean arithmetic, const uint8_t *bytes, size_t nBytes,
-                      TernaryMatrix &out) {
+Decoded decodeAbsMean(FloatType type, AbsMean arithmetic, const uint8_t *bytes, TernaryMatrix &out) {
   auto rounded = [&](float x) { return arithmetic == AbsMean::stored ? roundTo(type, x) : x; };
   size_t n = size_t(out.rows) * size_t(out.cols), cols = size_t(out.cols), width = floatBytes(type);
-  if (nBytes != n * width)
-    return Fault{0, "expected " + std::to_string(n * width) + " bytes, got " + std::to_string(nBytes)};
   std::vector<float> row(cols);
   CascadeSum sum(n);
   for (size_t r = 0; r < size_t(out.rows); ++r) {

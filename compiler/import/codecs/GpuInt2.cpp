@@ -20,38 +20,34 @@ template <typename Fn> void forEachWord(size_t rows, size_t cols, Fn word) {
         word(at + 4 * w, row + w / 16 * 8 + w % 8, col + w / 8 % 2 * kWord);
 }
 
-} // namespace
-
-uint64_t gpuInt2Bytes(int64_t rows, int64_t cols) { return uint64_t(rows) * uint64_t(cols) / 4; }
-
-Decoded decodeGpuInt2(const uint8_t *bytes, size_t nBytes, TernaryMatrix &out) {
-  if (nBytes != gpuInt2Bytes(out.rows, out.cols))
-    return Fault{0, "expected " + std::to_string(gpuInt2Bytes(out.rows, out.cols)) +
-                        " bytes of int2 codes, got " + std::to_string(nBytes)};
-  if (out.rows % int(kTileRows) != 0 || out.cols % int(kTileCols) != 0)
-    return Fault{0, "expected tiles of 16 rows and 32 columns, got [" + std::to_string(out.rows) + ", " +
-                        std::to_string(out.cols) + "]"};
-  for (size_t i = 0; i < nBytes; ++i)
-    if (((bytes[i] | bytes[i] >> 1) & 0x55) != 0x55)
+Decoded decode(const Encoded &in, const CodecSettings &, TernaryMatrix &out) {
+  for (size_t i = 0; i < in.nBytes; ++i)
+    if (((in.bytes[i] | in.bytes[i] >> 1) & 0x55) != 0x55)
       return Fault{i, "expected 2-bit codes 1..3, got 0"};
   size_t cols = size_t(out.cols);
+  out.scales.assign(1, 1.0f);
   out.trits.resize(size_t(out.rows) * cols);
   forEachWord(size_t(out.rows), cols, [&](size_t at, size_t row, size_t col) {
     int8_t *to = out.trits.data() + row * cols + col;
     for (size_t i = 0; i < kWord; ++i)
-      to[i] = int8_t((bytes[at + i % 4] >> 2 * (i / 4) & 3) - 2);
+      to[i] = int8_t((in.bytes[at + i % 4] >> 2 * (i / 4) & 3) - 2);
   });
   return std::nullopt;
 }
 
-void encodeGpuInt2(const TernaryMatrix &matrix, std::vector<uint8_t> &out) {
+Decoded encode(const TernaryMatrix &matrix, const CodecSettings &, std::vector<uint8_t> &out) {
   size_t cols = size_t(matrix.cols);
-  out.assign(gpuInt2Bytes(matrix.rows, matrix.cols), 0);
   forEachWord(size_t(matrix.rows), cols, [&](size_t at, size_t row, size_t col) {
     const int8_t *from = matrix.trits.data() + row * cols + col;
     for (size_t i = 0; i < kWord; ++i)
       out[at + i % 4] = uint8_t(out[at + i % 4] | (from[i] + 2) << 2 * (i / 4));
   });
+  return std::nullopt;
 }
+
+} // namespace
+
+extern const Codec kGpuInt2 = {
+    "int2", {kTileCols, kTileBytes, kTileRows}, Codec::Scales::none, decode, encode};
 
 } // namespace bitnet::import

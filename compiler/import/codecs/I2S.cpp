@@ -2,14 +2,13 @@
 // defines. Canonical order, 128 elements b of a row in 32 bytes: element 128b+32g+p is in bits 6-2g of byte
 // 32b+p. The two other orders exist under the same type number with nothing in the file to tell them apart;
 // they are decoded on request and never written. Code 3 means 0 to one reader and +2 to another: refused.
-#include "compiler/import/Codec.h"
-#include <cmath>
+#include "compiler/import/codecs/Refusals.h"
 #include <cstring>
 
 namespace bitnet::import {
 namespace {
 
-constexpr uint64_t kTail = 32;
+constexpr uint32_t kTail = 32;
 
 /// Byte index and shift of element (row, col).
 struct Place {
@@ -36,52 +35,55 @@ void decodeBlocks128(const uint8_t *bytes, size_t nBytes, int8_t *out) {
     }
 }
 
-} // namespace
-
-uint64_t i2sBytes(int64_t rows, int64_t cols) { return uint64_t(rows) * uint64_t(cols) / 4 + kTail; }
-
-Decoded decodeI2S(const uint8_t *bytes, size_t nBytes, I2SLayout layout, TernaryMatrix &out) {
-  if (nBytes != i2sBytes(out.rows, out.cols))
-    return Fault{0, "expected " + std::to_string(i2sBytes(out.rows, out.cols)) + " bytes of i2_s, got " +
-                        std::to_string(nBytes)};
-  int multiple = layout == I2SLayout::blocks128 ? 128 : layout == I2SLayout::blocks64 ? 64 : 1;
+Decoded decode(const Encoded &in, const CodecSettings &settings, TernaryMatrix &out) {
+  const I2SLayout layout = settings.i2sLayout;
+  const int multiple = layout == I2SLayout::blocks128 ? 128 : layout == I2SLayout::blocks64 ? 64 : 1;
   if (out.cols % multiple != 0 || (layout == I2SLayout::rows4 && out.rows % 4 != 0))
     return Fault{0, "expected rows of a multiple of " + std::to_string(multiple) +
                         " (and 4 rows for row4), got [" + std::to_string(out.rows) + ", " +
                         std::to_string(out.cols) + "]"};
-  size_t n = nBytes - kTail;
-  for (size_t i = 0; i < n; ++i)
-    if (bytes[i] & bytes[i] >> 1 & 0x55)
-      return Fault{i, "expected 2-bit codes 0..2, got 3 in byte 0x" +
-                          std::string(1, "0123456789abcdef"[bytes[i] >> 4]) +
-                          "0123456789abcdef"[bytes[i] & 15]};
+  const size_t n = in.nBytes - kTail;
+  if (Decoded fault = refuseCode3(in.bytes, n, 0))
+    return fault;
   float scale;
-  std::memcpy(&scale, bytes + n, sizeof scale);
-  if (!std::isfinite(scale))
-    return Fault{n, "expected a finite scale, got " + std::to_string(scale)};
+  std::memcpy(&scale, in.bytes + n, sizeof scale);
+  if (Decoded fault = refuseNotFinite(scale, n))
+    return fault;
   out.scales.assign(1, scale);
   out.trits.resize(size_t(out.rows) * size_t(out.cols));
   if (layout == I2SLayout::blocks128) {
-    decodeBlocks128(bytes, n, out.trits.data());
-  } else {
-    for (int64_t r = 0, i = 0; r < out.rows; ++r)
-      for (int64_t c = 0; c < out.cols; ++c, ++i) {
-        Place place = placeOf(layout, out.cols, r, c);
-        out.trits[size_t(i)] = int8_t((bytes[place.byte] >> place.shift & 3) - 1);
-      }
+    decodeBlocks128(in.bytes, n, out.trits.data());
+    return std::nullopt;
   }
-  foldSign(out);
+  for (int64_t r = 0, i = 0; r < out.rows; ++r)
+    for (int64_t c = 0; c < out.cols; ++c, ++i) {
+      Place place = placeOf(layout, out.cols, r, c);
+      out.trits[size_t(i)] = int8_t((in.bytes[place.byte] >> place.shift & 3) - 1);
+    }
   return std::nullopt;
 }
 
-void encodeI2S(const TernaryMatrix &matrix, std::vector<uint8_t> &out) {
-  out.assign(i2sBytes(matrix.rows, matrix.cols), 0);
+/// The canonical order.
+Decoded encode(const TernaryMatrix &matrix, const CodecSettings &, std::vector<uint8_t> &out) {
+  if (matrix.cols % 128 != 0)
+    return Fault{0, "expected rows of a multiple of 128, got " + std::to_string(matrix.cols)};
   const int8_t *t = matrix.trits.data();
   for (size_t block = 0; block < matrix.trits.size() / 128; ++block, t += 128)
     for (int p = 0; p < 32; ++p)
       out[32 * block + p] =
           uint8_t((t[p] + 1) << 6 | (t[32 + p] + 1) << 4 | (t[64 + p] + 1) << 2 | (t[96 + p] + 1));
   std::memcpy(&out[matrix.trits.size() / 4], &matrix.scales[0], sizeof(float));
+  return std::nullopt;
 }
+
+constexpr Codec codec() {
+  Codec codec = {"i2_s", {4, 1, 1, 0, kTail}, Codec::Scales::matrix, decode, encode};
+  codec.whole = true; // the scale lies after the last row
+  return codec;
+}
+
+} // namespace
+
+extern const Codec kI2S = codec();
 
 } // namespace bitnet::import
