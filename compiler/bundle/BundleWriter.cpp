@@ -210,7 +210,8 @@ Expected<BundleReport> writeBundle(const std::string &path, const BundleInput &i
     if (Error e = sections.add(fb::SectionKind::chat_template, ckpt.chatTemplate().data(),
                                ckpt.chatTemplate().size()))
       return e;
-  if (Error e = sections.add(fb::SectionKind::report, input.report.data(), input.report.size()))
+  const std::string text = input.report ? input.report(report.pack) : "{}";
+  if (Error e = sections.add(fb::SectionKind::report, text.data(), text.size()))
     return e;
 
   const std::vector<codegen::KernelSpec> kernels = collectKernels(*input.plan);

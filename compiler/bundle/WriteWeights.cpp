@@ -21,6 +21,20 @@ WeightMap mapWeights(const Plan &plan) {
   return map;
 }
 
+namespace {
+
+/// Memory that packing takes: the largest source matrix, decoded. Dense ones are read in pieces.
+uint64_t decodingBytes(const Constant &c, const import::Checkpoint &checkpoint) {
+  uint64_t bytes = 0;
+  if (c.packing == Packing::t2 || c.packing == Packing::t3 || c.packing == Packing::u2 ||
+      c.packing == Packing::d2)
+    for (const std::string &name : c.names)
+      bytes = std::max(bytes, checkpoint.info(name).decodingBytes);
+  return bytes;
+}
+
+} // namespace
+
 Error writeWeights(SectionFile &file, uint64_t sectionOffset, const WeightMap &map, const BundleInput &input,
                    PackReport &report) {
   const std::vector<Constant> &constants = input.plan->constants;
@@ -63,12 +77,18 @@ Error writeWeights(SectionFile &file, uint64_t sectionOffset, const WeightMap &m
     report.inexactF16 += found.inexactF16;
     return Error::success();
   };
-  return forEachIndex(input.jobs, order.size(), [&](size_t i) {
-    Error e = packOne(order[i]);
-    if (e)
-      failed = true;
-    return e;
-  });
+  Error e = forEachIndex(
+      input.jobs, order.size(),
+      [&](size_t i) {
+        Error error = packOne(order[i]);
+        if (error)
+          failed = true;
+        return error;
+      },
+      [&](size_t i) { return decodingBytes(constants[order[i]], *input.checkpoint); },
+      import::kDecodingBytes);
+  report.matrices = weights.facts();
+  return e;
 }
 
 } // namespace bitnet::compiler

@@ -2,20 +2,17 @@
 #include "compiler/driver/Compile.h"
 #include "compiler/bundle/PlanExport.h"
 #include "compiler/driver/CompileKernels.h"
+#include "compiler/driver/FrontEnd.h"
+#include "compiler/driver/ModelReport.h"
 #include "compiler/driver/Output.h"
 #include "compiler/driver/Progress.h"
-#include "compiler/import/BuildGraph.h"
 #include "compiler/import/TokenizerImport.h"
-#include "compiler/transforms/Passes.h"
 #include "mlir/IR/MLIRContext.h"
-#include "mlir/Pass/PassManager.h"
-#include "runtime/format/kernel_ops.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/WithColor.h"
 #include "llvm/Support/raw_ostream.h"
 #include <chrono>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 using namespace llvm;
@@ -23,8 +20,6 @@ using namespace llvm;
 namespace bitnet::compiler {
 using import::Decision;
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 /// Wall time of the stages, for --time-passes, -v and --json.
 class Stages {
@@ -48,88 +43,16 @@ std::string moduleText(mlir::ModuleOp module) {
   return text + "\n";
 }
 
-Error runPasses(mlir::ModuleOp module, const Options &options) {
-  // Remarks are --explain's lines (compiler/transforms/Explain.h).
-  mlir::ScopedDiagnosticHandler remarks(module.getContext(), [](mlir::Diagnostic &d) {
-    if (d.getSeverity() != mlir::DiagnosticSeverity::Remark)
-      return mlir::failure();
-    errs() << d.str() << "\n";
-    return mlir::success();
-  });
-  mlir::PassManager pm(module.getContext());
-  PipelineOptions pipeline;
-  pipeline.head = options.head;
-  pipeline.kv = options.kv;
-  pipeline.packing = options.packing;
-  for (format::CpuVariant cpu : options.targets)
-    pipeline.cpus.push_back(format::cpu_variant(cpu).name);
-  pipeline.maxRows = options.maxRows;
-  pipeline.fuse = options.fuse;
-  pipeline.skip = options.skip;
-  pipeline.explain = options.explain;
-  buildPipeline(pm, pipeline);
-  if (options.printIrAfterAll || !options.printIrAfter.empty()) {
-    const std::string wanted = StringRef(options.printIrAfter).ltrim('-').str();
-    bool known = options.printIrAfterAll;
-    for (mlir::Pass &pass : pm.getPasses())
-      known |= pass.getArgument() == wanted;
-    if (!known)
-      return createStringError(
-          "--print-ir-after: no pass '%s' in the pipeline; compiler/README.md lists them", wanted.c_str());
-    module.getContext()->disableMultithreading();
-    pm.enableIRPrinting([](mlir::Pass *, mlir::Operation *) { return false; },
-                        [=](mlir::Pass *pass, mlir::Operation *) {
-                          return options.printIrAfterAll || pass->getArgument() == wanted;
-                        },
-                        /*printModuleScope=*/true, /*printAfterOnlyOnChange=*/false,
-                        /*printAfterOnlyOnFailure=*/false, errs());
-  }
-  if (options.timePasses)
-    pm.enableTiming();
-  if (mlir::failed(pm.run(module)))
-    return createStringError("%s: the passes failed (see above); this is a defect of the compiler",
-                             options.input.c_str());
-  return Error::success();
-}
-
-/// The head that suits the model. A screen reads a quarter of the f16 bytes but costs some steps around it,
-/// which a head that stays in the caches does not win back.
-Decision chooseHead(const import::ModelConfig &config) {
-  constexpr int64_t kWorthAScreen = int64_t(16) << 20; // f16 bytes
-  const int64_t bytes = int64_t(config.vocab) * config.width * 2;
-  if (config.width > format::kMaxScreenWidth)
-    return {"head", "f16",
-            "a screen takes rows of at most " + std::to_string(format::kMaxScreenWidth) + " values", ""};
-  if (bytes < kWorthAScreen)
-    return {"head", "f16", "its " + std::to_string(bytes >> 10) + " KB are too few to gain from a screen",
-            "--head=exact"};
-  return {"head", "exact", "a 4-bit screen finds the rows that can matter; their logits are those of f16",
-          "--head=f16"};
-}
-
 Decision cacheDecision(const std::string &kv) {
   if (kv != "f16")
     return {"kv", kv, "asked for", ""};
   return {"kv", kv, "keys and values to 11 bits; int8 would halve what a long context reads", "--kv=q8"};
 }
 
-Json decisionsJson(const std::vector<Decision> &decisions) {
-  Json list = Json::array();
-  for (const Decision &d : decisions)
-    list.push_back({{"what", d.what}, {"value", d.value}, {"reason", d.reason}, {"flag", d.flag}});
-  return list;
-}
-
 void sayDecisions(const std::vector<Decision> &decisions) {
   for (const Decision &d : decisions)
     errs() << "decided: " << d.what << " = " << d.value << ": " << d.reason
            << (d.flag.empty() ? "" : "; " + d.flag) << "\n";
-}
-
-/// What the bundle keeps: must not depend on time, path or threads, or the bytes would.
-std::string reportText(const import::Checkpoint &checkpoint) {
-  Json report = {{"source", checkpoint.source()}, {"decisions", decisionsJson(checkpoint.decisions())}};
-  return report.dump();
 }
 
 std::string defaultOutput(const std::string &input) {
@@ -183,8 +106,8 @@ void sayResult(const Options &options, const import::Checkpoint &checkpoint, con
     return;
   }
   errs() << "wrote " << options.output << ": " << llvm::format("%.1f", double(bundle.fileBytes) / 1e6)
-         << " MB, " << bundle.pack.ternaryWeights << " ternary weights, 0 mismatches, " << kernels.kernels
-         << " kernels (" << kernels.cacheHits << " cached)\n";
+         << " MB, " << withCommas(bundle.pack.ternaryWeights) << " ternary weights, 0 mismatches, "
+         << kernels.kernels << " kernels (" << kernels.cacheHits << " cached)\n";
   if (bundle.pack.inexactF16)
     errs() << "note: " << bundle.pack.inexactF16 << " values of the embedding were rounded to f16\n";
 }
@@ -224,43 +147,42 @@ Error compile(const Options &given) {
     if (Error e = checkOutput(options.output, options.input, options.emit == EmitKind::object))
       return e;
 
-  import::ImportOptions importOptions;
-  importOptions.tokenizer = options.tokenizer;
-  importOptions.settings = options.settings;
-  importOptions.warn = [](const std::string &line) { errs() << "warning: " << line << "\n"; };
+  std::vector<std::string> warnings;
+  const import::ImportOptions importing = importOptions(options, [&](const std::string &line) {
+    errs() << "warning: " << line << "\n";
+    warnings.push_back(withoutPath(line, options.input));
+  });
   if (options.emit == EmitKind::tokenizer)
-    return writeTokenizer(options, importOptions);
-  Expected<std::unique_ptr<import::Checkpoint>> opened = import::openCheckpoint(options.input, importOptions);
+    return writeTokenizer(options, importing);
+  Expected<std::unique_ptr<import::Checkpoint>> opened = import::openCheckpoint(options.input, importing);
   if (!opened)
     return opened.takeError();
   const import::Checkpoint &checkpoint = **opened;
   const bool explains = options.verbose || options.explain;
   if (options.verbose)
     errs() << "source: " << checkpoint.source() << "\n";
-  if (options.head == "exact" && checkpoint.config().width > format::kMaxScreenWidth)
-    return createStringError("--head=exact: expected a width of at most %d, got %d; use f16 or q8",
-                             format::kMaxScreenWidth, checkpoint.config().width);
-  const Decision head = options.head.empty() ? chooseHead(checkpoint.config())
-                                             : Decision{"head", options.head, "asked for", ""};
-  options.head = head.value;
+  Expected<Decision> head = decideHead(options, checkpoint.config());
+  if (!head)
+    return head.takeError();
+  options.head = head->value;
   if (explains) {
     sayDecisions(checkpoint.decisions());
-    sayDecisions({head, cacheDecision(options.kv)});
+    sayDecisions({*head, cacheDecision(options.kv)});
   }
   stages.end("import");
 
   mlir::MLIRContext context;
-  context.printOpOnDiagnostic(false); // one line for each error
-  mlir::OwningOpRef<mlir::ModuleOp> module = import::buildModule(context, checkpoint.config());
-  if (!module)
-    return createStringError("%s: the graph could not be built (see above)", options.input.c_str());
+  Expected<mlir::OwningOpRef<mlir::ModuleOp>> graph = buildGraph(context, checkpoint, options);
+  if (!graph)
+    return graph.takeError();
+  mlir::ModuleOp module = **graph;
   if (options.emit == EmitKind::bitnet)
-    return writeText(options.output, moduleText(*module));
-  if (Error e = runPasses(*module, options))
+    return writeText(options.output, moduleText(module));
+  if (Error e = runPasses(module, options))
     return e;
   if (options.emit == EmitKind::kernel)
-    return writeText(options.output, moduleText(*module));
-  Expected<Plan> plan = exportPlan(*module);
+    return writeText(options.output, moduleText(module));
+  Expected<Plan> plan = exportPlan(module);
   if (!plan)
     return plan.takeError();
   stages.end("passes");
@@ -282,7 +204,10 @@ Error compile(const Options &given) {
   input.images = std::move(*images);
   input.head = options.head;
   input.kv = options.kv;
-  input.report = reportText(checkpoint);
+  input.report = [&](const PackReport &packed) {
+    return modelReport(checkpoint, packed.matrices, packed.inexactF16, warnings)
+        .dump(-1, ' ', false, Json::error_handler_t::replace);
+  };
   input.jobs = options.jobs;
   input.progress = [&](uint64_t done, uint64_t total) { bar.update(done, total); };
   Expected<BundleReport> bundle = writeBundle(options.output, input);

@@ -192,7 +192,12 @@ Expected<std::vector<format::CpuVariant>> parseTargets(const std::string &text) 
 
 Expected<Options> parseOptions(const std::vector<std::string> &args) {
   Options o;
-  for (size_t i = 0; i < args.size(); ++i) {
+  size_t first = 0;
+  if (!args.empty() && args[0] == "check") {
+    o.command = Command::check;
+    first = 1;
+  }
+  for (size_t i = first; i < args.size(); ++i) {
     StringRef arg = args[i];
     if (!arg.starts_with("-") || arg == "-") {
       if (!o.input.empty())
@@ -242,11 +247,16 @@ Expected<Options> parseOptions(const std::vector<std::string> &args) {
 }
 
 std::string helpText() {
-  std::string s = "usage: bitnetc CHECKPOINT [options]\n\n"
-                  "Compiles a ternary checkpoint (.gguf, .safetensors, the .pt of microsoft/BitNet's gpu "
-                  "folder, or a folder\n"
-                  "that holds one of them) into one .bnx bundle.\n\n"
-                  "options:\n";
+  std::string s =
+      "usage: bitnetc CHECKPOINT [options]\n"
+      "       bitnetc check CHECKPOINT [--json] [options]\n\n"
+      "Compiles a ternary checkpoint (.gguf, .safetensors, the .pt of microsoft/BitNet's gpu "
+      "folder, or a folder\n"
+      "that holds one of them) into one .bnx bundle. `check` reads all of it and says what it is, "
+      "what was\n"
+      "decided that the files do not say, and everything that is wrong with it; exit status 1 if it "
+      "would not compile.\n\n"
+      "options:\n";
   for (const Flag &f : flags()) {
     std::string left = std::string("  ") + (f.alias ? std::string("-") + f.alias + ", " : "    ") + "--" +
                        f.name +

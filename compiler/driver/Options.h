@@ -10,7 +10,11 @@ namespace bitnet::compiler {
 
 enum class EmitKind { bnx, bitnet, kernel, specs, stmt, assembly, object, tokenizer };
 
+/// What bitnetc is to do with the checkpoint: `bitnetc check MODEL` only looks at it.
+enum class Command { compile, check };
+
 struct Options {
+  Command command = Command::compile;
   std::string input, output, tokenizer, cacheDir, kv = "f16", packing = "auto", printIrAfter;
   std::string head; ///< exact, f16 or q8; empty: what suits the model
   std::vector<std::pair<std::string, std::string>> settings;

@@ -40,6 +40,17 @@ struct DenseTensor {
   std::vector<float> values;
 };
 
+/// What is known of a tensor before it is decoded.
+struct TensorInfo {
+  std::string encoding;       ///< "i2_s", "f16"
+  int32_t rows = 0, cols = 0; ///< a vector is one row
+  uint64_t decodingBytes = 0; ///< memory that ternary() of it takes, bytes of the file included
+};
+
+/// Matrices that are decoded at one time take this much together, or one alone more: with the compiler itself and the
+/// rest under 2 GB, however many threads there are.
+constexpr uint64_t kDecodingBytes = uint64_t(1) << 30;
+
 /// A decision that the file did not make (activation, EOS, pre-tokenizer, scale direction ...), for the report.
 struct Decision { std::string what, value, reason, flag; };
 
@@ -58,6 +69,8 @@ public:
   /// One line for people: "gguf v3, 332 tensors, i2_s".
   const std::string &source() const { return source_; }
 
+  /// Of a tensor that the graph needs, by its canonical name.
+  virtual TensorInfo info(const std::string &name) const = 0;
   /// Decodes a ternary matrix; the error names file, tensor and byte offset. Thread-safe.
   virtual llvm::Expected<TernaryMatrix> ternary(const std::string &name) const = 0;
   /// groupCols of ternary(name), which the graph must know before any weight is packed. Decodes the tensor where only

@@ -129,6 +129,12 @@ bool hasDenseRows(const StoredTensor &tensor) {
   return codec && !codec->whole && (codec->scales != Codec::Scales::none || tensor.bias);
 }
 
+TensorInfo StoredCheckpoint::info(const std::string &name) const {
+  const StoredTensor &tensor = parts_.tensors.at(name);
+  return {tensor.codec ? tensor.codec->name : tensor.typeName, int32_t(tensor.rows), int32_t(tensor.cols),
+          tensor.bytes + uint64_t(tensor.rows) * uint64_t(tensor.cols)};
+}
+
 Expected<TernaryMatrix> StoredCheckpoint::ternary(const std::string &name) const {
   Expected<const StoredTensor *> found = find(parts_, name);
   if (!found)

@@ -54,6 +54,7 @@ struct CheckpointParts {
 class StoredCheckpoint final : public Checkpoint {
 public:
   explicit StoredCheckpoint(CheckpointParts parts);
+  TensorInfo info(const std::string &name) const override;
   llvm::Expected<TernaryMatrix> ternary(const std::string &name) const override;
   llvm::Expected<int32_t> scaleGroup(const std::string &name) const override;
   llvm::Expected<DenseTensor> dense(const std::string &name, int32_t begin, int32_t end) const override;

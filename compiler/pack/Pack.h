@@ -15,6 +15,7 @@ uint64_t packedBytes(const Constant &constant);
 struct PackReport {
   uint64_t ternaryWeights = 0; ///< weights packed by the ternary packings
   uint64_t inexactF16 = 0;     ///< dense values that f16 cannot hold exactly (rounded to nearest even)
+  std::map<std::string, import::MatrixFacts> matrices; ///< of the ternary matrices, by canonical name
 };
 
 /// Packs in order, handing consecutive pieces to `sink`, which returns an error to stop. Ternary packing is

@@ -1,6 +1,6 @@
 // Where packed constants come from: the checkpoint, or seeded random weights in the interpreter's tests.
 #pragma once
-#include "compiler/import/Checkpoint.h"
+#include "compiler/import/MatrixFacts.h"
 #include <map>
 #include <mutex>
 
@@ -28,7 +28,8 @@ protected:
   }
 };
 
-/// Keeps the scales of matrices that were decoded, so that asking for them afterwards does not decode again.
+/// Keeps the scales of matrices that were decoded, so that asking for them afterwards does not decode again, and the
+/// facts for the report.
 class CheckpointWeights final : public WeightSource {
 public:
   /// The checkpoint must outlive this.
@@ -39,7 +40,9 @@ public:
       return llvm::createStringError("'%s': expected a scale for a tensor or a row, got one for %d columns",
                                      name.c_str(), m->groupCols);
     if (m) {
+      const import::MatrixFacts facts = import::factsOf(*m);
       std::lock_guard<std::mutex> lock(mutex_);
+      facts_[name] = facts;
       scales_[name] = expandScales(*m);
     }
     return m;
@@ -57,10 +60,14 @@ public:
     return checkpoint_.dense(name, begin, end);
   }
 
+  /// Of every matrix decoded so far, by name. Not while others decode.
+  const std::map<std::string, import::MatrixFacts> &facts() const { return facts_; }
+
 private:
   const import::Checkpoint &checkpoint_;
   mutable std::mutex mutex_;
   mutable std::map<std::string, std::vector<float>> scales_;
+  mutable std::map<std::string, import::MatrixFacts> facts_;
 };
 
 } // namespace bitnet::compiler

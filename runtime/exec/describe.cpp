@@ -85,6 +85,21 @@ Json plan_json(const Bundle &bundle) {
           {"calls", calls}};
 }
 
+/// What the compiler found out about the checkpoint (compiler/driver/ModelReport.h), or null for what is no
+/// such report: the section is bytes of a file like any other.
+Json report_json(Bytes section) {
+  constexpr size_t kMostBytes = 1 << 20;
+  constexpr int kMostDepth = 8; // printing nests as deep as the text
+  if (section.size > kMostBytes)
+    return nullptr;
+  bool deep = false;
+  Json report = Json::parse(
+      section.data, section.data + section.size,
+      [&](int depth, Json::parse_event_t, Json &) { return !(deep |= depth > kMostDepth); },
+      /*allow_exceptions=*/false);
+  return report.is_discarded() || deep ? Json() : report;
+}
+
 } // namespace
 
 std::string describe(const Model &model) {
@@ -116,7 +131,8 @@ std::string describe(const Model &model) {
                     {"plan", plan_json(bundle)},
                     {"tensors", tensors},
                     {"tokenizer", model.tokenizer() != nullptr},
-                    {"chat_template", !model.chat_template().empty()}};
+                    {"chat_template", !model.chat_template().empty()},
+                    {"report", report_json(bundle.section(SectionKind::report))}};
   // Names come from the checkpoint and may be any bytes; bad UTF-8 is replaced, not refused.
   return all.dump(1, ' ', false, Json::error_handler_t::replace);
 }

@@ -1,6 +1,8 @@
 // bitnetc: compiles a ternary checkpoint into a .bnx bundle. Everything is in compiler/driver; this turns its
 // errors into text and exit statuses.
+#include "compiler/driver/Check.h"
 #include "compiler/driver/Compile.h"
+#include "compiler/driver/FrontEnd.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace bitnet::compiler;
@@ -17,8 +19,11 @@ int main(int argc, char **argv) {
                                         : targetsText());
     return 0;
   }
+  if (options->command == Command::check)
+    return check(*options) ? 0 : 1;
   if (llvm::Error e = compile(*options)) {
-    llvm::errs() << "error: " << llvm::toString(std::move(e)) << "\n";
+    for (const std::string &message : messagesOf(std::move(e)))
+      llvm::errs() << "error: " << message << "\n";
     return 1;
   }
   return 0;

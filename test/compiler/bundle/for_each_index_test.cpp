@@ -50,6 +50,37 @@ TEST(ForEachIndex, TakesNoMoreThreadsThanPieces) {
   EXPECT_LE(threads.size(), 2u);
 }
 
+TEST(ForEachIndex, HoldsNoMoreThanItMayOrOnePieceAlone) {
+  const std::vector<uint64_t> bytes = {5, 5, 20, 4, 4, 4, 1};
+  std::atomic<uint64_t> held{0};
+  std::atomic<int> done{0};
+  std::atomic<bool> tooMuch{false};
+  const auto work = [&](size_t i) {
+    const uint64_t now = held += bytes[i];
+    if (now > 10 && now != bytes[i])
+      tooMuch = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    held -= bytes[i];
+    ++done;
+    return Error::success();
+  };
+  EXPECT_FALSE(bool(forEachIndex(
+      4, bytes.size(), work, [&](size_t i) { return bytes[i]; }, 10)));
+  EXPECT_EQ(done, int(bytes.size()));
+  EXPECT_FALSE(tooMuch);
+}
+
+TEST(ForEachIndex, AFailureEndsThoseThatWaitForRoom) {
+  Error e = forEachIndex(
+      4, 8,
+      [](size_t i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        return i == 1 ? llvm::createStringError("piece 1") : Error::success();
+      },
+      [](size_t) { return uint64_t(7); }, 10);
+  EXPECT_EQ(llvm::toString(std::move(e)), "piece 1");
+}
+
 /// With no room in the address space for a thread's stack, std::thread throws; whoever is there does the
 /// work.
 TEST(ForEachIndex, WorksWhereNoThreadCanBeHad) {

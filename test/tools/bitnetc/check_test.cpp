@@ -1,0 +1,91 @@
+// `bitnetc check`: what it says of a good model, that it finds everything that is wrong with a bad one, and
+// that the bundle keeps what it said.
+#include "test/compiler/import/gguf_writer.h"
+#include "test/tools/program.h"
+#include <cmath>
+#include <cstring>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+using namespace bitnet::test;
+using nlohmann::json;
+
+namespace {
+
+std::string model() { return environment("BITNET_SOURCE_DIR") + "/test/data/kjv-tq1_0.gguf"; }
+
+Ran bitnetc(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), binary("bitnetc"));
+  return run(std::move(arguments));
+}
+
+TEST(Check, SaysWhatAModelIsAndWhatWasDecided) {
+  const Ran ran = bitnetc({"check", model()});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.err, "");
+  for (const char *part :
+       {"source: gguf v3, 68 tensors, tq1_0\n", "family: bitnet-b1.58, 6 layers of width 256",
+        "weights: 4,718,592 ternary in 42 matrices of tq1_0, 32.97 % zero, scales one a matrix", "head: tied",
+        "tokenizer: byte-level BPE (llama-bpe), 4096 tokens",
+        "decided: activation = relu2: GGUF does not store it; implied by architecture bitnet-b1.58; --set "
+        "activation=silu\n",
+        "would compile: yes\n"})
+    EXPECT_NE(ran.out.find(part), std::string::npos) << part << "\nin\n" << ran.out;
+}
+
+TEST(Check, JsonIsOneObjectAndTheBundleKeepsIt) {
+  const Ran ran = bitnetc({"check", model(), "--json"});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  json report = json::parse(ran.out);
+  EXPECT_EQ(report["would_compile"], true);
+  EXPECT_EQ(report["problems"], json::array());
+  EXPECT_EQ(report["weights"][0]["weights"], 4718592);
+  EXPECT_EQ(report["decisions"][0]["what"], "activation");
+
+  const std::string bundle = scratch("kept.bnx");
+  ASSERT_EQ(bitnetc({model(), "-o", bundle}).code, 0);
+  const Ran inspect = runBitnet({"inspect", bundle, "--json"});
+  ASSERT_EQ(inspect.code, 0) << inspect.err;
+  report.erase("would_compile");
+  report.erase("problems");
+  EXPECT_EQ(json::parse(inspect.out)["report"], report);
+  EXPECT_NE(runBitnet({"inspect", bundle}).out.find("implied by architecture bitnet-b1.58"),
+            std::string::npos);
+}
+
+/// A byte that is changed in one weight of each of two matrices; the rest is as it was.
+TEST(Check, FindsEveryBadTensorNotOnlyTheFirst) {
+  bitnet::import::TinyModel bad("llama");
+  const auto setWeight = [&](const char *name, size_t index, float value) {
+    std::memcpy(bad.tensors[name].bytes.data() + index * sizeof value, &value, sizeof value);
+  };
+  ASSERT_EQ(bitnetc({"check", fileWith("good.gguf", bad.finish())}).code, 0);
+  setWeight("blk.0.attn_q.weight", 40, 0.7f);
+  setWeight("blk.0.ffn_down.weight", 3, NAN);
+  setWeight("output_norm.weight", 5, INFINITY);
+  const std::string path = fileWith("bad.gguf", bad.finish());
+  const Ran ran = bitnetc({"check", path, "--json"});
+  EXPECT_EQ(ran.code, 1);
+  const json report = json::parse(ran.out);
+  EXPECT_EQ(report["would_compile"], false);
+  ASSERT_EQ(report["problems"].size(), 3u) << report["problems"];
+  for (const auto &[i, name] : {std::pair<int, const char *>{0, "blk.0.attn_q.weight"},
+                                {1, "blk.0.ffn_down.weight"},
+                                {2, "output_norm.weight"}}) {
+    const std::string problem = report["problems"][i];
+    EXPECT_EQ(problem.rfind(path + ": tensor '" + name + "': byte ", 0), 0u) << problem;
+  }
+  EXPECT_EQ(report["weights"][0]["matrices"], 5) << "the others are reported";
+  const Ran text = bitnetc({"check", path});
+  EXPECT_EQ(text.code, 1);
+  EXPECT_NE(text.out.find("would compile: no\n"), std::string::npos);
+}
+
+TEST(Check, WhatCannotBeOpenedIsAProblem) {
+  const Ran ran = bitnetc({"check", "/nowhere/model.gguf"});
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_EQ(ran.out.rfind("problem: /nowhere/model.gguf: ", 0), 0u) << ran.out;
+  EXPECT_EQ(ran.err, "");
+}
+
+} // namespace
