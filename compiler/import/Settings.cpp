@@ -34,6 +34,22 @@ bool integer(const std::string &value, std::optional<int32_t> &out) {
   return ok;
 }
 
+/// "42:pq2_0,39:tl2"
+bool typeChoice(StringRef value, GgufTypeChoice &out) {
+  while (!value.empty()) {
+    auto [one, rest] = value.split(',');
+    auto [number, name] = one.split(':');
+    uint32_t id = 0;
+    const GgufTypeInfo *type =
+        number.getAsInteger(10, id) || !ggufAmbiguous(id) ? nullptr : ggufMeaning(id, name);
+    if (!type)
+      return false;
+    out[id] = type;
+    value = rest;
+  }
+  return !out.empty();
+}
+
 struct Key {
   const char *name, *help;
   bool (*parse)(const std::string &value, ModelSettings &out);
@@ -62,6 +78,9 @@ const Key keys[] = {
            v, {{"128", I2SLayout::blocks128}, {"64", I2SLayout::blocks64}, {"row4", I2SLayout::rows4}},
            s.i2sLayout);
      }},
+    {"ggml_type",
+     "NUMBER:ENCODING, as 42:q2_0, 42:pq2_0 or 39:tl2: what an ambiguous type number of a GGUF file means",
+     [](const std::string &v, ModelSettings &s) { return typeChoice(v, s.ggufTypes); }},
     {"ternarize", "auto, absmean or never: float weights that are not ternary as they stand",
      [](const std::string &v, ModelSettings &s) {
        if (v == "auto")
