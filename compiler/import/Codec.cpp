@@ -7,11 +7,13 @@
 namespace bitnet::import {
 
 // codecs/
-extern const Codec kF32, kF16, kBF16, kI2S, kTQ1, kTQ2, kQ1, kQ2, kPQ2, kPTQ1, kHfPacked, kGpuInt2;
+extern const Codec kF32, kF16, kBF16, kQ8, kQ6K, kQ4, kTQ1, kTQ2, kQ1, kQ2, kPQ2, kPTQ1, kI2S, kIQ1BN, kIQ2BN,
+    kIQ2BNR4, kTL1, kTL2, kHfPacked, kGpuInt2, kMlx2;
 
 llvm::ArrayRef<const Codec *> codecs() {
-  static const Codec *const table[] = {&kF32, &kF16, &kBF16, &kI2S,  &kTQ1,      &kTQ2,
-                                       &kQ1,  &kQ2,  &kPQ2,  &kPTQ1, &kHfPacked, &kGpuInt2};
+  static const Codec *const table[] = {&kF32,   &kF16,     &kBF16, &kQ8,  &kQ6K,      &kQ4,      &kTQ1,
+                                       &kTQ2,   &kQ1,      &kQ2,   &kPQ2, &kPTQ1,     &kI2S,     &kIQ1BN,
+                                       &kIQ2BN, &kIQ2BNR4, &kTL1,  &kTL2, &kHfPacked, &kGpuInt2, &kMlx2};
   return table;
 }
 
@@ -104,6 +106,8 @@ Decoded decodeDense(const Codec &codec, const Encoded &in, const CodecSettings &
 
 Decoded encodeTernary(const Codec &codec, const TernaryMatrix &matrix, const CodecSettings &settings,
                       std::vector<uint8_t> &out) {
+  if (!codec.encode)
+    return Fault{0, std::string("expected an encoding of ternary weights, got ") + codec.name};
   std::optional<uint64_t> bytes = encodedBytes(codec, matrix.rows, matrix.cols);
   if (!bytes)
     return checkSize(codec, matrix.rows, matrix.cols, 0);

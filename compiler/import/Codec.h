@@ -39,7 +39,7 @@ enum class AbsMean {
 };
 
 /// The tiles of bitnet.cpp's generated kernel for one shape of matrix, which TL1 and TL2 bytes are ordered by
-/// (kernel_config.ini: m, k, bm, bk, bmm).
+/// (kernel_config.ini: m, k, bm, bk, bmm). All positive.
 struct TlKernel {
   int32_t rows = 0, cols = 0;
   int32_t tileRows = 0, tileCols = 0, stripe = 0; ///< BM, BK, bm
@@ -48,7 +48,7 @@ struct TlKernel {
 /// What decoding needs beyond the bytes.
 struct CodecSettings {
   I2SLayout i2sLayout = I2SLayout::blocks128;
-  std::vector<TlKernel> tlKernels;
+  std::vector<TlKernel> tlKernels; ///< of two for one shape the first counts
   Ternarize ternarize = Ternarize::fallback;
   AbsMean absMean = AbsMean::wide;
 };

@@ -4,6 +4,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include <algorithm>
+#include <set>
 #include <sys/stat.h>
 
 using namespace llvm;
@@ -34,6 +35,15 @@ Error reportFloatWeights(CheckpointParts &parts) {
   return Error::success();
 }
 
+/// What a codec has to say to whoever uses it, once.
+void warnOfCodecs(const CheckpointParts &parts, const std::function<void(const std::string &)> &warn) {
+  std::set<const Codec *> seen;
+  for (const auto &[name, tensor] : parts.tensors)
+    if (tensor.codec && tensor.codec->caution && seen.insert(tensor.codec).second && warn)
+      warn(tensor.file->name() + ": tensor " + quoted(tensor.storedName) + ": " + tensor.codec->name + ": " +
+           tensor.codec->caution);
+}
+
 } // namespace
 
 Expected<std::unique_ptr<Checkpoint>> finishCheckpoint(CheckpointParts parts, const ModelSettings &settings,
@@ -44,6 +54,7 @@ Expected<std::unique_ptr<Checkpoint>> finishCheckpoint(CheckpointParts parts, co
     return error;
   if (Error error = checkTensors(parts, options.warn))
     return error;
+  warnOfCodecs(parts, options.warn);
   if (Error error = reportFloatWeights(parts))
     return error;
   if (!options.tokenizer.empty())
@@ -67,15 +78,8 @@ bool exists(const std::string &path) {
   return ::stat(path.c_str(), &info) == 0;
 }
 
-/// Whether a file is a part of a split file whose first part lies beside it.
-bool isLaterPart(const std::string &path) {
-  StringRef name = sys::path::filename(path);
-  std::vector<std::string> parts = ggufSplitNames(name);
-  return !parts.empty() && name != parts[0] && exists((sys::path::parent_path(path) + "/" + parts[0]).str());
-}
-
 /// A folder holds, in this order: a .pt checkpoint in its smallest form, a Hugging Face checkpoint, one .gguf
-/// file or the parts of one.
+/// file.
 Expected<Found> findInFolder(const std::string &folder) {
   for (const char *name : {"model_state_int2.pt", "model_state_fp16.pt", "model_state.pt"})
     if (exists(folder + "/" + name))
@@ -93,7 +97,6 @@ Expected<Found> findInFolder(const std::string &folder) {
   if (ggufs.empty())
     return Found{Container::huggingFace, folder}; // which says what is missing
   std::sort(ggufs.begin(), ggufs.end());
-  ggufs.erase(std::remove_if(ggufs.begin(), ggufs.end(), isLaterPart), ggufs.end());
   if (ggufs.size() == 1)
     return Found{Container::gguf, ggufs[0]};
   std::string names;
@@ -118,9 +121,15 @@ Expected<Found> findContainer(const std::string &path) {
   return Found{Container::gguf, path};
 }
 
-Expected<ImportedTokenizer> tokenizerOfGguf(const std::string &path, const ModelSettings &settings,
-                                            const ImportOptions &options) {
-  Expected<GgufFile> file = openGguf(path, options.warn, settings.ggufTypes);
+Expected<GgufFile> readGguf(const std::string &path, const ImportOptions &options) {
+  Expected<std::shared_ptr<ByteSource>> source = openFile(path);
+  if (!source)
+    return source.takeError();
+  return GgufFile::read(*source, options.warn);
+}
+
+Expected<ImportedTokenizer> tokenizerOfGguf(const std::string &path, const ImportOptions &options) {
+  Expected<GgufFile> file = readGguf(path, options);
   if (!file)
     return file.takeError();
   Expected<std::optional<GgufVocabulary>> vocabulary = readVocabulary(*file);
@@ -139,7 +148,7 @@ Expected<CheckpointParts> partsOf(const Found &found, const ModelSettings &setti
                    ", which says itself how many heads it has");
   if (found.container == Container::huggingFace)
     return partsOfHuggingFace(found.path, settings, options);
-  Expected<GgufFile> file = openGguf(found.path, options.warn, settings.ggufTypes);
+  Expected<GgufFile> file = readGguf(found.path, options);
   if (!file)
     return file.takeError();
   return partsOfGguf(*file, settings, options);
@@ -168,7 +177,7 @@ Expected<ImportedTokenizer> openTokenizer(const std::string &path, const ImportO
   StringRef name(from);
   Expected<ImportedTokenizer> tokenizer = [&]() -> Expected<ImportedTokenizer> {
     if (name.ends_with(".gguf"))
-      return tokenizerOfGguf(from, *settings, options);
+      return tokenizerOfGguf(from, options);
     if (name.ends_with(".safetensors") || name.ends_with(".pt")) // the tokenizer lies beside it
       return importTokenizerFolder(
           sys::path::has_parent_path(from) ? sys::path::parent_path(from).str() : ".", options.settings);
@@ -180,8 +189,7 @@ Expected<ImportedTokenizer> openTokenizer(const std::string &path, const ImportO
     Expected<Found> found = findInFolder(from);
     if (!found)
       return found.takeError();
-    return found->container == Container::gguf ? tokenizerOfGguf(found->path, *settings, options)
-                                               : std::move(own);
+    return found->container == Container::gguf ? tokenizerOfGguf(found->path, options) : std::move(own);
   }();
   if (tokenizer && tokenizer->bytes.empty())
     return failure(from +

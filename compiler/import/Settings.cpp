@@ -34,20 +34,34 @@ bool integer(const std::string &value, std::optional<int32_t> &out) {
   return ok;
 }
 
-/// "42:pq2_0,39:tl2"
-bool typeChoice(StringRef value, GgufTypeChoice &out) {
-  while (!value.empty()) {
-    auto [one, rest] = value.split(',');
-    auto [number, name] = one.split(':');
-    uint32_t id = 0;
-    const GgufTypeInfo *type =
-        number.getAsInteger(10, id) || !ggufAmbiguous(id) ? nullptr : ggufMeaning(id, name);
-    if (!type)
+/// "3200x8640:160/64/32,3200x3200:320/128/64"
+bool tlKernels(StringRef list, std::vector<TlKernel> &out) {
+  out.clear();
+  SmallVector<StringRef> texts;
+  list.split(texts, ',');
+  for (StringRef text : texts) {
+    TlKernel kernel;
+    for (auto [value, end] :
+         {std::pair(&kernel.rows, 'x'), std::pair(&kernel.cols, ':'), std::pair(&kernel.tileRows, '/'),
+          std::pair(&kernel.tileCols, '/'), std::pair(&kernel.stripe, ' ')}) {
+      auto [number, rest] = text.split(end);
+      if (number.getAsInteger(10, *value) || *value < 1)
+        return false;
+      text = rest;
+    }
+    if (!text.empty())
       return false;
-    out[id] = type;
-    value = rest;
+    out.push_back(kernel);
   }
-  return !out.empty();
+  return true;
+}
+
+std::string tlKernelsText(const std::vector<TlKernel> &kernels) {
+  std::string text;
+  for (const TlKernel &k : kernels)
+    text += (text.empty() ? "" : ",") + std::to_string(k.rows) + "x" + std::to_string(k.cols) + ":" +
+            std::to_string(k.tileRows) + "/" + std::to_string(k.tileCols) + "/" + std::to_string(k.stripe);
+  return text;
 }
 
 struct Key {
@@ -78,9 +92,10 @@ const Key keys[] = {
            v, {{"128", I2SLayout::blocks128}, {"64", I2SLayout::blocks64}, {"row4", I2SLayout::rows4}},
            s.i2sLayout);
      }},
-    {"ggml_type",
-     "NUMBER:ENCODING, as 42:q2_0, 42:pq2_0 or 39:tl2: what an ambiguous type number of a GGUF file means",
-     [](const std::string &v, ModelSettings &s) { return typeChoice(v, s.ggufTypes); }},
+    {"tl_kernels",
+     "MxK:BM/BK/bm,... of kernel_config.ini (m, k, bm, bk, bmm) for each shape of matrix: the kernels that "
+     "tl1 and tl2 tensors were written for",
+     [](const std::string &v, ModelSettings &s) { return tlKernels(v, s.tlKernels); }},
     {"ternarize", "auto, absmean or never: float weights that are not ternary as they stand",
      [](const std::string &v, ModelSettings &s) {
        if (v == "auto")
@@ -170,6 +185,10 @@ void applySettings(const ModelSettings &settings, CheckpointParts &parts) {
     parts.decoding.i2sLayout = *settings.i2sLayout;
     static const char *const names[] = {"128", "64", "row4"};
     note("i2s_layout", names[int(parts.decoding.i2sLayout)]);
+  }
+  if (!settings.tlKernels.empty()) {
+    parts.decoding.tlKernels = settings.tlKernels;
+    note("tl_kernels", tlKernelsText(settings.tlKernels));
   }
   if (settings.ternarize) {
     parts.decoding.ternarize = *settings.ternarize;

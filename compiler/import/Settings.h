@@ -1,7 +1,6 @@
 // `--set key=value`: what the user says where the file is silent or wrong. One table of keys; the tokenizer's
 // own keys are listed here and read by the tokenizer importer.
 #pragma once
-#include "compiler/import/GgufTypes.h"
 #include "compiler/import/StoredCheckpoint.h"
 #include "compiler/import/TokenizerImport.h"
 
@@ -13,8 +12,8 @@ struct ModelSettings {
   std::optional<int32_t> heads, kvHeads; ///< of a .pt checkpoint, which does not say
   std::optional<float> ropeTheta, normEps, subNormEps;
   std::optional<I2SLayout> i2sLayout;
+  std::vector<TlKernel> tlKernels;
   std::optional<Ternarize> ternarize;
-  GgufTypeChoice ggufTypes;         ///< of a GGUF file, against the sizes of its tensors
   std::optional<bool> scaleDivides; ///< weight_scale of a Hugging Face checkpoint holds 1/scale
   TokenizerSettings tokenizer;      ///< as given
 };
@@ -26,8 +25,8 @@ llvm::Expected<ModelSettings> parseSettings(const std::vector<std::pair<std::str
 /// "relu2", "silu" or "gelu" and the spellings of config files ("swiglu", "gelu_pytorch_tanh"), or nothing.
 std::optional<format::Act> activationFromName(llvm::StringRef name);
 
-/// Overrides what the file said (context, rope_theta, norm_eps, i2s_layout, ternarize) and notes a Decision
-/// for each.
+/// Overrides what the file said (context, rope_theta, norm_eps, i2s_layout, tl_kernels, ternarize) and notes
+/// a Decision for each.
 void applySettings(const ModelSettings &settings, CheckpointParts &parts);
 
 /// Replaces or keeps the checkpoint's tokenizer; `found` is what the checkpoint itself holds. Checks that it

@@ -14,6 +14,8 @@ CodecSettings settingsOf(const json &vector) {
   settings.i2sLayout = layout.rfind("64/16", 0) == 0 ? I2SLayout::blocks64
                        : layout.rfind("1x4", 0) == 0 ? I2SLayout::rows4
                                                      : I2SLayout::blocks128;
+  if (vector.contains("BM"))
+    settings.tlKernels = {{vector["shape"][0], vector["shape"][1], vector["BM"], vector["BK"], vector["bm"]}};
   return settings;
 }
 
@@ -36,6 +38,13 @@ const File files[] = {{"i2_s_x86_act", "i2_s", true},
                       {"pq2_0", "pq2_0", true},
                       {"ptq1_0", "ptq1_0", true},
                       {"ptq1_0_random_bytes", "ptq1_0", false},
+                      {"iq1_bn", "iq1_bn", true},
+                      {"iq2_bn", "iq2_bn", true},
+                      {"iq2_bn_r4", "iq2_bn_r4", true},
+                      {"tl1_128x128_bm32", "tl1", true},
+                      {"tl1_64x256_bm64", "tl1", true},
+                      {"tl2_64x352", "tl2", true},
+                      {"tl2_96x512", "tl2", true},
                       {"hf_packed_u8", "packed u8", true},
                       {"hf_packed_u8_rows3", "packed u8", true},
                       {"hf_packed_u8_rows6", "packed u8", true},
@@ -58,7 +67,10 @@ TEST(Vectors, DecodeToTheirValuesAndEncodeToTheirBytes) {
     if (!v.decoded.empty()) {
       EXPECT_EQ(values(out), v.decoded) << file.name;
     }
-    if (v.data.contains("scale")) {
+    if (v.data.contains("row_scale")) {
+      EXPECT_EQ(out.scales, v.data["row_scale"].get<std::vector<float>>()) << file.name;
+    }
+    if (v.data.contains("scale") && codec(file.codec).scales != Codec::Scales::none) {
       EXPECT_EQ(out.scales, std::vector<float>{v.data["scale"].get<float>()}) << file.name;
     }
     if (!file.canonical)
@@ -254,6 +266,116 @@ TEST(GpuInt2, RowSlicesAreMatrices) {
   out.rows = 16, out.cols = 64;
   ASSERT_FALSE(decode("int2", {bytes.begin() + 2 * 256, bytes.end()}, out));
   EXPECT_TRUE(std::equal(out.trits.begin(), out.trits.end(), m.trits.begin() + 32 * 64));
+}
+
+TEST(RowScales, RefuseCode3AndScalesThatAreNoNumbers) {
+  TernaryMatrix m = matrix(8, 128), out = m;
+  m.scales = {0.25f, 0.5f, 0.25f, 0.25f, 0.25f, 0.25f, 0.75f, 0.25f};
+  const std::vector<uint8_t> one = encode("iq1_bn", m), two = encode("iq2_bn", m),
+                             four = encode("iq2_bn_r4", m);
+  std::vector<uint8_t> bytes = one;
+  bytes[6 * 28 + 1] = 0x7c; // f16 at the start of row 6
+  expectFault(decode("iq1_bn", bytes, out), 6 * 28, "expected a finite scale, got inf");
+  const float bad = std::nanf("");
+  bytes = two;
+  std::memcpy(&bytes[6 * 36], &bad, 4);
+  expectFault(decode("iq2_bn", bytes, out), 6 * 36, "expected a finite scale, got nan");
+  bytes = two;
+  bytes[6 * 36 + 4 + 17] |= 0x30;
+  expectFault(decode("iq2_bn", bytes, out), 6 * 36 + 4 + 17, "expected 2-bit codes 0..2, got 3");
+  bytes = four;
+  std::memcpy(&bytes[144 + 2 * 4], &bad, 4);
+  expectFault(decode("iq2_bn_r4", bytes, out), 144 + 2 * 4, "expected a finite scale, got nan");
+  bytes = four;
+  bytes[144 + 16 + 77] |= 0xc0;
+  expectFault(decode("iq2_bn_r4", bytes, out), 144 + 16 + 77, "expected 2-bit codes 0..2, got 3");
+}
+
+TEST(Tl, NeedsItsKernel) {
+  TernaryMatrix m = matrix(64, 352);
+  const std::vector<uint8_t> bytes(*encodedBytes(codec("tl2"), 64, 352));
+  CodecSettings settings;
+  settings.tlKernels = {{64, 256, 64, 96, 32}};
+  expectFault(decode("tl2", bytes, m, settings), 0,
+              "expected the kernel configuration of 64x352, which the file does not hold, got none; "
+              "kernel_config.ini of the build that wrote the file has it (m, k, bm, bk, bmm): --set "
+              "tl_kernels=64x352:BM/BK/bm,...");
+  settings.tlKernels = {{64, 352, 64, 100, 32}};
+  expectFault(decode("tl2", bytes, m, settings), 0,
+              "expected bm of 32 that divides BM, BM that divides the rows, BK that is a multiple of 24 and "
+              "leaves a multiple of 32 of the 256 or more columns, got 64x352:64/100/32 (--set tl_kernels)");
+  settings.tlKernels = {{64, 352, 64, 64, 32}};
+  expectFault(decode("tl1", std::vector<uint8_t>(64 * 352 / 4), m, settings), 0,
+              "expected bm of 16, 32 or 64 that divides BM, BM that divides the rows, BK that divides the "
+              "columns and is a multiple of 256 / bm, got 64x352:64/64/32 (--set tl_kernels)");
+}
+
+TEST(Tl, RefusesCodesThatNothingWrites) {
+  TernaryMatrix m = matrix(32, 320), out = m;
+  CodecSettings settings;
+  settings.tlKernels = {{32, 320, 32, 96, 32}}; // 288 columns in triples, 32 in pairs
+  const std::vector<uint8_t> good = encode("tl2", m, settings);
+  std::vector<uint8_t> bytes = good;
+  bytes[5] |= 0xe0;
+  expectFault(decode("tl2", bytes, out, settings), 5, "expected codes 0..13, got 1");
+  const size_t signs = 32 * 288 / 6, pairs = signs + 32 * 288 / 24;
+  bytes = good;
+  bytes[0] = bytes[32] = bytes[64] = bytes[96] = 0; // the first 24 columns of row 0
+  bytes[signs + 1] |= 0x80;
+  expectFault(decode("tl2", bytes, out, settings), signs, "expected no sign for three zeros, got one");
+  bytes = good;
+  bytes[pairs + 40] = 0x19;
+  expectFault(decode("tl2", bytes, out, settings), pairs + 40, "expected codes 0..8, got 9");
+  settings.tlKernels = {{32, 320, 32, 64, 32}};
+  bytes = encode("tl1", m, settings);
+  bytes[100] = 0xf0;
+  expectFault(decode("tl1", bytes, out, settings), 100, "expected codes 0..8, got 15");
+}
+
+Decoded decodeMlx(const std::vector<uint8_t> &codes, const std::vector<float> &scales,
+                  const std::vector<float> &biases, TernaryMatrix &out) {
+  return decodeTernary(codec("mlx_2bit"), {codes.data(), codes.size(), scales, biases}, {}, out);
+}
+
+/// What mlx's own quantiser makes of a ternary matrix: most groups are not ternary any more.
+TEST(Mlx, DecodesToTheValuesOrRefusesThem) {
+  LOAD(v, "mlx_affine_2bit_g128");
+  const std::vector<uint8_t> codes = fromHex(v.data["weight_u32_hex"]);
+  std::vector<float> scales, biases, dense(v.decoded.size());
+  for (const json &row : v.data["scales"])
+    scales.insert(scales.end(), row.begin(), row.end());
+  for (const json &row : v.data["biases"])
+    biases.insert(biases.end(), row.begin(), row.end());
+  Decoded fault = decodeDense(codec("mlx_2bit"), {codes.data(), codes.size(), scales, biases}, {},
+                              v.shape.rows, v.shape.cols, dense.data());
+  ASSERT_FALSE(fault) << fault->what;
+  EXPECT_EQ(dense, v.decoded);
+  TernaryMatrix out = v.shape;
+  expectFault(decodeMlx(codes, scales, biases, out), 0,
+              "group 0: expected values -a, 0 and a, got 0.500000, 0.000000, -0.250000; not a ternary model");
+}
+
+/// Packs of ternary models: bias = -scale; and the same values written with another scale and bias.
+TEST(Mlx, DecodesTernaryGroups) {
+  TernaryMatrix m = matrix(2, 256), out = m;
+  m.groupCols = 128;
+  m.scales = {0.25f, 0.5f, 0.75f, 0.25f};
+  std::vector<uint8_t> codes = encode("mlx_2bit", m);
+  std::vector<float> scales = m.scales, biases = {-0.25f, -0.5f, -0.75f, -0.25f};
+  ASSERT_FALSE(decodeMlx(codes, scales, biases, out));
+  EXPECT_EQ(out.trits, m.trits);
+  EXPECT_EQ(out.scales, m.scales);
+  EXPECT_EQ(out.groupCols, 128);
+  for (size_t i = 64; i < 96; ++i) // the third group counts down: codes 3, 2, 1 for -a, 0, a
+    codes[i] = uint8_t(~codes[i]);
+  scales[2] = -0.75f, biases[2] = 1.5f;
+  ASSERT_FALSE(decodeMlx(codes, scales, biases, out));
+  EXPECT_EQ(out.trits, m.trits);
+  EXPECT_EQ(out.scales, m.scales);
+  biases[2] = 1.25f;
+  expectFault(decodeMlx(codes, scales, biases, out), 64, "group 2: expected values -a, 0 and a, got 0.5");
+  biases.pop_back();
+  expectFault(decodeMlx(codes, scales, biases, out), 0, "expected as many scales as biases, got 4 and 3");
 }
 
 /// One matrix with scales of groups of 64, in forms that are finer than they need to be.

@@ -2,6 +2,7 @@
 // own results.
 #include "test/compiler/import/encoding_vectors.h"
 #include <cmath>
+#include <cstdlib>
 
 using namespace bitnet::import;
 
@@ -80,6 +81,48 @@ TEST(AlreadyTernary, TakesNoGroupsBelow32Columns) {
   m.groupCols = 16;
   m.scales = {0.25f, 0.5f, 0.25f, 0.75f};
   EXPECT_FALSE(decodeAlreadyTernary(FloatType::f32, bytesOf(values(m)), out));
+}
+
+/// Against gguf-py (test/data/dense_blocks.py).
+TEST(DenseBlocks, AreWhatGgufReads) {
+  const char *root = std::getenv("BITNET_SOURCE_DIR");
+  ASSERT_TRUE(root);
+  const nlohmann::json file =
+      nlohmann::json::parse(slurp(std::string(root) + "/test/data/dense_blocks.json"));
+  EXPECT_EQ(file.size(), 3u);
+  for (const auto &[name, vector] : file.items()) {
+    const std::vector<float> expected = floatsFromHex(vector["decoded_f32_hex"]);
+    std::vector<uint8_t> bytes = fromHex(vector["bytes_hex"]);
+    std::vector<float> out(expected.size());
+    auto decode = [&] {
+      return decodeDense(codec(name), {bytes.data(), bytes.size()}, {}, vector["shape"][0],
+                         vector["shape"][1], out.data());
+    };
+    Decoded fault = decode();
+    ASSERT_FALSE(fault) << name << ": " << fault->what;
+    EXPECT_EQ(out, expected) << name;
+    const Blocks &blocks = codec(name).blocks;
+    const size_t scaleAt = blocks.bytes + (name == "q6_k" ? 208 : 0);
+    bytes[scaleAt + 1] = 0xff;
+    expectFault(decode(), scaleAt, "expected a finite scale, got ");
+    bytes.pop_back();
+    expectFault(decode(), 0,
+                "expected " + std::to_string(bytes.size() + 1) + " bytes of " + name + ", got " +
+                    std::to_string(bytes.size()));
+  }
+}
+
+TEST(DenseBlocks, OfTernaryWeightsAreTritTimesScale) {
+  TernaryMatrix m = matrix(4, 256);
+  m.groupCols = 64;
+  for (int32_t i = 0; i < 4 * 4; ++i)
+    m.scales.resize(size_t(i + 1), 0.125f * float(i % 5 + 1));
+  for (const char *name : {"f16", "q2_0"}) {
+    const std::vector<uint8_t> bytes = encode(name, m);
+    std::vector<float> out(4 * 256);
+    ASSERT_FALSE(decodeDense(codec(name), {bytes.data(), bytes.size()}, {}, 4, 256, out.data()));
+    EXPECT_EQ(out, values(m)) << name;
+  }
 }
 
 TEST(FloatCodec, SaysWhatIsNotTernary) {
