@@ -1,5 +1,6 @@
 // See byte_pair.h.
 #include "runtime/tokenizer/byte_pair.h"
+#include "runtime/tokenizer/utf8.h"
 
 #include <algorithm>
 
@@ -24,8 +25,8 @@ bool comes_later(const BytePairEncoder::Workspace::Candidate &a,
 } // namespace
 
 BytePairEncoder::BytePairEncoder(const Vocabulary &vocabulary, const std::vector<BytePairMerge> &merges,
-                                 bool whole_pieces)
-    : vocabulary_(vocabulary), by_id_(false), whole_pieces_(whole_pieces) {
+                                 bool whole_pieces, std::optional<Characters> characters)
+    : vocabulary_(vocabulary), by_id_(false), whole_pieces_(whole_pieces), characters_(characters) {
   find_bytes();
   uint32_t n_slots = 16;
   while (n_slots < merges.size() + merges.size() / 2) // at most two thirds full
@@ -51,8 +52,11 @@ BytePairEncoder::BytePairEncoder(const Vocabulary &vocabulary)
 
 void BytePairEncoder::find_bytes() {
   for (int byte = 0; byte < 256; ++byte) {
-    const char c = static_cast<char>(byte);
-    byte_ids_[byte] = vocabulary_.find(std::string_view(&c, 1));
+    static constexpr char kDigits[] = "0123456789ABCDEF";
+    const std::string token = characters_
+                                  ? std::string{'<', '0', 'x', kDigits[byte >> 4], kDigits[byte & 15], '>'}
+                                  : std::string(1, static_cast<char>(byte));
+    byte_ids_[byte] = vocabulary_.find(token);
   }
 }
 
@@ -77,22 +81,61 @@ void BytePairEncoder::propose(std::string_view piece, uint32_t left, Workspace *
   }
 }
 
-bool BytePairEncoder::join(std::string_view piece, int32_t unknown, Workspace *w,
-                           std::vector<int32_t> *ids) const {
+bool BytePairEncoder::start_from_bytes(std::string_view piece, int32_t unknown, Workspace *w) const {
   const auto size = static_cast<uint32_t>(piece.size());
   std::vector<Workspace::Symbol> &symbols = w->symbols;
-  symbols.resize(size);
   bool known = true;
   for (uint32_t i = 0; i < size; ++i) {
     const int32_t id = byte_ids_[static_cast<uint8_t>(piece[i])];
     known &= id >= 0;
     symbols[i] = {i == 0 ? kNone : i - 1, i + 1 == size ? kNone : i + 1, i + 1, id >= 0 ? id : unknown};
   }
-  if (!known && unknown < 0)
+  return known || unknown >= 0;
+}
+
+bool BytePairEncoder::start_from_characters(std::string_view piece, int32_t unknown, Workspace *w) const {
+  const auto size = static_cast<uint32_t>(piece.size());
+  std::vector<Workspace::Symbol> &symbols = w->symbols;
+  uint32_t last = kNone; // the symbol before
+  bool last_known = true;
+  const auto append = [&](uint32_t begin, uint32_t end, int32_t id) {
+    symbols[begin] = {last, kNone, end, id};
+    if (last != kNone)
+      symbols[last].next = begin;
+    last = begin;
+  };
+  for (uint32_t at = 0, end; at < size; at = end) {
+    end = at + decode_utf8_char(piece.substr(at)).size; // ill-formed bytes have no token
+    const int32_t id = vocabulary_.find(piece.substr(at, end - at));
+    bool bytes = id < 0 && characters_->byte_fallback;
+    for (uint32_t i = at; bytes && i < end; ++i)
+      bytes = byte_ids_[static_cast<uint8_t>(piece[i])] >= 0;
+    const bool known = id >= 0 || bytes;
+    if (id >= 0)
+      append(at, end, id);
+    else if (bytes)
+      for (uint32_t i = at; i < end; ++i)
+        append(i, i + 1, byte_ids_[static_cast<uint8_t>(piece[i])]);
+    else if (unknown < 0)
+      return false;
+    else if (last != kNone && !last_known && characters_->fuse_unknown)
+      symbols[last].end = end;
+    else
+      append(at, end, unknown);
+    last_known = known;
+  }
+  return true;
+}
+
+bool BytePairEncoder::join(std::string_view piece, int32_t unknown, Workspace *w,
+                           std::vector<int32_t> *ids) const {
+  std::vector<Workspace::Symbol> &symbols = w->symbols;
+  symbols.resize(piece.size());
+  if (!(characters_ ? start_from_characters(piece, unknown, w) : start_from_bytes(piece, unknown, w)))
     return false;
 
   w->heap.clear();
-  for (uint32_t i = 0; i + 1 < size; ++i)
+  for (uint32_t i = 0; i != kNone; i = symbols[i].next)
     propose(piece, i, w);
   std::make_heap(w->heap.begin(), w->heap.end(), comes_later);
   while (!w->heap.empty()) {

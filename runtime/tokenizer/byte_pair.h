@@ -1,11 +1,12 @@
-// Byte-pair encoding of one piece of text: starts from its bytes and joins adjacent tokens, best first, until
-// no join is left. O(n log n) for a piece of n bytes. Cutting text into pieces and special tokens are not its
-// business.
+// Byte-pair encoding of one piece of text: starts from its bytes (or characters) and joins adjacent tokens,
+// best first, until no join is left. O(n log n) for a piece of n bytes. Cutting text into pieces and special
+// tokens are not its business.
 #pragma once
 #include "runtime/tokenizer/vocabulary.h"
 #include <array>
 #include <atomic>
 #include <memory>
+#include <optional>
 
 namespace bitnet::runtime {
 
@@ -32,9 +33,17 @@ public:
     std::vector<Candidate> heap;
   };
 
+  /// How to start from characters: one without a token becomes the tokens <0xNN> of its bytes if it may and
+  /// they are all there, else `unknown`, one for a run of them if these are fused.
+  struct Characters {
+    bool byte_fallback, fuse_unknown;
+  };
+
   /// Order of joining = order of `merges` (whose ids must be < vocabulary.size()). Of equal pairs the first
-  /// counts. whole_pieces: a piece that is a token is taken without joining.
-  BytePairEncoder(const Vocabulary &vocabulary, const std::vector<BytePairMerge> &merges, bool whole_pieces);
+  /// counts. whole_pieces: a piece that is a token is taken without joining. Without `characters` the joining
+  /// starts from bytes.
+  BytePairEncoder(const Vocabulary &vocabulary, const std::vector<BytePairMerge> &merges, bool whole_pieces,
+                  std::optional<Characters> characters = std::nullopt);
   /// Order of joining = id of the joined token (tiktoken); a piece that is a token is taken whole.
   explicit BytePairEncoder(const Vocabulary &vocabulary);
 
@@ -53,10 +62,13 @@ private:
   void find_bytes();
   const Pair *find_pair(int32_t left, int32_t right) const;
   void propose(std::string_view piece, uint32_t left, Workspace *workspace) const;
+  bool start_from_bytes(std::string_view piece, int32_t unknown, Workspace *workspace) const;
+  bool start_from_characters(std::string_view piece, int32_t unknown, Workspace *workspace) const;
   bool join(std::string_view piece, int32_t unknown, Workspace *workspace, std::vector<int32_t> *ids) const;
 
   const Vocabulary &vocabulary_;
   const bool by_id_, whole_pieces_;
+  const std::optional<Characters> characters_;
   std::array<int32_t, 256> byte_ids_;
   std::vector<Pair> pairs_; ///< open addressing, linear probing
   uint32_t pair_mask_ = 0;

@@ -1,6 +1,7 @@
 // See sentence_piece.h.
 #include "runtime/tokenizer/sentence_piece.h"
 #include "runtime/format/protobuf_wire.h"
+#include "runtime/tokenizer/piece_text.h"
 #include "runtime/tokenizer/vocabulary.h"
 
 #include <cstring>
@@ -77,31 +78,6 @@ bool charsmap_is_safe(std::string_view charsmap) {
     }
   }
   return true;
-}
-
-/// Value of a byte piece "<0xNN>"; -1 if it is none.
-int byte_value(const std::string &piece) {
-  const auto digit = [](char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-  };
-  if (piece.size() != 6 || piece.compare(0, 3, "<0x") != 0 || piece[5] != '>')
-    return -1;
-  const int high = digit(piece[3]), low = digit(piece[4]);
-  return high < 0 || low < 0 ? -1 : high * 16 + low;
-}
-
-std::string with_spaces(const std::string &piece) {
-  static constexpr std::string_view kSpace = "\xE2\x96\x81"; // U+2581
-  std::string text;
-  for (size_t at = 0; at < piece.size();) {
-    if (piece.compare(at, kSpace.size(), kSpace) == 0) {
-      text += ' ';
-      at += kSpace.size();
-    } else {
-      text += piece[at++];
-    }
-  }
-  return text;
 }
 
 } // namespace

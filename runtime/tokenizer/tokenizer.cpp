@@ -1,6 +1,9 @@
 // See tokenizer.h. Checking the serialized form is tokenizer_load.cpp's work.
 #include "runtime/tokenizer/tokenizer.h"
+#include "runtime/tokenizer/piece_text.h"
 #include "runtime/tokenizer/utf8.h"
+
+#include <algorithm>
 
 namespace bitnet::runtime {
 namespace {
@@ -14,10 +17,13 @@ Status no_token() {
 
 /// Buffers of one encode call.
 struct Tokenizer::Scratch {
-  Splitter::Scratch splitter;
+  Scratch(size_t n_passes, bool continues)
+      : splitters(n_passes), at_start(!continues), continues(continues) {}
+  std::vector<Splitter::Scratch> splitters;
   BytePairEncoder::Workspace bpe;
-  std::string normalized;
-  bool at_start = true; ///< nothing of the text has been encoded yet
+  // Until anything of the text has been encoded one of them holds: it is the user's beginning, or goes on.
+  bool at_start, continues;
+  void begun() { at_start = continues = false; }
 };
 
 Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool add_special, bool parse_special,
@@ -26,8 +32,7 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool add_s
     return invalid_argument("text: expected fewer than 2147483647 bytes, got " + std::to_string(text.size()) +
                             "; encode it in parts");
   std::vector<int32_t> ids;
-  Scratch scratch;
-  scratch.at_start = !continues;
+  Scratch scratch(splitters_.size(), continues);
   if (add_special && add_bos_)
     ids.push_back(bos_);
   size_t at = 0;
@@ -35,7 +40,7 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool add_s
   while (added_->find(text, at, parse_special, &match)) {
     BITNET_RETURN_IF_ERROR(encode_between(text.substr(at, match.begin - at), parse_special, &scratch, &ids));
     ids.push_back(match.id);
-    scratch.at_start = false;
+    scratch.begun();
     at = match.end;
   }
   BITNET_RETURN_IF_ERROR(encode_between(text.substr(at), parse_special, &scratch, &ids));
@@ -46,42 +51,61 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool add_s
 
 Status Tokenizer::encode_between(std::string_view text, bool parse_special, Scratch *scratch,
                                  std::vector<int32_t> *ids) const {
-  if (!nfc_)
-    return encode_plain(text, scratch, ids);
-  // NFC is defined on well-formed text; runs between ill-formed bytes are normalised one by one.
-  std::string whole, part;
-  while (!text.empty()) {
-    const size_t valid = valid_utf8_prefix(text);
-    if (!normalize_nfc(text.substr(0, valid), &part))
-      return out_of_memory("text: cannot be normalised (NFC)");
-    whole += part;
-    text.remove_prefix(valid);
-    if (!text.empty()) {
-      whole += text.front();
-      text.remove_prefix(1);
+  if (text.empty())
+    return {};
+  std::string composed, marked, part;
+  if (nfc_) {
+    // NFC is defined on well-formed text; runs between ill-formed bytes are normalised one by one.
+    while (!text.empty()) {
+      const size_t valid = valid_utf8_prefix(text);
+      if (!normalize_nfc(text.substr(0, valid), &part))
+        return out_of_memory("text: cannot be normalised (NFC)");
+      composed += part;
+      text.remove_prefix(valid);
+      if (!text.empty()) {
+        composed += text.front();
+        text.remove_prefix(1);
+      }
     }
+    text = composed;
   }
-  std::string_view rest = whole;
+  if (marks_ == Marks::with_normalization) {
+    if (front_mark_ == FrontMark::always && !scratch->continues)
+      marked = kSpaceMark;
+    append_with_marks(text, &marked);
+    text = marked;
+  }
   AddedTokens::Match match;
-  while (normalized_added_->find(rest, 0, parse_special, &match)) {
-    BITNET_RETURN_IF_ERROR(encode_plain(rest.substr(0, match.begin), scratch, ids));
+  size_t at = 0;
+  while (normalized_added_->find(text, at, parse_special, &match)) {
+    BITNET_RETURN_IF_ERROR(encode_plain(text.substr(at, match.begin - at), scratch, ids));
     ids->push_back(match.id);
-    scratch->at_start = false;
-    rest.remove_prefix(match.end);
+    scratch->begun();
+    at = match.end;
   }
-  return encode_plain(rest, scratch, ids);
+  return encode_plain(text.substr(at), scratch, ids);
 }
 
 Status Tokenizer::encode_plain(std::string_view text, Scratch *scratch, std::vector<int32_t> *ids) const {
   if (text.empty())
     return {};
-  const bool at_start = scratch->at_start;
-  scratch->at_start = false;
+  const bool at_start = scratch->at_start, continues = scratch->continues;
+  scratch->begun();
   if (pieces_)
     return pieces_->encode(text, at_start, ids);
+  std::string marked;
+  if (marks_ == Marks::after_added) {
+    append_with_marks(text, &marked);
+    const bool there = marked.compare(0, kSpaceMark.size(), kSpaceMark) == 0;
+    if (!there &&
+        (front_mark_ == FrontMark::unless_there ? !continues
+                                                : front_mark_ == FrontMark::first_unless_there && at_start))
+      marked.insert(0, kSpaceMark);
+    text = marked;
+  }
   while (!text.empty()) {
     const size_t valid = valid_utf8_prefix(text);
-    BITNET_RETURN_IF_ERROR(encode_pieces(text.substr(0, valid), scratch, ids));
+    BITNET_RETURN_IF_ERROR(encode_pieces(text.substr(0, valid), 0, scratch, ids));
     text.remove_prefix(valid);
     size_t ill_formed = 0;
     while (ill_formed < text.size()) {
@@ -97,10 +121,27 @@ Status Tokenizer::encode_plain(std::string_view text, Scratch *scratch, std::vec
   return {};
 }
 
-Status Tokenizer::encode_pieces(std::string_view text, Scratch *scratch, std::vector<int32_t> *ids) const {
+Status Tokenizer::encode_pieces(std::string_view text, size_t pass, Scratch *scratch,
+                                std::vector<int32_t> *ids) const {
+  if (pass == splitters_.size())
+    return encode_piece(text, scratch, ids);
   for (size_t begin = 0, end; begin < text.size(); begin = end) {
-    BITNET_RETURN_IF_ERROR(splitter_->next_piece(text, begin, &scratch->splitter, &end));
-    if (!bpe_->encode(text.substr(begin, end - begin), unk_, &scratch->bpe, ids))
+    BITNET_RETURN_IF_ERROR(splitters_[pass]->next_piece(text, begin, &scratch->splitters[pass], &end));
+    BITNET_RETURN_IF_ERROR(encode_pieces(text.substr(begin, end - begin), pass + 1, scratch, ids));
+  }
+  return {};
+}
+
+Status Tokenizer::encode_piece(std::string_view piece, Scratch *scratch, std::vector<int32_t> *ids) const {
+  for (size_t begin = 0, end; begin < piece.size(); begin = end) {
+    end = piece.size();
+    if (cut_at_marks_) { // before the next mark that comes after another character
+      size_t at = begin;
+      while (piece.compare(at, kSpaceMark.size(), kSpaceMark) == 0)
+        at += kSpaceMark.size();
+      end = std::min(piece.find(kSpaceMark, at), piece.size());
+    }
+    if (!bpe_->encode(piece.substr(begin, end - begin), unk_, &scratch->bpe, ids))
       return no_token();
   }
   return {};
@@ -118,7 +159,7 @@ Result<std::string> Tokenizer::decode(const int32_t *ids, size_t n, bool keep_sp
     if (special_[id] && !keep_special)
       continue;
     std::string_view bytes = token_bytes(id);
-    if (pieces_ && pieces_->adds_prefix() && at_start && !special_[id]) {
+    if (strip_front_ && at_start && !special_[id]) {
       at_start = false;
       if (!bytes.empty() && bytes[0] == ' ')
         bytes.remove_prefix(1);

@@ -3,9 +3,10 @@
 // templates are elsewhere.
 //
 // What encode does, in order: tokens matched in the text itself (added_tokens.h), then for the text between
-// them NFC where the tokenizer asks for it, cutting into pieces by the split pattern, byte-pair merges; or
-// SentencePiece. Text should be UTF-8. Ill-formed bytes are never an error: a byte-level tokenizer takes a
-// run of them as one piece, so that decoding gives the bytes back; SentencePiece replaces them by U+FFFD.
+// them NFC or marks for spaces where the tokenizer asks for it, added tokens of the normalised text, cutting
+// into pieces by the split patterns, byte-pair merges; or SentencePiece. Text should be UTF-8. Ill-formed
+// bytes are never an error: a byte-level tokenizer takes a run of them as one piece, so that decoding gives
+// the bytes back, and so does one with byte fallback; SentencePiece replaces them by U+FFFD.
 #pragma once
 #include "runtime/base/status.h"
 #include "runtime/tokenizer/added_tokens.h"
@@ -56,18 +57,26 @@ private:
   Status encode_between(std::string_view text, bool parse_special, Scratch *scratch,
                         std::vector<int32_t> *ids) const;
   Status encode_plain(std::string_view text, Scratch *scratch, std::vector<int32_t> *ids) const;
-  Status encode_pieces(std::string_view text, Scratch *scratch, std::vector<int32_t> *ids) const;
+  Status encode_pieces(std::string_view text, size_t pass, Scratch *scratch, std::vector<int32_t> *ids) const;
+  Status encode_piece(std::string_view piece, Scratch *scratch, std::vector<int32_t> *ids) const;
 
   Vocabulary vocabulary_;
   std::vector<uint8_t> special_;
-  std::optional<AddedTokens> added_;            ///< matched in the text as it is
-  std::optional<AddedTokens> normalized_added_; ///< matched after NFC
-  std::unique_ptr<Splitter> splitter_;          ///< byte-level BPE
-  std::unique_ptr<BytePairEncoder> bpe_;        ///< byte-level BPE
-  std::unique_ptr<SentencePiece> pieces_;       ///< SentencePiece
+  std::optional<AddedTokens> added_;                 ///< matched in the text as it is
+  std::optional<AddedTokens> normalized_added_;      ///< matched after normalisation, and after those
+  std::vector<std::unique_ptr<Splitter>> splitters_; ///< BPE; each cuts what the one before left
+  std::unique_ptr<BytePairEncoder> bpe_;             ///< BPE
+  std::unique_ptr<Vocabulary> marked_;    ///< BPE of characters: tokens as they are looked up, with marks
+  std::unique_ptr<SentencePiece> pieces_; ///< SentencePiece
   std::vector<int32_t> stop_tokens_;
   int32_t bos_ = -1, eos_ = -1, pad_ = -1, unk_ = -1;
   bool add_bos_ = false, add_eos_ = false, nfc_ = false;
+  // BPE of characters: when a space becomes a mark, whether one comes before a text, and whether no token has
+  // a mark after another character, so that a text may be cut there.
+  enum class Marks : uint8_t { none, with_normalization, after_added } marks_ = Marks::none;
+  enum class FrontMark : uint8_t { never, always, unless_there, first_unless_there };
+  FrontMark front_mark_ = FrontMark::never;
+  bool cut_at_marks_ = false, strip_front_ = false;
 };
 
 } // namespace bitnet::runtime

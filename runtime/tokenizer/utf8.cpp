@@ -72,9 +72,25 @@ bool is_white_space(int32_t c) {
 }
 
 bool is_word_character(int32_t code_point) {
-  const utf8proc_category_t category = utf8proc_category(code_point);
-  return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NO) ||
-         category == UTF8PROC_CATEGORY_PC;
+  switch (utf8proc_category(code_point)) {
+  case UTF8PROC_CATEGORY_LU:
+  case UTF8PROC_CATEGORY_LL:
+  case UTF8PROC_CATEGORY_LT:
+  case UTF8PROC_CATEGORY_LM:
+  case UTF8PROC_CATEGORY_LO:
+  case UTF8PROC_CATEGORY_MN:
+  case UTF8PROC_CATEGORY_MC:
+  case UTF8PROC_CATEGORY_ME:
+  case UTF8PROC_CATEGORY_ND:
+  case UTF8PROC_CATEGORY_NL:
+  case UTF8PROC_CATEGORY_PC:
+    return true;
+  default: // Join_Control, and the symbols that are Alphabetic: letters in circles and squares
+    return code_point == 0x200C || code_point == 0x200D || (code_point >= 0x24B6 && code_point <= 0x24E9) ||
+           (code_point >= 0x1F130 && code_point <= 0x1F149) ||
+           (code_point >= 0x1F150 && code_point <= 0x1F169) ||
+           (code_point >= 0x1F170 && code_point <= 0x1F189);
+  }
 }
 
 bool normalize_nfc(std::string_view text, std::string *out) {

@@ -22,7 +22,8 @@ size_t valid_utf8_prefix(std::string_view text);
 
 /// Unicode White_Space.
 bool is_white_space(int32_t code_point);
-/// Letter, mark, number or connector punctuation: what a regex calls \w.
+/// What a regex calls \w (Unicode technical standard 18): alphabetic, mark, decimal digit, connector
+/// punctuation or joiner.
 bool is_word_character(int32_t code_point);
 
 /// Unicode NFC of well-formed text. False when the text cannot be normalised (out of memory or too long).

@@ -21,6 +21,10 @@ struct SerializedTokenizer {
   format::fb::TokenizerKind kind = format::fb::TokenizerKind::byte_bpe;
   bool rank_is_id = false, ignore_merges = false, nfc = false, add_bos = false, add_eos = false;
   int32_t bos = -1, eos = -1, pad = -1, unk = -1;
+  std::vector<std::string> more_splits;
+  bool byte_fallback = false, fuse_unk = false, strip_front = false;
+  format::fb::SpaceMarks space_marks = format::fb::SpaceMarks::normalizer;
+  format::fb::FrontMark front_mark = format::fb::FrontMark::never;
 
   SerializedTokenizer() {
     for (int byte = 0; byte < 256; ++byte)
@@ -50,10 +54,11 @@ struct SerializedTokenizer {
       specials.push_back(fb::CreateAddedToken(b, a.id, b.CreateString(a.content), a.special, a.lstrip,
                                               a.rstrip, a.single_word, a.normalized));
     fb::FinishTokenizerBuffer(
-        b, fb::CreateTokenizer(b, kind, b.CreateVector(tokens), b.CreateVectorOfStructs(merges), rank_is_id,
-                               b.CreateString(split_pattern), 0, ignore_merges, false, nfc, add_bos, add_eos,
-                               bos, eos, pad, unk, b.CreateVector(stop_tokens), b.CreateVector(specials),
-                               blob(spm_model)));
+        b, fb::CreateTokenizer(
+               b, kind, b.CreateVector(tokens), b.CreateVectorOfStructs(merges), rank_is_id,
+               b.CreateString(split_pattern), 0, ignore_merges, byte_fallback, nfc, add_bos, add_eos, bos,
+               eos, pad, unk, b.CreateVector(stop_tokens), b.CreateVector(specials), blob(spm_model),
+               b.CreateVectorOfStrings(more_splits), space_marks, front_mark, fuse_unk, strip_front));
     return {b.GetBufferPointer(), b.GetBufferPointer() + b.GetSize()};
   }
   Result<std::unique_ptr<Tokenizer>> load() const {

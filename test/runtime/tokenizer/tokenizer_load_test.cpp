@@ -55,6 +55,38 @@ TEST(TokenizerLoad, RefusesBadAddedTokens) {
             "tokenizer: added token 1: expected a text, got nothing");
 }
 
+TEST(TokenizerLoad, RefusesRulesThatItDoesNotKnow) {
+  using format::fb::FrontMark;
+  using format::fb::SpaceMarks;
+  using format::fb::TokenizerKind;
+  const char *mixed = "tokenizer: space_marks: expected normalizer (0) with front_mark never or always, or "
+                      "pre_tokenizer (1) with another one";
+  EXPECT_EQ(error_of([](auto &s) {
+              s.kind = TokenizerKind::character_bpe;
+              s.front_mark = FrontMark::unless_there;
+            }),
+            mixed);
+  EXPECT_EQ(error_of([](auto &s) {
+              s.kind = TokenizerKind::character_bpe;
+              s.space_marks = static_cast<SpaceMarks>(2);
+            }),
+            mixed);
+  EXPECT_EQ(error_of([](auto &s) {
+              s.kind = TokenizerKind::character_bpe;
+              s.rank_is_id = true;
+            }),
+            "tokenizer: rank_is_id: expected a byte_bpe tokenizer");
+  EXPECT_EQ(error_of([](auto &s) { s.more_splits.assign(16, "a"); }),
+            "tokenizer: more_splits: expected at most 15 patterns");
+  EXPECT_EQ(error_of([](auto &s) { s.more_splits = {"("}; }),
+            "tokenizer: split pattern: at byte 1: expected a PCRE2 regular expression, got: missing closing "
+            "parenthesis");
+  SerializedTokenizer later;
+  later.kind = TokenizerKind::character_bpe;
+  later.front_mark = static_cast<FrontMark>(4);
+  EXPECT_EQ(later.load().status().code(), StatusCode::unsupported);
+}
+
 TEST(TokenizerLoad, RefusesForeignBytes) {
   const auto error = [](const std::string &bytes) {
     return Tokenizer::load(reinterpret_cast<const uint8_t *>(bytes.data()), bytes.size()).status().message();

@@ -57,5 +57,14 @@ TEST(Utf8, NfcComposes) {
   EXPECT_EQ(out, "\uFB01");
 }
 
+/// Boundaries of \w as Rust's regex has it, which Hugging Face's single_word asks.
+TEST(Utf8, WordCharacters) {
+  for (const int32_t c : {0x61, 0x5A, 0x30, 0x5F, 0xE9, 0x301, 0x2167, 0x661, 0x203F, 0x2040, 0x200C, 0x200D,
+                          0x24B6, 0x24E9, 0x1F130, 0x1F189, 0x4E00})
+    EXPECT_TRUE(is_word_character(c)) << c;
+  for (const int32_t c : {0, 0x20, 0x2D, 0xB2, 0xBD, 0x200B, 0x2460, 0x24EA, 0x1F12F, 0x1F18A, 0x1F600})
+    EXPECT_FALSE(is_word_character(c)) << c;
+}
+
 } // namespace
 } // namespace bitnet::runtime
