@@ -17,21 +17,25 @@ constexpr char kQwen35[] =
     R"re((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)re";
 constexpr char kGpt2[] = R"re('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)re";
 
+/// llama.cpp's form of it, which the passes below have.
+constexpr char kGpt2Pass[] = R"re('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))re";
+
 struct Row {
   const char *name;
   PreTokenizer pre;
 };
-// What cannot be said as one pattern (falcon, default: several passes) is not here.
 constexpr Row kRows[] = {
-    {"llama-bpe", {format::kLlama3SplitPattern, true, false, true}},
-    {"llama3", {format::kLlama3SplitPattern, true, false, true}},
-    {"llama-v3", {format::kLlama3SplitPattern, true, false, true}},
-    {"falcon3", {format::kLlama3SplitPattern, true, false, true}},
-    {"falcon_e", {format::kLlama3SplitPattern, true, false, true}},
-    {"qwen2", {kQwen2, false, true, false}},
-    {"qwen35", {kQwen35, false, true, false}},
-    {"gpt-2", {kGpt2, false, false, false}},
-    {"olmo", {kGpt2, false, false, false}},
+    {"llama-bpe", {{format::kLlama3SplitPattern}, true, false, true}},
+    {"llama3", {{format::kLlama3SplitPattern}, true, false, true}},
+    {"llama-v3", {{format::kLlama3SplitPattern}, true, false, true}},
+    {"falcon3", {{format::kLlama3SplitPattern}, true, false, true}},
+    {"falcon_e", {{format::kLlama3SplitPattern}, true, false, true}},
+    {"qwen2", {{kQwen2}, false, true, false}},
+    {"qwen35", {{kQwen35}, false, true, false}},
+    {"gpt-2", {{kGpt2}, false, false, false}},
+    {"olmo", {{kGpt2}, false, false, false}},
+    {"falcon", {{R"([\p{P}$+<=>^~|`]+)", kGpt2Pass, "[0-9][0-9][0-9]"}, false, false, false}},
+    {"default", {{R"([\p{P}$+<=>^~|]+)", kGpt2Pass, R"(\p{N}+)", "[0-9][0-9][0-9]"}, false, false, false}},
 };
 
 } // namespace
@@ -48,6 +52,18 @@ std::string preTokenizerNames() {
   for (const Row &row : kRows)
     names += (names.empty() ? "" : ", ") + std::string(row.name);
   return names;
+}
+
+Expected<std::vector<std::string>> toPcre2(const PreTokenizer &pre, const std::string &where) {
+  std::vector<std::string> splits;
+  for (const char *pattern : pre.patterns)
+    if (pattern) {
+      Expected<std::string> split = toPcre2(pattern, where);
+      if (!split)
+        return split.takeError();
+      splits.push_back(std::move(*split));
+    }
+  return splits;
 }
 
 Expected<std::string> toPcre2(const std::string &pattern, const std::string &where) {

@@ -21,10 +21,10 @@ Expected<ImportedTokenizer> importTiktoken(const std::string &ranks, const Speci
     token.content = name;
     parts.added.push_back(std::move(token));
   }
-  Expected<std::string> pattern = toPcre2(findPreTokenizer("llama-bpe")->pattern, where);
-  if (!pattern)
-    return pattern.takeError();
-  parts.splitPattern = *pattern;
+  Expected<std::vector<std::string>> splits = toPcre2(*findPreTokenizer("llama-bpe"), where);
+  if (!splits)
+    return splits.takeError();
+  parts.splits = std::move(*splits);
   parts.preName = "llama-bpe";
   parts.rankIsId = true;
   parts.ignoreMerges = true;

@@ -157,37 +157,44 @@ private:
                    ": expected '<0x00>' to '<0xFF>', got " + quoted(in_.tokens[id]));
   }
 
-  bool hasToken(const char *text) const {
-    return std::find(in_.tokens.begin(), in_.tokens.end(), text) != in_.tokens.end();
-  }
-
   /// The split pattern is not in the file, only its name; and the official 2B-4T file has not even that.
   Error choosePre() {
     std::string name = in_.pre;
     if (const std::string *set = findSetting(settings_, "pre")) {
       name = *set;
     } else if (name.empty() || name == "default") {
-      const char *reason = nullptr;
-      if (hasToken("<|begin_of_text|>")) {
-        name = "llama-bpe";
-        reason =
-            "the file does not name a pre-tokenizer, and its vocabulary has <|begin_of_text|>, as Llama 3's";
-      } else if (hasToken("<|im_start|>")) {
-        name = "qwen2";
-        reason = "the file does not name a pre-tokenizer, and its vocabulary has <|im_start|>, as Qwen 2's";
-      }
-      if (reason)
-        parts_.decisions.push_back({"pre-tokenizer", name, reason, "pre"});
+      // The rule, from the vocabularies that are known (the fact about Qwen is ours): converters of 2024
+      // wrote no name, or "default", which llama.cpp then splits as no model does.
+      const struct {
+        size_t size, id;
+        const char *token, *name;
+      } known[] = {{128256, 128000, "<|begin_of_text|>", "llama-bpe"},
+                   {151936, 151644, "<|im_start|>", "qwen2"}};
+      for (const auto &one : known)
+        if (in_.tokens.size() == one.size && in_.tokens[one.id] == one.token) {
+          parts_.decisions.push_back({"pre-tokenizer", one.name,
+                                      "the file names " + std::string(name.empty() ? "none" : "'default'") +
+                                          ", and of its " + std::to_string(one.size) + " tokens number " +
+                                          std::to_string(one.id) + " is " + one.token,
+                                      "pre"});
+          name = one.name;
+          break;
+        }
     }
     const PreTokenizer *pre = findPreTokenizer(name);
     if (!pre)
       return failure(where_ + ".pre: expected one of " + preTokenizerNames() + ", got " +
                      (name.empty() ? "nothing" : quoted(name)) +
-                     "; --set pre=NAME says how the text is split");
-    Expected<std::string> pattern = toPcre2(pre->pattern, where_ + ".pre");
-    if (!pattern)
-      return pattern.takeError();
-    parts_.splitPattern = *pattern;
+                     "; --set pre=NAME says how the text is split" +
+                     (name.empty() ? " (llama.cpp takes 'default', which may be wrong)" : ""));
+    if (name == "falcon_e") // no original tokenizer was at hand
+      parts_.decisions.push_back({"pre-tokenizer", "that of llama-bpe",
+                                  "the file names 'falcon_e', which is taken to split as falcon3 does",
+                                  "pre"});
+    Expected<std::vector<std::string>> splits = toPcre2(*pre, where_ + ".pre");
+    if (!splits)
+      return splits.takeError();
+    parts_.splits = std::move(*splits);
     parts_.preName = name;
     parts_.ignoreMerges = pre->ignoreMerges;
     parts_.nfc = pre->nfc;

@@ -1,5 +1,6 @@
-// tokenizer.json (Hugging Face tokenizers): byte-level BPE. Every component that changes ids is either
-// understood or refused by name; none is skipped.
+// tokenizer.json (Hugging Face tokenizers): BPE, byte-level or of characters with byte fallback (a converted
+// SentencePiece model). Every component that changes ids is either understood or refused by name; none is
+// skipped.
 #include "compiler/import/ImportError.h"
 #include "compiler/import/JsonText.h"
 #include "compiler/import/TokenizerParts.h"
@@ -35,7 +36,11 @@ std::optional<int64_t> integer(const json &value) {
   return value.is_number_integer() ? std::optional<int64_t>(value.get<int64_t>()) : std::nullopt;
 }
 
+constexpr char kMark[] = "\u2581"; // ▁
+
 class TokenizerJson {
+  using Front = TokenizerParts::Front;
+
 public:
   TokenizerJson(const json &root, std::string where) : root_(root), where_(std::move(where)) {}
 
@@ -44,13 +49,10 @@ public:
     if (!root_.is_object())
       return refuse("expected an object, got another value");
     for (const auto step :
-         {&TokenizerJson::readAdded, &TokenizerJson::readModel, &TokenizerJson::readNormalizer,
-          &TokenizerJson::readPreTokenizer, &TokenizerJson::readPostProcessor})
+         {&TokenizerJson::readAdded, &TokenizerJson::readNormalizer, &TokenizerJson::readPreTokenizer,
+          &TokenizerJson::readDecoder, &TokenizerJson::readModel, &TokenizerJson::readPostProcessor})
       if (Error error = (this->*step)())
         return error;
-    const std::string decoder = stringAt(at(root_, "decoder"), "type");
-    if (!at(root_, "decoder").is_null() && decoder != "ByteLevel")
-      return refuse("decoder: expected ByteLevel, got " + quoted(decoder));
     return std::move(parts_);
   }
 
@@ -87,10 +89,10 @@ private:
     // Old files leave the type out; only BPE has merges.
     if (type != "BPE" && !(type.empty() && at(model, "merges").is_array()))
       return refuse("model: expected type BPE, got " + quoted(type));
-    if (boolAt(model, "byte_fallback", false))
-      return refuse(
-          "model: expected byte-level BPE, got byte_fallback (a converted SentencePiece model); give its "
-          "tokenizer.model with --tokenizer");
+    parts_.byteFallback = boolAt(model, "byte_fallback", false);
+    if (parts_.byteFallback && byteLevel_)
+      return refuse("model: expected no byte_fallback with ByteLevel");
+    parts_.fuseUnk = boolAt(model, "fuse_unk", false);
     if (!at(model, "dropout").is_null())
       return refuse("model: expected no dropout");
     for (const char *key : {"continuing_subword_prefix", "end_of_word_suffix"})
@@ -142,7 +144,9 @@ private:
       isAdded[token.id] = true;
     }
     for (size_t id = 0; id < texts_.size(); ++id)
-      if (!isAdded[id] && !bytesOfAlphabet(texts_[id], parts_.vocab[id]))
+      if (parts_.characters)
+        parts_.vocab[id] = texts_[id];
+      else if (!isAdded[id] && !bytesOfAlphabet(texts_[id], parts_.vocab[id]))
         return refuse("model.vocab: token " + std::to_string(id) + " " + quoted(texts_[id]) +
                       ": expected the byte-level alphabet");
     return Error::success();
@@ -169,6 +173,7 @@ private:
                   "]: expected \"left right\" or [\"left\", \"right\"]");
   }
 
+  /// Understood: NFC; and Prepend and Replace that write ▁ as SentencePiece does.
   Error readNormalizer() {
     const json &normalizer = at(root_, "normalizer");
     if (normalizer.is_null())
@@ -177,54 +182,137 @@ private:
                                                                  : json::array({normalizer});
     for (const json &one : list) {
       const std::string type = stringAt(one, "type");
-      if (type != "NFC")
-        return refuse("normalizer: expected NFC or none, got " + quoted(type));
-      parts_.nfc = true;
-    }
-    return Error::success();
-  }
-
-  /// Understood: [Split(regex, Isolated)], then ByteLevel without a prefix space, whose own pattern may be
-  /// the split.
-  Error readPreTokenizer() {
-    const json &pre = at(root_, "pre_tokenizer");
-    const json list = stringAt(pre, "type") == "Sequence" ? at(pre, "pretokenizers") : json::array({pre});
-    std::string pattern;
-    bool byteLevel = false;
-    for (const json &one : list) {
-      const std::string type = stringAt(one, "type");
-      if (type == "Split" && pattern.empty() && !byteLevel) {
-        const json &regex = at(at(one, "pattern"), "Regex");
-        if (!regex.is_string() || stringAt(one, "behavior") != "Isolated" || boolAt(one, "invert", false))
-          return refuse("pre_tokenizer: Split: expected a Regex with behavior Isolated and no invert");
-        pattern = regex.get<std::string>();
-      } else if (type == "ByteLevel" && !byteLevel) {
-        if (boolAt(one, "add_prefix_space", true))
-          return refuse("pre_tokenizer: ByteLevel: expected add_prefix_space false, got true");
-        if (boolAt(one, "use_regex", true)) {
-          if (!pattern.empty())
-            return refuse("pre_tokenizer: expected one split, got a Split and ByteLevel with use_regex");
-          pattern = findPreTokenizer("gpt-2")->pattern;
-        }
-        byteLevel = true;
+      if (type == "NFC") {
+        parts_.nfc = true;
+      } else if (type == "Prepend" && !writesMarks_ && stringAt(one, "prepend") == kMark) {
+        parts_.front = Front::always;
+      } else if (type == "Replace" && !writesMarks_ && stringAt(at(one, "pattern"), "String") == " " &&
+                 stringAt(one, "content") == kMark) {
+        writesMarks_ = true;
       } else {
-        return refuse("pre_tokenizer: expected Split and ByteLevel, got " + quoted(type));
+        return refuse("normalizer: expected NFC, or Prepend and Replace with U+2581, or none, got " +
+                      quoted(type));
       }
     }
-    if (!byteLevel)
-      return refuse(
-          "pre_tokenizer: expected ByteLevel, got none; only byte-level BPE is read from tokenizer.json");
-    Expected<std::string> translated = toPcre2(pattern, where_ + ": pre_tokenizer");
-    if (!translated)
-      return translated.takeError();
-    parts_.splitPattern = *translated;
-    parts_.preName = nameOf(pattern);
+    if (parts_.front == Front::always && !writesMarks_)
+      return refuse("normalizer: expected Prepend before a Replace of spaces by U+2581");
     return Error::success();
   }
 
-  static std::string nameOf(const std::string &pattern) {
+  /// Understood: Splits (each of its kind below), then ByteLevel without a prefix space, whose own pattern
+  /// may be the last split. Without ByteLevel the model's tokens are text with ▁ for spaces: that is
+  /// Metaspace's doing, or the normalizer's.
+  Error readPreTokenizer() {
+    const json &pre = at(root_, "pre_tokenizer");
+    const json list = pre.is_null()                         ? json::array()
+                      : stringAt(pre, "type") == "Sequence" ? at(pre, "pretokenizers")
+                                                            : json::array({pre});
+    for (const json &one : list) {
+      const std::string type = stringAt(one, "type");
+      if (byteLevel_)
+        return refuse("pre_tokenizer: expected nothing after ByteLevel, got " + quoted(type));
+      if (type == "Split") {
+        if (Error error = readSplit(one))
+          return error;
+      } else if (type == "Punctuation" && stringAt(one, "behavior") == "Contiguous") {
+        patterns_.push_back(R"([\p{P}$+<=>^`|~]+)"); // with ASCII's symbols
+      } else if (type == "Digits") {
+        patterns_.push_back(boolAt(one, "individual_digits", false) ? R"(\p{N})" : R"(\p{N}+)");
+      } else if (type == "Metaspace" && !writesMarks_) {
+        if (Error error = readMetaspace(one))
+          return error;
+      } else if (type == "ByteLevel") {
+        if (boolAt(one, "add_prefix_space", true))
+          return refuse("pre_tokenizer: ByteLevel: expected add_prefix_space false, got true");
+        if (boolAt(one, "use_regex", true))
+          patterns_.push_back(findPreTokenizer("gpt-2")->patterns[0]);
+        byteLevel_ = true;
+      } else {
+        return refuse("pre_tokenizer: expected Split, Punctuation (Contiguous), Digits, Metaspace or "
+                      "ByteLevel, got " +
+                      quoted(type));
+      }
+    }
+    if (byteLevel_ == writesMarks_)
+      return refuse(byteLevel_ ? "pre_tokenizer: expected ByteLevel or U+2581 for spaces, got both"
+                               : "pre_tokenizer: expected ByteLevel, got none, and no U+2581 for spaces; "
+                                 "only these two kinds of BPE are read");
+    parts_.characters = writesMarks_;
+    for (const std::string &pattern : patterns_) {
+      Expected<std::string> translated = toPcre2(pattern, where_ + ": pre_tokenizer");
+      if (!translated)
+        return translated.takeError();
+      parts_.splits.push_back(std::move(*translated));
+    }
+    parts_.preName = patterns_.empty() && writesMarks_ ? "sentencepiece" : nameOf(patterns_);
+    return Error::success();
+  }
+
+  Error readSplit(const json &split) {
+    const json &regex = at(at(split, "pattern"), "Regex");
+    if (regex.is_string() && stringAt(split, "behavior") == "Isolated" && !boolAt(split, "invert", false)) {
+      patterns_.push_back(regex.get<std::string>());
+      return Error::success();
+    }
+    // Gemma's: at spaces, of which the normalizer has left none.
+    if (stringAt(at(split, "pattern"), "String") == " " && writesMarks_ && parts_.marksBeforeAdded)
+      return Error::success();
+    return refuse("pre_tokenizer: Split: expected a Regex with behavior Isolated and no invert");
+  }
+
+  Error readMetaspace(const json &metaspace) {
+    if (stringAt(metaspace, "replacement") != kMark)
+      return refuse("pre_tokenizer: Metaspace: expected U+2581, got " +
+                    quoted(stringAt(metaspace, "replacement")));
+    const std::string scheme = at(metaspace, "prepend_scheme").is_string()
+                                   ? stringAt(metaspace, "prepend_scheme")
+                               : boolAt(metaspace, "add_prefix_space", true) ? "always" // as old files say it
+                                                                             : "never";
+    if (scheme != "always" && scheme != "first" && scheme != "never")
+      return refuse("pre_tokenizer: Metaspace: expected prepend_scheme always, first or never, got " +
+                    quoted(scheme));
+    if (!patterns_.empty())
+      return refuse("pre_tokenizer: expected Metaspace first");
+    writesMarks_ = true;
+    parts_.marksBeforeAdded = false;
+    parts_.front = scheme == "always"  ? Front::unlessThere
+                   : scheme == "first" ? Front::firstUnlessThere
+                                       : Front::never;
+    if (boolAt(metaspace, "split", true))
+      patterns_.push_back("\u2581?[^\u2581]+|\u2581"); // a piece begins at each mark
+    return Error::success();
+  }
+
+  /// What decoding does follows from the kind; here it is looked at for whether it is that, and for the space
+  /// at the front that it takes away.
+  Error readDecoder() {
+    const json &decoder = at(root_, "decoder");
+    if (decoder.is_null())
+      return Error::success();
+    const json list =
+        stringAt(decoder, "type") == "Sequence" ? at(decoder, "decoders") : json::array({decoder});
+    for (const json &one : list) {
+      const std::string type = stringAt(one, "type");
+      bool understood = byteLevel_ && type == "ByteLevel";
+      if (!byteLevel_ && type == "Replace")
+        understood = stringAt(at(one, "pattern"), "String") == kMark && stringAt(one, "content") == " ";
+      else if (!byteLevel_ && type == "Strip")
+        understood = parts_.stripFront = stringAt(one, "content") == " " && integer(at(one, "start")) == 1 &&
+                                         integer(at(one, "stop")) == 0;
+      else if (!byteLevel_ && type == "Metaspace")
+        understood = parts_.stripFront = true;
+      else if (!byteLevel_)
+        understood = type == "ByteFallback" || type == "Fuse";
+      if (!understood)
+        return refuse("decoder: expected " + std::string(byteLevel_ ? "ByteLevel" : "that of SentencePiece") +
+                      ", got " + quoted(type));
+    }
+    return Error::success();
+  }
+
+  static std::string nameOf(const std::vector<std::string> &patterns) {
     for (const char *name : {"llama-bpe", "qwen2", "qwen35", "gpt-2"})
-      if (pattern == findPreTokenizer(name)->pattern)
+      if (patterns.size() == 1 && patterns[0] == findPreTokenizer(name)->patterns[0])
         return name;
     return "tokenizer.json";
   }
@@ -270,7 +358,9 @@ private:
   const json &root_;
   const std::string where_;
   TokenizerParts parts_;
-  std::vector<std::string> texts_; ///< id → text as in the file
+  std::vector<std::string> patterns_;            ///< of the pre-tokenizer
+  bool byteLevel_ = false, writesMarks_ = false; ///< the two kinds
+  std::vector<std::string> texts_;               ///< id → text as in the file
 };
 
 } // namespace

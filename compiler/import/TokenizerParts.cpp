@@ -183,13 +183,19 @@ private:
     const auto vocabAt = builder.CreateVector(vocab);
     const auto mergesAt = builder.CreateVectorOfStructs(merges);
     const auto addedAt = builder.CreateVector(added);
-    const auto patternAt = builder.CreateString(parts_.splitPattern);
+    const std::vector<std::string> &splits = parts_.splits;
+    const auto patternAt = builder.CreateString(splits.empty() ? std::string() : splits.front());
+    flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>>> moreAt = 0;
+    if (splits.size() > 1)
+      moreAt = builder.CreateVectorOfStrings(splits.begin() + 1, splits.end());
     const auto preAt = builder.CreateString(parts_.preName);
     const auto stopsAt = builder.CreateVector(stops_);
     const auto modelAt = builder.CreateVector(reinterpret_cast<const uint8_t *>(parts_.spmModel.data()),
                                               parts_.spmModel.size());
     fb::TokenizerBuilder out(builder);
-    out.add_kind(parts_.spmModel.empty() ? fb::TokenizerKind::byte_bpe : fb::TokenizerKind::sentencepiece);
+    out.add_kind(!parts_.spmModel.empty() ? fb::TokenizerKind::sentencepiece
+                 : parts_.characters      ? fb::TokenizerKind::character_bpe
+                                          : fb::TokenizerKind::byte_bpe);
     out.add_vocab(vocabAt);
     out.add_merges(mergesAt);
     out.add_rank_is_id(parts_.rankIsId);
@@ -207,6 +213,12 @@ private:
     out.add_stop_tokens(stopsAt);
     out.add_added(addedAt);
     out.add_spm_model(modelAt);
+    if (!moreAt.IsNull())
+      out.add_more_splits(moreAt);
+    out.add_space_marks(parts_.marksBeforeAdded ? fb::SpaceMarks::normalizer : fb::SpaceMarks::pre_tokenizer);
+    out.add_front_mark(static_cast<fb::FrontMark>(parts_.front)); // the same order
+    out.add_fuse_unk(parts_.fuseUnk);
+    out.add_strip_front(parts_.stripFront);
     fb::FinishTokenizerBuffer(builder, out.Finish());
     return {builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize()};
   }

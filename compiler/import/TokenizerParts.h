@@ -18,14 +18,22 @@ struct TokenizerParts {
     std::string content;
     bool special = true, lstrip = false, rstrip = false, singleWord = false, normalized = false;
   };
-  std::string spmModel;           ///< SentencePiece; empty = byte-level BPE
+  std::string spmModel;           ///< SentencePiece; empty = byte pairs
   int64_t spmPieces = 0;          ///< SentencePiece: pieces in the model
-  std::vector<std::string> vocab; ///< byte-level BPE: id → bytes, holes empty
+  std::vector<std::string> vocab; ///< byte pairs: id → bytes (text where `characters`), holes empty
   std::vector<Merge> merges;      ///< in rank order
   bool rankIsId = false;          ///< tiktoken: no merges
   bool ignoreMerges = false, byteFallback = false, nfc = false;
-  std::string splitPattern; ///< PCRE2 form (toPcre2); empty = one piece
-  std::string preName;      ///< for people
+  std::vector<std::string>
+      splits; ///< PCRE2 form (toPcre2), each cuts what the one before left; none = one piece
+  /// Byte pairs that start from characters, with ▁ for spaces: a SentencePiece model as tokenizer.json has
+  /// it.
+  bool characters = false;
+  bool marksBeforeAdded = true; ///< ▁ comes before added tokens with `normalized` are looked for, else after
+  enum class Front { never, always, unlessThere, firstUnlessThere };
+  Front front = Front::never; ///< ▁ before a text
+  bool fuseUnk = false, stripFront = false;
+  std::string preName; ///< for people
   std::vector<Added> added;
   SpecialIds ids;
   std::vector<Decision> decisions;
@@ -60,7 +68,7 @@ bool bytesOfAlphabet(const std::string &text, std::string &bytes);
 /// The split pattern of a pre-tokenizer by GGUF's name for it ("llama-bpe", "qwen2", "gpt-2", ...); nullptr
 /// when unknown.
 struct PreTokenizer {
-  const char *pattern;            ///< as Hugging Face writes it
+  const char *patterns[4];        ///< as Hugging Face writes it; passes, each cuts what the one before left
   bool ignoreMerges, nfc, addBos; ///< what goes with it where the file does not say
 };
 const PreTokenizer *findPreTokenizer(const std::string &name);
@@ -70,5 +78,7 @@ std::string preTokenizerNames();
 /// From the dialect of Hugging Face's files (Oniguruma) to PCRE2: \s is Unicode White_Space there, in PCRE2
 /// it has U+180E too. The error says what PCRE2 has against the pattern.
 llvm::Expected<std::string> toPcre2(const std::string &pattern, const std::string &where);
+/// All passes of a pre-tokenizer.
+llvm::Expected<std::vector<std::string>> toPcre2(const PreTokenizer &pre, const std::string &where);
 
 } // namespace bitnet::import

@@ -57,6 +57,19 @@ std::vector<std::string> seeds() {
     "decoder": {"type": "ByteLevel"},
     "model": {"type": "BPE", "unk_token": "u", "ignore_merges": true,
       "vocab": {"u": 0, "n": 1, "i": 2, "in": 3, "nn": 4}, "merges": [["i", "n"], "n n"]}})";
+  const std::string marks = R"({"added_tokens": [{"id": 0, "content": "<unk>", "special": true},
+      {"id": 6, "content": "the", "normalized": true, "rstrip": true}],
+    "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "\u2581"},
+      {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}]},
+    "decoder": {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "},
+      {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+    "model": {"type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true,
+      "vocab": {"<unk>": 0, "n": 1, "i": 2, "in": 3, "\u2581": 4, "<0xFF>": 5, "\u2581in": 7},
+      "merges": [["i", "n"], ["\u2581", "in"]]}})";
+  const std::string metaspace = R"({"pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581",
+      "prepend_scheme": "first", "split": true}, "decoder": {"type": "Metaspace"},
+    "model": {"type": "BPE", "unk_token": "u", "vocab": {"u": 0, "n": 1, "i": 2, "in": 3, "\u2581": 4},
+      "merges": ["i n"]}})";
   const std::string ranks = "YQ== 0\nYg== 1\nYWI= 2\nIA== 3\n";
   // ModelProto {pieces {"<unk>", 0, UNKNOWN}, pieces {"a", -1}, pieces {"▁", -2}, trainer_spec {BPE},
   // normalizer_spec {}}
@@ -66,7 +79,7 @@ std::vector<std::string> seeds() {
                           "\x0A\x0A\x0A\x03\xE2\x96\x81\x15\0\0\0\xC0"
                           "\x12\x02\x18\x02\x1A\x04\x18\x01\x20\0",
                           16 + 10 + 12 + 4 + 6);
-  return {json, ranks, model};
+  return {json, marks, metaspace, ranks, model};
 }
 
 } // namespace bitnet::fuzz

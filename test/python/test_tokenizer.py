@@ -425,3 +425,22 @@ def test_message_is_a_dictionary_with_attributes(chat: ChatFormat) -> None:
     assert chat.encode_dialog_prompt([Turn(), message, dict(message)])[1:] == chat.encode_message(message)[0] * 3
     assert chat.eot_id == 128009
     assert chat.encode_message(Message("user", EOT))[0].count(128009) == 1, "a user cannot end his turn"
+
+
+def test_tokenizers_of_every_style(tmp_path: Path) -> None:
+    """The same reference ids as the importer's test has, through bitnetc and the Python package."""
+    try:
+        bitnet_py.checkpoints.find_compiler()
+    except bitnet_py.CompilerNotFoundError:
+        pytest.skip("bitnetc is not built")
+    cases = json.loads((Path(__file__).parents[1] / "data" / "tokenizer-cases.json").read_text())
+    for name, style in cases["styles"].items():
+        made = style["tokenizer"]
+        made["model"] = {**cases["models"][made["model"]], "ignore_merges": made.pop("ignore_merges", False)}
+        path = tmp_path / name / "tokenizer.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps(made))
+        tokenizer = Tokenizer(path, cache_dir=tmp_path / "cache")
+        for text, ids in zip(cases["texts"], style["ids"], strict=True):
+            got = tokenizer.encode(text, bos=tokenizer.bos_id >= 0, allowed_special="all")
+            assert got == ids, (name, text)

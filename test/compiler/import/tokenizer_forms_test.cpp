@@ -106,15 +106,53 @@ TEST_F(KjvTokenizer, GgufGivesTheSameIdsAsJson) {
   EXPECT_EQ(fromGguf->stop_tokens(), fromJson->stop_tokens());
 }
 
-TEST_F(KjvTokenizer, MissingPreTokenizerIsLlamaBpeByRuleAndReported) {
-  GgufVocabulary vocabulary = ggufFrom(json::parse(slurp(folder + "/tokenizer.json")));
-  vocabulary.pre.clear();
-  auto imported = importGgufTokenizer(vocabulary, "kjv.gguf", {});
+/// Llama 3's and Qwen's vocabularies as the rule knows them: their size and one token's place.
+GgufVocabulary withoutPre(size_t size, size_t id, const char *token) {
+  GgufVocabulary vocabulary;
+  vocabulary.model = "gpt2";
+  vocabulary.tokens.resize(size);
+  vocabulary.types.assign(size, 5);
+  for (int byte = 0; byte < 256; ++byte) {
+    vocabulary.tokens[byte] = alphabetOf(static_cast<uint8_t>(byte));
+    vocabulary.types[byte] = 1;
+  }
+  vocabulary.tokens[id] = token;
+  vocabulary.types[id] = 3;
+  vocabulary.addBos = false;
+  return vocabulary;
+}
+
+TEST(TokenizerForms, MissingPreTokenizerIsDecidedByTheVocabularyAndReported) {
+  for (const char *pre : {"", "default"}) {
+    GgufVocabulary vocabulary = withoutPre(128256, 128000, "<|begin_of_text|>");
+    vocabulary.pre = pre;
+    auto imported = importGgufTokenizer(vocabulary, "m.gguf", {});
+    ASSERT_TRUE(bool(imported));
+    ASSERT_EQ(imported->decisions.size(), 1u);
+    EXPECT_EQ(imported->decisions[0].what, "pre-tokenizer");
+    EXPECT_EQ(imported->decisions[0].value, "llama-bpe");
+    EXPECT_EQ(imported->decisions[0].flag, "pre");
+  }
+  auto qwen = importGgufTokenizer(withoutPre(151936, 151644, "<|im_start|>"), "m.gguf", {});
+  ASSERT_TRUE(bool(qwen));
+  ASSERT_EQ(qwen->decisions.size(), 1u);
+  EXPECT_EQ(qwen->decisions[0].value, "qwen2");
+}
+
+TEST(TokenizerForms, MissingPreTokenizerOfAnotherVocabularyIsRefused) {
+  for (const GgufVocabulary &vocabulary :
+       {withoutPre(128257, 128000, "<|begin_of_text|>"), withoutPre(128256, 128001, "<|begin_of_text|>")}) {
+    auto refused = importGgufTokenizer(vocabulary, "m.gguf", {});
+    EXPECT_NE(errorOf(refused).find(", got nothing; --set pre=NAME says how the text is split"),
+              std::string::npos);
+    auto given = importGgufTokenizer(vocabulary, "m.gguf", {{"pre", "default"}});
+    EXPECT_EQ(errorOf(given), "");
+  }
+  GgufVocabulary named = withoutPre(300, 299, "<s>"); // 'default' of a vocabulary that nothing is known of
+  named.pre = "default";
+  auto imported = importGgufTokenizer(named, "m.gguf", {});
   ASSERT_TRUE(bool(imported));
-  ASSERT_EQ(imported->decisions.size(), 1u);
-  EXPECT_EQ(imported->decisions[0].what, "pre-tokenizer");
-  EXPECT_EQ(imported->decisions[0].value, "llama-bpe");
-  expectPrompts(*loadImported(std::move(imported)));
+  EXPECT_TRUE(imported->decisions.empty());
 }
 
 TEST_F(KjvTokenizer, FolderHasTheChatTemplate) {
@@ -134,10 +172,12 @@ TEST(TokenizerForms, SettingsWinOverTheFile) {
   vocabulary.types.assign(257, 1);
   vocabulary.types[256] = 3;
   auto refused = importGgufTokenizer(vocabulary, "m.gguf", {});
-  EXPECT_EQ(errorOf(refused),
-            "m.gguf: tokenizer.ggml.pre: expected one of " +
-                std::string("llama-bpe, llama3, llama-v3, falcon3, falcon_e, qwen2, qwen35, gpt-2, olmo") +
-                ", got 'unheard-of'; --set pre=NAME says how the text is split");
+  EXPECT_EQ(
+      errorOf(refused),
+      "m.gguf: tokenizer.ggml.pre: expected one of " +
+          std::string("llama-bpe, llama3, llama-v3, falcon3, falcon_e, qwen2, qwen35, gpt-2, olmo, falcon, "
+                      "default") +
+          ", got 'unheard-of'; --set pre=NAME says how the text is split");
   const auto tokenizer = loadImported(
       importGgufTokenizer(vocabulary, "m.gguf", {{"pre", "gpt-2"}, {"bos", "256"}, {"add_bos", "true"}}));
   ASSERT_TRUE(tokenizer);

@@ -87,13 +87,31 @@ TEST(HostileTokenizerJson, RefusesMergesOfAbsentTokens) {
 TEST(HostileTokenizerJson, RefusesComponentsThatItDoesNotUnderstand) {
   json file = good();
   file["normalizer"] = {{"type", "Lowercase"}};
-  EXPECT_EQ(importError(file), "t.json: normalizer: expected NFC or none, got 'Lowercase'");
+  EXPECT_EQ(importError(file),
+            "t.json: normalizer: expected NFC, or Prepend and Replace with U+2581, or none, got 'Lowercase'");
+  file["normalizer"] = {{"type", "Prepend"}, {"prepend", "\u2581"}};
+  EXPECT_EQ(importError(file), "t.json: normalizer: expected Prepend before a Replace of spaces by U+2581");
+  file["normalizer"] = {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "\u2581"}};
+  EXPECT_EQ(importError(file), "t.json: pre_tokenizer: expected ByteLevel or U+2581 for spaces, got both");
+  file["normalizer"]["content"] = "_";
+  EXPECT_NE(importError(file), "");
   file = good();
   file["model"]["byte_fallback"] = true;
-  EXPECT_NE(importError(file).find("give its tokenizer.model with --tokenizer"), std::string::npos);
+  EXPECT_EQ(importError(file), "t.json: model: expected no byte_fallback with ByteLevel");
   file = good();
   file["pre_tokenizer"] = {{"type", "Whitespace"}};
-  EXPECT_EQ(importError(file), "t.json: pre_tokenizer: expected Split and ByteLevel, got 'Whitespace'");
+  EXPECT_EQ(importError(file), "t.json: pre_tokenizer: expected Split, Punctuation (Contiguous), Digits, "
+                               "Metaspace or ByteLevel, got 'Whitespace'");
+  file["pre_tokenizer"] = nullptr;
+  EXPECT_NE(importError(file).find("pre_tokenizer: expected ByteLevel, got none"), std::string::npos);
+  file["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "_"}};
+  EXPECT_EQ(importError(file), "t.json: pre_tokenizer: Metaspace: expected U+2581, got '_'");
+  file["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "\u2581"}, {"prepend_scheme", "last"}};
+  EXPECT_EQ(importError(file), "t.json: pre_tokenizer: Metaspace: expected prepend_scheme always, first or "
+                               "never, got 'last'");
+  file = good();
+  file["decoder"] = {{"type", "WordPiece"}};
+  EXPECT_EQ(importError(file), "t.json: decoder: expected ByteLevel, got 'WordPiece'");
   file = good();
   file["pre_tokenizer"] = json::parse(R"({"type": "Sequence", "pretokenizers": [
     {"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated"},
