@@ -9,6 +9,7 @@
 #include "mlir/IR/MLIRContext.h"
 #include "llvm/Support/raw_ostream.h"
 #include <algorithm>
+#include <cmath>
 #include <mutex>
 #include <thread>
 
@@ -43,6 +44,7 @@ public:
     if (!graph)
       return add(graph.takeError());
     readWeights(**graph);
+    suspect();
     if (Error e = runPasses(**graph, options_))
       add(std::move(e));
   }
@@ -141,6 +143,27 @@ private:
     std::lock_guard<std::mutex> lock(mutex);
     rounded_ += rounded;
     return Error::success();
+  }
+
+  /// Weights that decode and yet are hardly those of a trained model.
+  void suspect() {
+    for (const auto &[name, facts] : matrices_)
+      if (facts.zeros == facts.weights)
+        warnings_.push_back(name + ": every weight is 0");
+    const std::string layer = "blk." + std::to_string(checkpoint_->config().layers / 2) + ".";
+    Expected<import::TernaryMatrix> gate = checkpoint_->ternary(layer + "ffn_gate.weight"),
+                                    down = checkpoint_->ternary(layer + "ffn_down.weight");
+    if (!gate || !down) { // reported above
+      consumeError(gate.takeError());
+      consumeError(down.takeError());
+      return;
+    }
+    constexpr int32_t kEnough = 256; // neurons
+    const double agreement = import::neuronAgreement(*gate, *down);
+    if (gate->rows >= kEnough && agreement * std::sqrt(double(gate->rows)) < 4)
+      warnings_.push_back(layer +
+                          "ffn_gate, ffn_down: the gate's rows and down's columns have nothing in common "
+                          "as to where they are 0; random weights, or read in another order than written");
   }
 
   Options options_;

@@ -1,4 +1,5 @@
 // Entry of the importer: which container, then the steps that all containers share.
+#include "compiler/import/Evidence.h"
 #include "compiler/import/ImportError.h"
 #include "compiler/import/OpenContainers.h"
 #include "llvm/Support/FileSystem.h"
@@ -11,29 +12,6 @@ using namespace llvm;
 
 namespace bitnet::import {
 namespace {
-
-/// Says how the first float matrix is read. The others decide for themselves in the same way.
-Error reportFloatWeights(CheckpointParts &parts) {
-  const StoredTensor &first = parts.tensors.at(layerTensor(0, kLinearNames[0]));
-  std::optional<FloatType> type = floatType(first);
-  if (!type || first.scale)
-    return Error::success();
-  bool latent = parts.decoding.ternarize == Ternarize::always;
-  if (parts.decoding.ternarize == Ternarize::fallback) {
-    std::vector<uint8_t> bytes(size_t(first.bytes));
-    if (Error error = first.file->read(first.offset, bytes.data(), bytes.size()))
-      return error;
-    TernaryMatrix matrix;
-    matrix.rows = int32_t(first.rows);
-    matrix.cols = int32_t(first.cols);
-    latent = !decodeAlreadyTernary(*type, bytes.data(), matrix);
-  }
-  parts.source += latent ? " latent" : " ternary";
-  if (latent)
-    parts.decisions.push_back({"ternarize", "absmean", "float weights that are not ternary as they stand",
-                               "--set ternarize=absmean"});
-  return Error::success();
-}
 
 /// What a codec has to say to whoever uses it, once.
 void warnOfCodecs(const CheckpointParts &parts, const std::function<void(const std::string &)> &warn) {
@@ -50,12 +28,14 @@ Expected<std::unique_ptr<Checkpoint>> finishCheckpoint(CheckpointParts parts, co
                                                        const ImportOptions &options) {
   applySettings(settings, parts);
   inferGraph(parts);
+  if (Error error = tieEqualHead(parts))
+    return error;
   if (Error error = checkConfig(parts.config, parts.where))
     return error;
   if (Error error = checkTensors(parts, options.warn))
     return error;
   warnOfCodecs(parts, options.warn);
-  if (Error error = reportFloatWeights(parts))
+  if (Error error = decideByWeights(settings, parts))
     return error;
   if (!options.tokenizer.empty())
     if (Error error = adoptTokenizer(importTokenizerFile(options.tokenizer, settings.tokenizer),

@@ -6,18 +6,37 @@
 namespace bitnet::import {
 namespace {
 
-/// Two magnitudes of a float tensor that is not ternary, for the message.
-std::string notTernary(FloatType type, const Encoded &in) {
-  float first = 0;
-  for (size_t at = 0; at < in.nBytes; at += floatBytes(type)) {
-    float magnitude = std::fabs(widen(type, in.bytes + at));
-    if (magnitude != 0 && first == 0)
-      first = magnitude;
-    else if (magnitude != 0 && magnitude != first)
-      return "expected every |weight| to be 0 or one value, got " + std::to_string(first) + " and " +
-             std::to_string(magnitude) + "; not a ternary model, or latent weights (--set ternarize=absmean)";
+/// Where a float tensor that is not ternary leaves the magnitude that most of its weights have, how often and
+/// how far.
+Fault notTernary(FloatType type, const Encoded &in) {
+  const size_t width = floatBytes(type), n = in.nBytes / width;
+  float most = 0; // the one that more than half have, if there is one (vote of Boyer and Moore)
+  size_t votes = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const float magnitude = std::fabs(widen(type, in.bytes + i * width));
+    if (!std::isfinite(magnitude))
+      return {i * width, "expected finite weights, got " + std::to_string(magnitude)};
+    if (magnitude == 0)
+      continue;
+    if (votes == 0)
+      most = magnitude;
+    votes = magnitude == most ? votes + 1 : votes - 1;
   }
-  return "expected finite weights";
+  size_t others = 0, first = 0;
+  float farthest = most;
+  for (size_t i = 0; i < n; ++i) {
+    const float magnitude = std::fabs(widen(type, in.bytes + i * width));
+    if (magnitude == 0 || magnitude == most)
+      continue;
+    if (others++ == 0)
+      first = i;
+    if (std::fabs(magnitude - most) > std::fabs(farthest - most))
+      farthest = magnitude;
+  }
+  return {first * width, "expected every |weight| to be 0 or one value, got " + std::to_string(others) +
+                             " of " + std::to_string(n) + " other than 0 and " + std::to_string(most) +
+                             ", the farthest " + std::to_string(farthest) +
+                             "; not a ternary model, or latent weights (--set ternarize=absmean)"};
 }
 
 template <FloatType kType>
@@ -25,7 +44,7 @@ Decoded decode(const Encoded &in, const CodecSettings &settings, TernaryMatrix &
   if (settings.ternarize != Ternarize::always && decodeAlreadyTernary(kType, in.bytes, out))
     return std::nullopt;
   if (settings.ternarize == Ternarize::refuse)
-    return Fault{0, notTernary(kType, in)};
+    return notTernary(kType, in);
   return decodeAbsMean(kType, settings.absMean, in.bytes, out);
 }
 

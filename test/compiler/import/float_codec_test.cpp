@@ -131,9 +131,10 @@ TEST(FloatCodec, SaysWhatIsNotTernary) {
   std::vector<float> weights(32, 0.5f);
   weights[20] = 0.25f;
   TernaryMatrix out = matrix(2, 16);
-  expectFault(decodeTernary(codec("f32"), {bytesOf(weights), 128}, settings, out), 0,
-              "expected every |weight| to be 0 or one value, got 0.500000 and 0.250000; not a ternary "
-              "model, or latent weights (--set ternarize=absmean)");
+  expectFault(
+      decodeTernary(codec("f32"), {bytesOf(weights), 128}, settings, out), 80,
+      "expected every |weight| to be 0 or one value, got 1 of 32 other than 0 and 0.500000, the farthest "
+      "0.250000; not a ternary model, or latent weights (--set ternarize=absmean)");
 }
 
 TEST(Floats, EveryHalfSurvivesTheRoundTrip) {

@@ -218,8 +218,8 @@ TEST_F(GgufModel, OfArchitectureLlamaIsNotTernarisedSilently) {
   EXPECT_EQ(checkpoint_->config().act, bitnet::format::Act::silu);
   llvm::Expected<TernaryMatrix> q = checkpoint_->ternary("blk.0.attn_q.weight");
   EXPECT_NE(errorOf(q).find(
-                "expected every |weight| to be 0 or one value, got 0.300000 and 0.500000; not a ternary "
-                "model, or latent weights (--set ternarize=absmean)"),
+                "expected every |weight| to be 0 or one value, got 1 of 1024 other than 0 and 0.500000, the "
+                "farthest 0.300000; not a ternary model, or latent weights (--set ternarize=absmean)"),
             std::string::npos);
   options_.settings = {{"ternarize", "absmean"}};
   ASSERT_EQ(open(model.finish()), "");

@@ -81,6 +81,19 @@ TEST(Check, FindsEveryBadTensorNotOnlyTheFirst) {
   EXPECT_NE(text.out.find("would compile: no\n"), std::string::npos);
 }
 
+TEST(Check, RandomWeightsAreSuspect) {
+  const std::string path = scratch("random.gguf");
+  const Ran made = run({binary("make-dummy-model"), path, "--preset=tiny"});
+  ASSERT_EQ(made.code, 0) << made.err;
+  const Ran ran = bitnetc({"check", path});
+  EXPECT_EQ(ran.code, 0) << ran.out;
+  EXPECT_NE(
+      ran.out.find(
+          "warning: blk.1.ffn_gate, ffn_down: the gate's rows and down's columns have nothing in common"),
+      std::string::npos)
+      << ran.out;
+}
+
 TEST(Check, WhatCannotBeOpenedIsAProblem) {
   const Ran ran = bitnetc({"check", "/nowhere/model.gguf"});
   EXPECT_EQ(ran.code, 1);
