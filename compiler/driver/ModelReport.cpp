@@ -174,7 +174,7 @@ std::string reportText(const Json &report) {
     line("tokenizer", "none");
   else
     line("tokenizer", str(t["kind"]) + (str(t["pre"]).empty() ? "" : " (" + str(t["pre"]) + ")") + ", " +
-                          str(t["tokens"]) + " tokens and " + str(t["added_tokens"]) + " added, bos " +
+                          str(t["tokens"]) + " tokens, " + str(t["added_tokens"]) + " of them added, bos " +
                           str(t["bos"]) + (t["add_bos"].get<bool>() ? " (put first)" : "") + ", eos " +
                           str(t["eos"]) + ", a generation stops at " + str(t["stop"]));
   line("chat template", report["chat_template"].get<bool>() ? "yes" : "none");
