@@ -4,7 +4,6 @@
 #include "compiler/import/ImportError.h"
 #include <algorithm>
 #include <cstring>
-#include <set>
 
 using namespace llvm;
 
@@ -17,7 +16,6 @@ constexpr uint64_t kMaxKeyBytes = 65535;       // the format's own limit
 constexpr uint64_t kMaxTensorName = 63;        // ggml's own limit
 constexpr uint64_t kMaxArrayStrings = 1 << 22; // a vocabulary has 2^18, its merges twice that
 constexpr uint64_t kMaxArrayBytes = 1 << 28;
-constexpr uint64_t kDefaultAlignment = 32;
 
 uint32_t kindBytes(GgufKind kind) {
   switch (kind) {
@@ -41,37 +39,12 @@ uint32_t kindBytes(GgufKind kind) {
   }
 }
 
-const char *refusedTypeName(uint32_t id) {
-  switch (id) {
-  case 38:
-    return "TL1 (made for one device; convert from the Hugging Face files instead)";
-  case 39:
-    return "TL2 or MXFP4";
-  case 40:
-    return "NVFP4 or an early Q1_0";
-  case 41:
-    return "Q1_0 or TL1";
-  case 42:
-    return "Q2_0 or TL2";
-  case 134:
-  case 135:
-  case 335:
-    return "IQ1_BN/IQ2_BN of ik_llama.cpp";
-  case 142:
-    return "PQ2_0";
-  case 143:
-    return "PTQ1_0";
-  default:
-    return "unknown";
-  }
-}
-
 } // namespace
 
 /// One pass over the header, through a buffer. All positions are bytes of the file.
 class GgufReader {
 public:
-  GgufReader(GgufFile &file, const GgufFile::Warn &warn) : file_(file), source_(*file.source_), warn_(warn) {}
+  explicit GgufReader(GgufFile &file) : file_(file), source_(*file.source_) {}
 
   Error run() {
     if (Error error = readCounts())
@@ -84,7 +57,7 @@ public:
     for (uint64_t i = 0; i < nTensors_; ++i)
       if (Error error = readTensor(i))
         return error;
-    return placeTensors();
+    return findData();
   }
 
 private:
@@ -221,10 +194,10 @@ private:
       return Error::success();
     if (value->kind != GgufKind::u32)
       return file_.wrongKind("general.alignment", "u32");
-    alignment_ = value->bits;
-    if (alignment_ == 0 || (alignment_ & (alignment_ - 1)) != 0)
+    uint64_t alignment = file_.alignment_ = value->bits;
+    if (alignment == 0 || (alignment & (alignment - 1)) != 0)
       return failure(source_.name() + ": key 'general.alignment': expected a power of two, got " +
-                     Twine(alignment_));
+                     Twine(alignment));
     return Error::success();
   }
 
@@ -236,7 +209,8 @@ private:
       return failure(here() + "tensor " + Twine(index) + ": expected a name without NUL bytes, got " +
                      quoted(tensor.name));
     std::string who = "tensor " + quoted(tensor.name) + ": ";
-    uint32_t nDims = 0, type = 0;
+    tensor.file = file_.source_;
+    uint32_t nDims = 0;
     if (Error error = number(nDims, "the number of dimensions"))
       return error;
     if (nDims > 4)
@@ -244,90 +218,179 @@ private:
     tensor.dims.resize(nDims);
     if (Error error = bytes(tensor.dims.data(), nDims * sizeof(uint64_t), "dimensions"))
       return error;
-    if (Error error = number(type, "a tensor type"))
+    if (Error error = number(tensor.typeId, "a tensor type"))
       return error;
     if (Error error = number(tensor.offset, "a tensor offset"))
       return error;
-    tensor.type = ggufType(type);
-    if (!tensor.type)
-      return failure(source_.name() + ": " + who +
-                     "expected f32, f16, bf16, i2_s, tq1_0 or tq2_0, got type " + Twine(type) + " (" +
-                     refusedTypeName(type) + ")");
+    if (!ggufType(tensor.typeId))
+      return failure(source_.name() + ": " + who + "expected a type whose size is known, got " +
+                     ggufTypeText(tensor.typeId));
     uint64_t elements = 1;
     for (uint64_t dim : tensor.dims)
       if (dim == 0 || __builtin_mul_overflow(elements, dim, &elements))
         return failure(source_.name() + ": " + who +
-                       "expected dimensions that are positive and fit 64 bits, got " + Twine(dim) +
-                       " among them");
-    uint64_t inner = tensor.dims.empty() ? 1 : tensor.dims[0];
-    if (inner % tensor.type->block != 0)
-      return failure(source_.name() + ": " + who + "expected rows of a multiple of " +
-                     Twine(tensor.type->block) + " for " + tensor.type->name + ", got " + Twine(inner));
-    if (__builtin_mul_overflow(elements / tensor.type->block, uint64_t(tensor.type->blockBytes),
-                               &tensor.bytes) ||
-        __builtin_add_overflow(tensor.bytes, uint64_t(tensor.type->tailBytes), &tensor.bytes))
-      return failure(source_.name() + ": " + who + "expected a size that fits 64 bits, got " +
-                     Twine(elements) + " elements");
+                       "expected positive dimensions whose product fits 64 bits, got " +
+                       ggufShape(tensor.dims));
     if (!file_.byName_.emplace(tensor.name, file_.tensors_.size()).second)
       return failure(source_.name() + ": " + who + "expected it once, got it twice");
     file_.tensors_.push_back(std::move(tensor));
     return Error::success();
   }
 
-  /// Turns relative offsets into file offsets, in any order of the table, and checks alignment, bounds and
-  /// overlap.
-  Error placeTensors() {
-    uint64_t start = at_ + (alignment_ - 1);
-    start -= start % alignment_;
+  /// Turns relative offsets into file offsets and checks their alignment.
+  Error findData() {
+    const uint64_t alignment = file_.alignment_, start = (at_ + (alignment - 1)) / alignment * alignment;
     if (!file_.tensors_.empty() && start > source_.size())
       return failure(source_.name() + ": byte " + Twine(at_) + ": expected tensor data at byte " +
                      Twine(start) + ", got the end of the file");
-    std::vector<const GgufTensor *> byOffset;
     for (GgufTensor &tensor : file_.tensors_) {
       std::string who = source_.name() + ": tensor " + quoted(tensor.name) + ": ";
-      if (tensor.offset % alignment_ != 0)
-        return failure(who + "expected an offset that is a multiple of " + Twine(alignment_) + ", got " +
+      if (tensor.offset % alignment != 0)
+        return failure(who + "expected an offset that is a multiple of " + Twine(alignment) + ", got " +
                        Twine(tensor.offset));
-      uint64_t space = source_.size() - start;
-      if (tensor.offset > space || tensor.bytes > space - tensor.offset)
-        return failure(who + "expected " + Twine(tensor.bytes) + " bytes of data at offset " +
-                       Twine(tensor.offset) + ", got a data section of " + Twine(space) +
-                       " bytes; the file may be cut off");
+      if (tensor.offset > source_.size() - start)
+        return failure(who + "expected data at offset " + Twine(tensor.offset) + ", got a data section of " +
+                       Twine(source_.size() - start) + " bytes; the file may be cut off");
       tensor.offset += start;
-      byOffset.push_back(&tensor);
+      tensor.alignment = alignment;
     }
-    std::sort(byOffset.begin(), byOffset.end(),
-              [](const GgufTensor *a, const GgufTensor *b) { return a->offset < b->offset; });
-    uint64_t holes = 0;
-    for (size_t i = 1; i < byOffset.size(); ++i) {
-      const GgufTensor &before = *byOffset[i - 1], &after = *byOffset[i];
-      uint64_t end = before.offset + before.bytes;
-      if (end > after.offset)
-        return failure(source_.name() + ": tensor " + quoted(before.name) + ": expected " +
-                       Twine(before.bytes) + " bytes of " + before.type->name + ", got " +
-                       Twine(after.offset - before.offset) + " before tensor " + quoted(after.name) +
-                       (before.type->id == kGgmlI2S ? "; not the i2_s of microsoft/BitNet" : ""));
-      holes += after.offset - end >= alignment_;
-    }
-    if (holes > 0 && warn_)
-      warn_((source_.name() + ": " + Twine(holes) + " unused gaps between tensors").str());
     return Error::success();
   }
 
   static constexpr size_t kBuffer = 1 << 20;
   GgufFile &file_;
   const ByteSource &source_;
-  const GgufFile::Warn &warn_;
   std::vector<char> buffer_;
-  uint64_t bufferAt_ = 0, at_ = 0, nTensors_ = 0, nKeys_ = 0, alignment_ = kDefaultAlignment;
+  uint64_t bufferAt_ = 0, at_ = 0, nTensors_ = 0, nKeys_ = 0;
 };
 
-Expected<GgufFile> GgufFile::read(std::shared_ptr<ByteSource> source, const Warn &warn) {
-  GgufFile file;
-  file.source_ = std::move(source);
-  if (Error error = GgufReader(file, warn).run())
+/// The tensors of all parts by their places: what their type numbers mean, and that each lies in its file and
+/// on no other.
+class GgufPlaces {
+public:
+  GgufPlaces(GgufFile &file, const GgufFile::Warn &warn) : file_(file), warn_(warn) {}
+
+  Error run(const GgufTypeChoice &chosen) {
+    for (GgufTensor &tensor : file_.tensors_)
+      order_.push_back({&tensor, nullptr, 0});
+    for (auto part = order_.begin(); part != order_.end();) { // each lies together
+      auto end = std::find_if(part, order_.end(),
+                              [&](const Place &p) { return p.tensor->file != part->tensor->file; });
+      std::sort(part, end,
+                [](const Place &a, const Place &b) { return a.tensor->offset < b.tensor->offset; });
+      part = end;
+    }
+    for (size_t i = 0; i < order_.size(); ++i) {
+      Place &place = order_[i];
+      if (i + 1 < order_.size() && order_[i + 1].tensor->file == place.tensor->file)
+        place.next = order_[i + 1].tensor;
+      place.room = (place.next ? place.next->offset : place.tensor->file->size()) - place.tensor->offset;
+    }
+    if (Error error = findTypes(chosen))
+      return error;
+    return checkSizes();
+  }
+
+private:
+  struct Place {
+    GgufTensor *tensor;
+    const GgufTensor *next; ///< in the same file
+    uint64_t room;          ///< up to it, or to the end of the file
+  };
+
+  Error findTypes(const GgufTypeChoice &chosen) {
+    std::map<uint32_t, std::vector<GgufSpan>> ambiguous;
+    bool scales = false;
+    for (const Place &place : order_) {
+      GgufTensor &tensor = *place.tensor;
+      tensor.type = ggufType(tensor.typeId);
+      scales |= StringRef(tensor.name).ends_with(".weight_scale");
+      if (ggufAmbiguous(tensor.typeId))
+        ambiguous[tensor.typeId].push_back(
+            {&tensor.name, tensor.dims, place.room, tensor.alignment, !place.next});
+    }
+    const GgufValue *arch = file_.find("general.architecture");
+    StringRef name = arch && arch->kind == GgufKind::string ? StringRef(arch->bytes) : "";
+    bool scalesApart = scales && (name.starts_with("bitnet") || name.starts_with("llama"));
+    for (auto &[id, spans] : ambiguous) {
+      auto choice = chosen.find(id);
+      Expected<const GgufTypeInfo *> type =
+          choice != chosen.end() ? choice->second : resolveGgufType(id, spans, scalesApart);
+      if (!type)
+        return failure(file_.name() + ": " + toString(type.takeError()));
+      for (Place &place : order_)
+        if (place.tensor->typeId == id)
+          place.tensor->type = *type;
+      const bool told = choice != chosen.end();
+      std::string others;
+      for (const GgufTypeInfo &other : ggufMeanings(id))
+        if (told ? &other == *type : &other != *type)
+          others += (others.empty() ? "--set ggml_type=" : " or ") + std::to_string(id) + ":" + other.name;
+      file_.decisions_.push_back(
+          {"type " + std::to_string(id), (*type)->name,
+           told ? "set by the user"
+                : "several programs gave that number to encodings of their own; the sizes of its " +
+                      std::to_string(spans.size()) + " tensors are those of this one alone",
+           others});
+    }
+    return Error::success();
+  }
+
+  Error checkSizes() {
+    size_t gaps = 0;
+    for (Place &place : order_) {
+      GgufTensor &tensor = *place.tensor;
+      const std::string who = tensor.file->name() + ": tensor " + quoted(tensor.name) + ": expected ";
+      GgufSize size = ggufBytes(*tensor.type, tensor.dims);
+      if (!size.wants.empty())
+        return failure(who + size.wants + " for " + tensor.type->name + ", got " + ggufShape(tensor.dims));
+      if (size.bytes > place.room)
+        return failure(who + Twine(size.bytes) + " bytes of " + tensor.type->name + ", got " +
+                       Twine(place.room) +
+                       (place.next ? " before tensor " + quoted(place.next->name)
+                                   : std::string(" before the end of the file, which may be cut off")));
+      tensor.bytes = size.bytes;
+      gaps += place.next && place.room - size.bytes >= tensor.alignment;
+    }
+    if (gaps > 0 && warn_)
+      warn_((file_.name() + ": " + Twine(gaps) + " unused gaps between tensors").str());
+    return Error::success();
+  }
+
+  GgufFile &file_;
+  const GgufFile::Warn &warn_;
+  std::vector<Place> order_; ///< by file and offset
+};
+
+Error GgufFile::append(GgufFile part) {
+  for (GgufTensor &tensor : part.tensors_) {
+    auto [place, isNew] = byName_.emplace(tensor.name, tensors_.size());
+    if (!isNew)
+      return failure(part.name() + ": tensor " + quoted(tensor.name) + ": expected it once, got it in " +
+                     tensors_[place->second].file->name() + " too");
+    tensors_.push_back(std::move(tensor));
+  }
+  ++parts_;
+  return Error::success();
+}
+
+Expected<GgufFile> GgufFile::read(std::vector<std::shared_ptr<ByteSource>> sources, const Warn &warn,
+                                  const GgufTypeChoice &chosen) {
+  std::vector<GgufFile> parts(sources.size());
+  for (size_t i = 0; i < sources.size(); ++i) {
+    parts[i].source_ = std::move(sources[i]);
+    if (Error error = GgufReader(parts[i]).run())
+      return error;
+  }
+  if (Error error = checkSplit(parts))
     return error;
-  return file;
+  GgufFile whole = std::move(parts.at(0));
+  for (size_t i = 1; i < parts.size(); ++i)
+    if (Error error = whole.append(std::move(parts[i])))
+      return error;
+  if (Error error = GgufPlaces(whole, warn).run(chosen))
+    return error;
+  return whole;
 }
 
 } // namespace bitnet::import

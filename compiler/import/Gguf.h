@@ -1,8 +1,10 @@
-// The GGUF container, versions 2 and 3, as hostile input: typed key/values and a checked tensor table. It
-// knows how many bytes a tensor of a type has and that they lie inside the file; what they mean is for the
-// codecs, and what model they make up is for GgufCheckpoint.
+// The GGUF container, versions 2 and 3, in one file or split into several, as hostile input: typed key/values
+// and a checked tensor table. It knows which encoding a tensor has, how many bytes that are and that they lie
+// inside the file; what they mean is for the codecs, and what model they make up is for GgufCheckpoint.
 #pragma once
 #include "compiler/import/ByteSource.h"
+#include "compiler/import/Checkpoint.h"
+#include "compiler/import/GgufTypes.h"
 #include <functional>
 #include <map>
 #include <optional>
@@ -24,35 +26,33 @@ struct GgufValue {
   std::vector<std::string> strings; ///< array of strings
 };
 
-/// Numbers of ggml_type that this reader can measure; others are refused by name.
-struct GgufTypeInfo {
-  uint32_t id;
-  const char *name;
-  uint32_t block;      ///< elements of a block; ne0 is a multiple
-  uint32_t blockBytes; ///< bytes of a block
-  uint32_t tailBytes;  ///< bytes after the last block (I2_S: the scale)
-};
-enum : uint32_t { kGgmlF32 = 0, kGgmlF16 = 1, kGgmlBF16 = 30, kGgmlTQ1 = 34, kGgmlTQ2 = 35, kGgmlI2S = 36 };
-/// nullptr for a type whose size is unknown.
-const GgufTypeInfo *ggufType(uint32_t id);
-
 struct GgufTensor {
   std::string name;
   std::vector<uint64_t> dims; ///< ggml order, innermost first; 0 to 4 of them, none zero
+  uint32_t typeId = 0;        ///< as in the file
   const GgufTypeInfo *type = nullptr;
-  uint64_t offset = 0; ///< from the start of the file
-  uint64_t bytes = 0;  ///< offset + bytes <= file size, no overlap with another tensor
+  std::shared_ptr<ByteSource> file; ///< of a split file, the part that holds it
+  uint64_t offset = 0;              ///< from the start of that file
+  uint64_t bytes = 0;               ///< offset + bytes <= file size, no overlap with another tensor
+  uint64_t alignment = 0;           ///< of offsets in that file
 };
 
 class GgufFile {
 public:
   using Warn = std::function<void(const std::string &)>;
-  static llvm::Expected<GgufFile> read(std::shared_ptr<ByteSource> source, const Warn &warn);
+  /// All parts of a split file in their order, or the one file. `chosen` overrules the sizes of tensors.
+  static llvm::Expected<GgufFile> read(std::vector<std::shared_ptr<ByteSource>> parts, const Warn &warn,
+                                       const GgufTypeChoice &chosen = {});
+  static llvm::Expected<GgufFile> read(std::shared_ptr<ByteSource> source, const Warn &warn) {
+    return read(std::vector<std::shared_ptr<ByteSource>>{std::move(source)}, warn);
+  }
 
-  const std::shared_ptr<ByteSource> &source() const { return source_; }
-  const std::string &name() const { return source_->name(); }
+  const std::string &name() const { return source_->name(); } ///< of the first part
   uint32_t version() const { return version_; }
+  size_t parts() const { return parts_; }
   const std::vector<GgufTensor> &tensors() const { return tensors_; } ///< in file order
+  /// What ambiguous type numbers turned out to mean.
+  const std::vector<Decision> &decisions() const { return decisions_; }
   const GgufTensor *tensor(const std::string &name) const;
   const GgufValue *find(const std::string &key) const;
   const std::map<std::string, GgufValue> &values() const { return values_; }
@@ -70,13 +70,29 @@ public:
 
 private:
   friend class GgufReader;
+  friend class GgufPlaces;
   llvm::Error wrongKind(const std::string &key, const char *expected) const;
+  /// split.no, split.count and split.tensors.count of a part against those of the others (GgufSplit.cpp).
+  static llvm::Error checkSplit(const std::vector<GgufFile> &parts);
+  /// Takes the tensors of a later part.
+  llvm::Error append(GgufFile part);
 
   std::shared_ptr<ByteSource> source_;
   uint32_t version_ = 0;
+  size_t parts_ = 1;
+  uint64_t alignment_ = 32;
   std::map<std::string, GgufValue> values_;
   std::vector<GgufTensor> tensors_;
   std::map<std::string, size_t> byName_;
+  std::vector<Decision> decisions_;
 };
+
+/// The file of that path, and if its name is that of a part ("NAME-00002-of-00003.gguf"), all parts, which
+/// lie beside it.
+llvm::Expected<GgufFile> openGguf(const std::string &path, const GgufFile::Warn &warn,
+                                  const GgufTypeChoice &chosen = {});
+/// Names of all parts of the set that this file name belongs to, in their order; empty if it is no name of a
+/// part.
+std::vector<std::string> ggufSplitNames(llvm::StringRef fileName);
 
 } // namespace bitnet::import

@@ -26,6 +26,9 @@ const char *refusal(StringRef arch) {
   return "it is not a decoder graph that this compiler knows";
 }
 
+/// Endings of the names of scales.
+constexpr const char *kScaleLeaves[] = {".scale", ".weight_scale"};
+
 class GgufModel {
 public:
   GgufModel(const GgufFile &file, const ModelSettings &settings, const ImportOptions &options)
@@ -67,18 +70,13 @@ private:
     if (arch_ != "bitnet-b1.58" && arch_ != "bitnet-25" && arch_ != "bitnet" && arch_ != "llama")
       return fail("architecture " + quoted(arch_) + ": expected bitnet-b1.58, bitnet-25, bitnet or llama; " +
                   refusal(arch_));
-    Expected<std::optional<int64_t>> split = file_.integer("split.count");
-    if (!split)
-      return split.takeError();
-    if (*split && **split > 1)
-      return fail("key 'split.count': expected a model in one file, got one of " + Twine(**split) +
-                  "; merge them with gguf-split --merge");
     Expected<std::optional<std::string>> name = file_.text("general.name");
     if (!name)
       return name.takeError();
     std::string path = file_.name();
     config().name = *name ? **name : path.substr(path.rfind('/') + 1);
     config().family = arch_;
+    parts_.decisions = file_.decisions();
     // A plain Llama would otherwise be made ternary without a word, and speak nonsense.
     parts_.decoding.ternarize = arch_ == "llama" ? Ternarize::refuse : Ternarize::fallback;
     return Error::success();
@@ -200,25 +198,41 @@ private:
     return Error::success();
   }
 
-  /// `base`.scale beside `base`.weight: f32 [1], multiplies (old mainline files, trits as +-1).
-  Error scaleOf(const std::string &base, std::optional<ScaleTensor> &out) const {
-    const GgufTensor *scale = file_.tensor(base + ".scale");
-    if (!scale)
-      return Error::success();
-    if (scale->type->id != kGgmlF32 || scale->bytes != sizeof(float))
-      return fail("tensor " + quoted(scale->name) + ": expected f32 [1], got " + scale->type->name + " of " +
-                  Twine(scale->bytes) + " bytes");
-    out = ScaleTensor{file_.source(), scale->offset, FloatType::f32, 1, false};
+  /// The tensor that scales `base`.weight, f32 [1], which multiplies: `base`.scale (old mainline files, trits
+  /// as +-1), or `base`.weight_scale (microsoft's converter, beside tl1 and tl2).
+  Error scaleOf(const std::string &base, StoredTensor &stored) const {
+    for (const char *leaf : kScaleLeaves) {
+      const GgufTensor *scale = file_.tensor(base + leaf);
+      if (!scale)
+        continue;
+      if (scale->typeId != kGgmlF32 || scale->bytes != sizeof(float))
+        return failure(scale->file->name() + ": tensor " + quoted(scale->name) + ": expected f32 [1], got " +
+                       scale->type->name + " of " + Twine(scale->bytes) + " bytes");
+      // The converter writes it where the weights have no place for a scale; it would count twice here.
+      bool twice = leaf == kScaleLeaves[1] && stored.codec && !stored.codec->floats &&
+                   stored.codec->scales != Codec::Scales::none;
+      if (stored.scale || twice)
+        return failure(scale->file->name() + ": tensor " + quoted(scale->name) +
+                       ": expected one scale of the weights, got " +
+                       (twice ? "that of " + stored.typeName : quoted(base + kScaleLeaves[0])) + " too");
+      stored.scale = ScaleTensor{scale->file, scale->offset, FloatType::f32, 1, false};
+    }
     return Error::success();
+  }
+  bool isScale(StringRef name) const {
+    for (StringRef leaf : kScaleLeaves)
+      if (name.ends_with(leaf) && file_.tensor((name.drop_back(leaf.size()) + ".weight").str()))
+        return true;
+    return false;
   }
 
   Error mapTensors() {
     for (const GgufTensor &tensor : file_.tensors()) {
       StringRef name(tensor.name);
-      if (name.ends_with(".scale") && file_.tensor(name.drop_back(6).str() + ".weight"))
+      if (isScale(name))
         continue;
       StoredTensor stored;
-      stored.file = file_.source();
+      stored.file = tensor.file;
       stored.storedName = tensor.name;
       stored.typeName = tensor.type->name;
       stored.codec = codecNamed(tensor.type->name);
@@ -231,7 +245,7 @@ private:
       stored.cols = int64_t(tensor.dims.empty() ? 1 : tensor.dims[0]);
       stored.rows = tensor.dims.size() > 2 ? -1 : int64_t(rows);
       if (name.consume_back(".weight"))
-        if (Error error = scaleOf(name.str(), stored.scale))
+        if (Error error = scaleOf(name.str(), stored))
           return error;
       if (arch_ == "llama" && name.ends_with(".attn_q"))
         stored.pairedHeads = config().heads;
@@ -240,8 +254,9 @@ private:
       parts_.tensors.emplace(tensor.name, std::move(stored));
     }
     const GgufTensor *first = file_.tensor(layerTensor(0, kLinearNames[0]));
-    parts_.source = ("gguf v" + Twine(file_.version()) + ", " + Twine(file_.tensors().size()) + " tensors, " +
-                     (first ? first->type->name : "no layers"))
+    const std::string several = file_.parts() > 1 ? ", " + std::to_string(file_.parts()) + " parts" : "";
+    parts_.source = ("gguf v" + Twine(file_.version()) + several + ", " + Twine(file_.tensors().size()) +
+                     " tensors, " + (first ? first->type->name : "no layers"))
                         .str();
     return Error::success();
   }

@@ -1,6 +1,5 @@
-// Typed access to what the GGUF reader found, and the table of tensor types. A value of another kind than
-// asked for is an error here: that a "scores" array may hold bytes instead of floats is the oldest trap of
-// the format.
+// Typed access to what the GGUF reader found. A value of another kind than asked for is an error here: that a
+// "scores" array may hold bytes instead of floats is the oldest trap of the format.
 #include "compiler/import/Gguf.h"
 #include "compiler/import/ImportError.h"
 #include <cstring>
@@ -14,31 +13,6 @@ const char *ggufKindName(GgufKind kind) {
   static const char *names[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
                                 "bool", "string", "array", "u64", "i64", "f64"};
   return names[uint32_t(kind)];
-}
-
-const GgufTypeInfo *ggufType(uint32_t id) {
-  static const GgufTypeInfo types[] = {
-      {0, "f32", 1, 4, 0},         {1, "f16", 1, 2, 0},
-      {2, "q4_0", 32, 18, 0},      {3, "q4_1", 32, 20, 0},
-      {6, "q5_0", 32, 22, 0},      {7, "q5_1", 32, 24, 0},
-      {8, "q8_0", 32, 34, 0},      {9, "q8_1", 32, 36, 0},
-      {10, "q2_k", 256, 84, 0},    {11, "q3_k", 256, 110, 0},
-      {12, "q4_k", 256, 144, 0},   {13, "q5_k", 256, 176, 0},
-      {14, "q6_k", 256, 210, 0},   {15, "q8_k", 256, 292, 0},
-      {16, "iq2_xxs", 256, 66, 0}, {17, "iq2_xs", 256, 74, 0},
-      {18, "iq3_xxs", 256, 98, 0}, {19, "iq1_s", 256, 50, 0},
-      {20, "iq4_nl", 32, 18, 0},   {21, "iq3_s", 256, 110, 0},
-      {22, "iq2_s", 256, 82, 0},   {23, "iq4_xs", 256, 136, 0},
-      {24, "i8", 1, 1, 0},         {25, "i16", 1, 2, 0},
-      {26, "i32", 1, 4, 0},        {27, "i64", 1, 8, 0},
-      {28, "f64", 1, 8, 0},        {29, "iq1_m", 256, 56, 0},
-      {30, "bf16", 1, 2, 0},       {34, "tq1_0", 256, 54, 0},
-      {35, "tq2_0", 256, 66, 0},   {kGgmlI2S, "i2_s", 128, 32, 32}, // 36: one f32 scale, 28 bytes undefined
-  };
-  for (const GgufTypeInfo &type : types)
-    if (type.id == id)
-      return &type;
-  return nullptr;
 }
 
 const GgufValue *GgufFile::find(const std::string &key) const {

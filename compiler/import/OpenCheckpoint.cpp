@@ -58,8 +58,15 @@ bool exists(const std::string &path) {
   return ::stat(path.c_str(), &info) == 0;
 }
 
+/// Whether a file is a part of a split file whose first part lies beside it.
+bool isLaterPart(const std::string &path) {
+  StringRef name = sys::path::filename(path);
+  std::vector<std::string> parts = ggufSplitNames(name);
+  return !parts.empty() && name != parts[0] && exists((sys::path::parent_path(path) + "/" + parts[0]).str());
+}
+
 /// A folder holds, in this order: a .pt checkpoint in its smallest form, a Hugging Face checkpoint, one .gguf
-/// file.
+/// file or the parts of one.
 Expected<Found> findInFolder(const std::string &folder) {
   for (const char *name : {"model_state_int2.pt", "model_state_fp16.pt", "model_state.pt"})
     if (exists(folder + "/" + name))
@@ -77,6 +84,7 @@ Expected<Found> findInFolder(const std::string &folder) {
   if (ggufs.empty())
     return Found{Container::huggingFace, folder}; // which says what is missing
   std::sort(ggufs.begin(), ggufs.end());
+  ggufs.erase(std::remove_if(ggufs.begin(), ggufs.end(), isLaterPart), ggufs.end());
   if (ggufs.size() == 1)
     return Found{Container::gguf, ggufs[0]};
   std::string names;
@@ -101,15 +109,9 @@ Expected<Found> findContainer(const std::string &path) {
   return Found{Container::gguf, path};
 }
 
-Expected<GgufFile> readGguf(const std::string &path, const ImportOptions &options) {
-  Expected<std::shared_ptr<ByteSource>> source = openFile(path);
-  if (!source)
-    return source.takeError();
-  return GgufFile::read(*source, options.warn);
-}
-
-Expected<ImportedTokenizer> tokenizerOfGguf(const std::string &path, const ImportOptions &options) {
-  Expected<GgufFile> file = readGguf(path, options);
+Expected<ImportedTokenizer> tokenizerOfGguf(const std::string &path, const ModelSettings &settings,
+                                            const ImportOptions &options) {
+  Expected<GgufFile> file = openGguf(path, options.warn, settings.ggufTypes);
   if (!file)
     return file.takeError();
   Expected<std::optional<GgufVocabulary>> vocabulary = readVocabulary(*file);
@@ -128,7 +130,7 @@ Expected<CheckpointParts> partsOf(const Found &found, const ModelSettings &setti
                    ", which says itself how many heads it has");
   if (found.container == Container::huggingFace)
     return partsOfHuggingFace(found.path, settings, options);
-  Expected<GgufFile> file = readGguf(found.path, options);
+  Expected<GgufFile> file = openGguf(found.path, options.warn, settings.ggufTypes);
   if (!file)
     return file.takeError();
   return partsOfGguf(*file, settings, options);
@@ -157,7 +159,7 @@ Expected<ImportedTokenizer> openTokenizer(const std::string &path, const ImportO
   StringRef name(from);
   Expected<ImportedTokenizer> tokenizer = [&]() -> Expected<ImportedTokenizer> {
     if (name.ends_with(".gguf"))
-      return tokenizerOfGguf(from, options);
+      return tokenizerOfGguf(from, *settings, options);
     if (name.ends_with(".safetensors") || name.ends_with(".pt")) // the tokenizer lies beside it
       return importTokenizerFolder(
           sys::path::has_parent_path(from) ? sys::path::parent_path(from).str() : ".", options.settings);
@@ -169,7 +171,8 @@ Expected<ImportedTokenizer> openTokenizer(const std::string &path, const ImportO
     Expected<Found> found = findInFolder(from);
     if (!found)
       return found.takeError();
-    return found->container == Container::gguf ? tokenizerOfGguf(found->path, options) : std::move(own);
+    return found->container == Container::gguf ? tokenizerOfGguf(found->path, *settings, options)
+                                               : std::move(own);
   }();
   if (tokenizer && tokenizer->bytes.empty())
     return failure(from +

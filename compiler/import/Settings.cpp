@@ -34,6 +34,22 @@ bool integer(const std::string &value, std::optional<int32_t> &out) {
   return ok;
 }
 
+/// "42:pq2_0,39:tl2"
+bool typeChoice(StringRef value, GgufTypeChoice &out) {
+  while (!value.empty()) {
+    auto [one, rest] = value.split(',');
+    auto [number, name] = one.split(':');
+    uint32_t id = 0;
+    const GgufTypeInfo *type =
+        number.getAsInteger(10, id) || !ggufAmbiguous(id) ? nullptr : ggufMeaning(id, name);
+    if (!type)
+      return false;
+    out[id] = type;
+    value = rest;
+  }
+  return !out.empty();
+}
+
 /// "3200x8640:160/64/32,3200x3200:320/128/64"
 bool tlKernels(StringRef list, std::vector<TlKernel> &out) {
   out.clear();
@@ -92,6 +108,9 @@ const Key keys[] = {
            v, {{"128", I2SLayout::blocks128}, {"64", I2SLayout::blocks64}, {"row4", I2SLayout::rows4}},
            s.i2sLayout);
      }},
+    {"ggml_type",
+     "NUMBER:ENCODING, as 42:q2_0, 42:pq2_0 or 39:tl2: what an ambiguous type number of a GGUF file means",
+     [](const std::string &v, ModelSettings &s) { return typeChoice(v, s.ggufTypes); }},
     {"tl_kernels",
      "MxK:BM/BK/bm,... of kernel_config.ini (m, k, bm, bk, bmm) for each shape of matrix: the kernels that "
      "tl1 and tl2 tensors were written for",

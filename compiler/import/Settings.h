@@ -1,6 +1,7 @@
 // `--set key=value`: what the user says where the file is silent or wrong. One table of keys; the tokenizer's
 // own keys are listed here and read by the tokenizer importer.
 #pragma once
+#include "compiler/import/GgufTypes.h"
 #include "compiler/import/StoredCheckpoint.h"
 #include "compiler/import/TokenizerImport.h"
 
@@ -14,6 +15,7 @@ struct ModelSettings {
   std::optional<I2SLayout> i2sLayout;
   std::vector<TlKernel> tlKernels;
   std::optional<Ternarize> ternarize;
+  GgufTypeChoice ggufTypes;         ///< of a GGUF file, against the sizes of its tensors
   std::optional<bool> scaleDivides; ///< weight_scale of a Hugging Face checkpoint holds 1/scale
   TokenizerSettings tokenizer;      ///< as given
 };

@@ -2,41 +2,30 @@
 // shards. The first byte picks the reader, so that one target covers the three.
 #include "compiler/import/HfConfig.h"
 #include "compiler/import/SafeTensors.h"
+#include "test/fuzz/checkpoint_checks.h"
 #include "test/fuzz/fuzz_target.h"
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 
 using namespace bitnet::import;
+using namespace bitnet::fuzz;
 
 namespace {
-
-template <typename T> bool ok(llvm::Expected<T> value) {
-  if (value)
-    return true;
-  std::string text = llvm::toString(value.takeError());
-  if (text.empty() || text.find('\n') != std::string::npos)
-    std::abort();
-  return false;
-}
 
 void readHeader(std::string bytes) {
   std::shared_ptr<ByteSource> source = bytesInMemory("fuzz.safetensors", std::move(bytes));
   llvm::Expected<SafeTensorsFile> file = SafeTensorsFile::read(source);
-  if (!file) {
-    ok(std::move(file));
+  if (!ok(file))
     return;
-  }
   uint64_t total = 0;
   for (const auto &[name, tensor] : file->tensors()) {
     std::string data(size_t(tensor.bytes), '\0');
-    if (llvm::Error error = source->read(tensor.offset, data.data(), data.size()))
-      std::abort(); // an accepted tensor lies inside the file
+    llvm::Error error = source->read(tensor.offset, data.data(), data.size());
+    check(!error); // an accepted tensor lies inside the file
     total += tensor.bytes;
   }
-  if (total > source->size())
-    std::abort(); // and overlaps no other
+  check(total <= source->size()); // and overlaps no other
 }
 
 } // namespace

@@ -1,41 +1,29 @@
 // Files of torch.save: both containers and their pickle, the model that they describe with params.json, and
 // every weight, decoded. The first byte picks whether the rest is a file, the pickle of a good archive, or
 // params.json.
-#include "compiler/import/OpenContainers.h"
 #include "test/compiler/import/torch_writer.h"
+#include "test/fuzz/checkpoint_checks.h"
 #include "test/fuzz/fuzz_target.h"
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 
 using namespace bitnet::import;
+using namespace bitnet::fuzz;
 
 namespace {
-
-template <typename T> bool ok(llvm::Expected<T> &value) {
-  if (value)
-    return true;
-  std::string text = llvm::toString(value.takeError());
-  if (text.empty() || text.find('\n') != std::string::npos)
-    std::abort();
-  return false;
-}
 
 /// Every accepted tensor lies in its storage, and every storage in the file.
 void readTensors(const TorchFile &file) {
   for (const auto &[name, tensor] : file.tensors()) {
     const TorchStorage &storage = file.storages()[tensor.storage];
     const uint64_t width = torchBytes(storage.type), end = storage.elements * width;
-    if (storage.offset > file.source()->size() || end > file.source()->size() - storage.offset)
-      std::abort();
+    check(!(storage.offset > file.source()->size() || end > file.source()->size() - storage.offset));
     uint64_t last = tensor.offset;
     for (size_t i = 0; i < tensor.shape.size(); ++i)
       last += tensor.shape[i] ? (tensor.shape[i] - 1) * tensor.strides[i] : 0;
-    if (tensor.elements() > 0 && last >= storage.elements)
-      std::abort();
-    if (tensor.contiguous() && tensor.elements() > storage.elements)
-      std::abort();
+    check(!(tensor.elements() > 0 && last >= storage.elements));
+    check(!(tensor.contiguous() && tensor.elements() > storage.elements));
   }
 }
 
@@ -44,24 +32,7 @@ void readModel(const TorchFile &file) {
   options.tokenizer = "-"; // so that none is looked for
   ModelSettings settings;
   settings.heads = 2;
-  llvm::Expected<CheckpointParts> parts = partsOfTorch(file, TorchConfig(), "fuzz.pt", settings, options);
-  if (!ok(parts))
-    return;
-  options.tokenizer.clear();
-  llvm::Expected<std::unique_ptr<Checkpoint>> checkpoint =
-      finishCheckpoint(std::move(*parts), settings, options);
-  if (!ok(checkpoint))
-    return;
-  for (int32_t layer = 0; layer < (*checkpoint)->config().layers; ++layer)
-    for (const char *name : kLinearNames) {
-      llvm::Expected<TernaryMatrix> matrix = (*checkpoint)->ternary(layerTensor(layer, name));
-      if (ok(matrix))
-        for (int8_t trit : matrix->trits)
-          if (trit < -1 || trit > 1)
-            std::abort();
-    }
-  llvm::Expected<DenseTensor> embedding = (*checkpoint)->dense("token_embd.weight", 0, 16);
-  ok(embedding);
+  decodeModel(partsOfTorch(file, TorchConfig(), "fuzz.pt", settings, options), settings);
 }
 
 void readFile(std::string bytes) {

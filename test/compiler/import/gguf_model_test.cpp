@@ -70,10 +70,10 @@ TEST_F(GgufModel, TakesSettings) {
 
 TEST_F(GgufModel, RefusesUnknownSettings) {
   options_.settings = {{"speed", "fast"}};
-  EXPECT_EQ(
-      open(TinyModel().finish()),
-      "--set speed: expected one of activation, context, rope_theta, norm_eps, "
-      "sub_norm_eps, heads, kv_heads, i2s_layout, tl_kernels, ternarize, scale, pre, bos, eos, add_bos");
+  EXPECT_EQ(open(TinyModel().finish()),
+            "--set speed: expected one of activation, context, rope_theta, norm_eps, "
+            "sub_norm_eps, heads, kv_heads, i2s_layout, ggml_type, tl_kernels, ternarize, scale, pre, bos, "
+            "eos, add_bos");
   options_.settings = {{"context", "many"}};
   EXPECT_EQ(open(TinyModel().finish()),
             "--set context: expected positions that the model is compiled for; at most what "
@@ -133,11 +133,6 @@ TEST_F(GgufModel, RefusesSizesThatDoNotFit) {
   EXPECT_EQ(open(model.finish()),
             "m.gguf: key 'bitnet-b1.58.vocab_size': expected 16, the rows of token_embd.weight, "
             "got 17");
-  model = TinyModel();
-  model.set("split.count", 2);
-  EXPECT_EQ(open(model.finish()),
-            "m.gguf: key 'split.count': expected a model in one file, got one of 2; merge them "
-            "with gguf-split --merge");
 }
 
 TEST_F(GgufModel, RefusesScaledRotationUnderEachOfItsKeys) {
@@ -208,6 +203,22 @@ TEST_F(GgufModel, AppliesAScaleTensor) {
   ASSERT_TRUE(bool(v));
   EXPECT_EQ(v->scales, std::vector<float>{1.5f});
   EXPECT_EQ(v->trits[1], -((1 * 7) % 3 - 1));
+}
+
+TEST_F(GgufModel, AppliesTheScaleOfMicrosoftsConverter) {
+  TinyModel model;
+  model.tensors["blk.0.attn_v.weight_scale"] = {{1}, 0, floats(1, 3)};
+  ASSERT_EQ(open(model.finish()), "");
+  llvm::Expected<TernaryMatrix> v = checkpoint_->ternary("blk.0.attn_v.weight");
+  ASSERT_TRUE(bool(v));
+  EXPECT_EQ(v->scales, std::vector<float>{1.5f});
+  model.tensors["blk.0.attn_v.scale"] = {{1}, 0, floats(1, 3)};
+  EXPECT_EQ(open(model.finish()), "m.gguf: tensor 'blk.0.attn_v.weight_scale': expected one scale of the "
+                                  "weights, got 'blk.0.attn_v.scale' too");
+  model.tensors.erase("blk.0.attn_v.scale");
+  model.tensors["blk.0.attn_v.weight"] = {{128, 4}, kGgmlI2S, std::string(128 + 32, '\x55')};
+  EXPECT_EQ(open(model.finish()), "m.gguf: tensor 'blk.0.attn_v.weight_scale': expected one scale of the "
+                                  "weights, got that of i2_s too");
 }
 
 TEST_F(GgufModel, OfArchitectureLlamaIsNotTernarisedSilently) {

@@ -29,6 +29,7 @@ public:
     return *this;
   }
   GgufWriter &u32(const std::string &key, uint32_t value) { return number(key, 4, value); }
+  GgufWriter &u16(const std::string &key, uint16_t value) { return number(key, 2, value); }
   GgufWriter &f32(const std::string &key, float value) { return number(key, 6, value); }
   GgufWriter &text(const std::string &key, const std::string &value) {
     ++nKeys;
@@ -132,14 +133,25 @@ struct TinyModel {
     tensors[name + ".weight"] = {{uint64_t(n)}, 0, floats(size_t(n), 1)};
   }
 
-  std::string finish() const {
-    GgufWriter writer;
-    writer.text("general.architecture", arch);
+  std::string finish() const { return finishParts(1)[0]; }
+  /// As gguf-split does it: the model's keys in the first part, tensors in turn.
+  std::vector<std::string> finishParts(size_t n) const {
+    std::vector<GgufWriter> writers(n);
+    writers[0].text("general.architecture", arch);
     for (const auto &[key, write] : keys)
-      write(writer, key);
+      write(writers[0], key);
+    for (size_t i = 0; i < n && n > 1; ++i)
+      writers[i]
+          .u16("split.no", uint16_t(i))
+          .u16("split.count", uint16_t(n))
+          .number("split.tensors.count", 5, int32_t(tensors.size()));
+    size_t at = 0;
     for (const auto &[name, t] : tensors)
-      writer.tensor(name, t.dims, t.type, t.bytes);
-    return writer.finish();
+      writers[at++ % n].tensor(name, t.dims, t.type, t.bytes);
+    std::vector<std::string> parts;
+    for (const GgufWriter &writer : writers)
+      parts.push_back(writer.finish());
+    return parts;
   }
 };
 

@@ -1,0 +1,192 @@
+// The table of type numbers and the rule for those with several meanings. Data offsets are contiguous up to
+// the alignment, so the room of a tensor tells its encoding, unless a hole follows it; then the user must
+// say. The numbers above 30 are of many hands: 31-33 and 36-38 were formats of ggml that it removed, 36-39
+// those of microsoft's fork, 134-335 those of ik_llama.cpp, 142 and 143 those of PrismML. What is known of 40
+// to 42 in the forks comes from reports of third parties, not from their source.
+#include "compiler/import/GgufTypes.h"
+#include "compiler/import/ImportError.h"
+#include "llvm/ADT/STLExtras.h"
+#include <algorithm>
+
+using namespace llvm;
+
+namespace bitnet::import {
+namespace {
+
+constexpr char kTL1[] = "tl1", kTL2[] = "tl2"; // made for one device; their scales are tensors of their own
+
+/// Sorted by id.
+const GgufTypeInfo types[] = {
+    {0, "f32", 1, 4, 0, 0, 1},
+    {1, "f16", 1, 2, 0, 0, 1},
+    {2, "q4_0", 32, 18, 0, 0, 1},
+    {3, "q4_1", 32, 20, 0, 0, 1},
+    {6, "q5_0", 32, 22, 0, 0, 1},
+    {7, "q5_1", 32, 24, 0, 0, 1},
+    {8, "q8_0", 32, 34, 0, 0, 1},
+    {9, "q8_1", 32, 36, 0, 0, 1},
+    {10, "q2_k", 256, 84, 0, 0, 1},
+    {11, "q3_k", 256, 110, 0, 0, 1},
+    {12, "q4_k", 256, 144, 0, 0, 1},
+    {13, "q5_k", 256, 176, 0, 0, 1},
+    {14, "q6_k", 256, 210, 0, 0, 1},
+    {15, "q8_k", 256, 292, 0, 0, 1},
+    {16, "iq2_xxs", 256, 66, 0, 0, 1},
+    {17, "iq2_xs", 256, 74, 0, 0, 1},
+    {18, "iq3_xxs", 256, 98, 0, 0, 1},
+    {19, "iq1_s", 256, 50, 0, 0, 1},
+    {20, "iq4_nl", 32, 18, 0, 0, 1},
+    {21, "iq3_s", 256, 110, 0, 0, 1},
+    {22, "iq2_s", 256, 82, 0, 0, 1},
+    {23, "iq4_xs", 256, 136, 0, 0, 1},
+    {24, "i8", 1, 1, 0, 0, 1},
+    {25, "i16", 1, 2, 0, 0, 1},
+    {26, "i32", 1, 4, 0, 0, 1},
+    {27, "i64", 1, 8, 0, 0, 1},
+    {28, "f64", 1, 8, 0, 0, 1},
+    {29, "iq1_m", 256, 56, 0, 0, 1},
+    {30, "bf16", 1, 2, 0, 0, 1},
+    {34, "tq1_0", 256, 54, 0, 0, 1},
+    {35, "tq2_0", 256, 66, 0, 0, 1},
+    {36, "i2_s", 128, 32, 32, 0, 1}, // one f32 scale and 28 bytes that nobody defines
+    {38, kTL1, 4, 1, 0, 0, 1},
+    {39, "mxfp4", 32, 17, 0, 0, 1},
+    {39, kTL2, 1, 0, 0, 0, 1},
+    {40, "nvfp4", 64, 36, 0, 0, 1},
+    {40, "q1_0_g32", 32, 6, 0, 0, 1},
+    {41, "q1_0", 128, 18, 0, 0, 1},
+    {41, kTL1, 4, 1, 0, 0, 1},
+    {42, "q2_0", 64, 18, 0, 0, 1},
+    {42, "pq2_0", 128, 34, 0, 0, 1}, // PrismML's first q2_0, which is what it calls pq2_0 now
+    {42, kTL2, 1, 0, 0, 0, 1},
+    {134, "iq1_bn", 64, 13, 0, 2, 1},
+    {135, "iq2_bn", 64, 16, 0, 4, 1},
+    {142, "pq2_0", 128, 34, 0, 0, 1},
+    {143, "ptq1_0", 128, 28, 0, 0, 1},
+    {335, "iq2_bn_r4", 64, 16, 0, 4, 4},
+};
+
+/// Bytes of microsoft's TL2: by a formula that takes 256 columns for pairs, whatever the columns are.
+GgufSize tl2Bytes(ArrayRef<uint64_t> dims) {
+  constexpr uint64_t kMost = uint64_t(1) << 28; // no product below overflows
+  uint64_t cols = dims.empty() ? 1 : dims[0], rows = dims.size() < 2 ? 1 : dims[1];
+  if (dims.size() != 2 || cols < 256 || cols > kMost || rows > kMost)
+    return {0, "a matrix of 256 columns or more"};
+  return {(cols - 256) * rows / 3 * 5 / 8 + 256 * rows / 2 * 4 / 8, ""};
+}
+
+/// How much of its room a tensor fills: all of it, up to the alignment. The C quantizers of microsoft's fork
+/// give TL tensors 32 bytes more than its converter does.
+bool fits(const GgufTypeInfo &type, const GgufSize &size, const GgufSpan &tensor) {
+  bool tl = type.name == kTL1 || type.name == kTL2;
+  for (uint64_t more : {0, 32})
+    if ((more == 0 || tl) && size.wants.empty() && size.bytes + more >= more &&
+        size.bytes + more <= tensor.room && tensor.room - size.bytes - more < tensor.alignment)
+      return true;
+  return false;
+}
+
+} // namespace
+
+ArrayRef<GgufTypeInfo> ggufMeanings(uint32_t id) {
+  auto [begin, end] =
+      std::equal_range(std::begin(types), std::end(types), GgufTypeInfo{id, "", 0, 0, 0, 0, 0},
+                       [](const GgufTypeInfo &a, const GgufTypeInfo &b) { return a.id < b.id; });
+  return ArrayRef<GgufTypeInfo>(begin, end);
+}
+
+const GgufTypeInfo *ggufMeaning(uint32_t id, StringRef name) {
+  for (const GgufTypeInfo &type : ggufMeanings(id))
+    if (name == type.name)
+      return &type;
+  return nullptr;
+}
+
+const GgufTypeInfo *ggufType(uint32_t id) {
+  ArrayRef<GgufTypeInfo> meanings = ggufMeanings(id);
+  return meanings.empty() ? nullptr : &meanings.front();
+}
+
+bool ggufAmbiguous(uint32_t id) { return id == 36 || (id >= 38 && id <= 43) || id == 142 || id == 143; }
+
+std::string ggufTypeText(uint32_t id) {
+  const char *what = id == 4 || id == 5     ? "q4_2 or q4_3, which ggml removed"
+                     : id >= 31 && id <= 33 ? "q4_0 in interleaved rows, which ggml removed"
+                     : id == 37             ? "i8_s, which is for activations and never in files"
+                                            : "unknown";
+  return "type " + std::to_string(id) + " (" + what + ")";
+}
+
+std::string ggufShape(ArrayRef<uint64_t> dims) {
+  std::string text;
+  for (uint64_t dim : reverse(dims))
+    text += (text.empty() ? "" : ", ") + std::to_string(dim);
+  return "[" + text + "]";
+}
+
+GgufSize ggufBytes(const GgufTypeInfo &type, ArrayRef<uint64_t> dims) {
+  if (type.name == kTL2)
+    return tl2Bytes(dims);
+  uint64_t cols = dims.empty() ? 1 : dims[0], rows = 1, bytes = 0;
+  if (cols % type.block != 0)
+    return {0, "rows of a multiple of " + std::to_string(type.block)};
+  bool overflows = false;
+  for (size_t i = 1; i < dims.size(); ++i)
+    overflows |= __builtin_mul_overflow(rows, dims[i], &rows);
+  if (!overflows && rows % type.rowMultiple != 0)
+    return {0, "a multiple of " + std::to_string(type.rowMultiple) + " rows"};
+  overflows |= __builtin_mul_overflow(cols / type.block, uint64_t(type.blockBytes), &bytes) ||
+               __builtin_add_overflow(bytes, uint64_t(type.rowBytes), &bytes) ||
+               __builtin_mul_overflow(bytes, rows, &bytes) ||
+               __builtin_add_overflow(bytes, uint64_t(type.tailBytes), &bytes);
+  if (overflows)
+    return {0, "a size that fits 64 bits"};
+  return {bytes, ""};
+}
+
+Expected<const GgufTypeInfo *> resolveGgufType(uint32_t id, ArrayRef<GgufSpan> tensors, bool scalesApart) {
+  std::vector<const GgufTypeInfo *> fitting;
+  std::string tried;
+  for (const GgufTypeInfo &type : ggufMeanings(id)) {
+    auto misfit = std::find_if(tensors.begin(), tensors.end(), [&](const GgufSpan &tensor) {
+      return !fits(type, ggufBytes(type, tensor.dims), tensor);
+    });
+    if (misfit == tensors.end()) {
+      fitting.push_back(&type);
+      continue;
+    }
+    GgufSize size = ggufBytes(type, misfit->dims);
+    tried +=
+        (tried.empty() ? "" : "; ") + std::string(type.name) + " wants " +
+        (size.wants.empty() ? std::to_string(size.bytes) + " bytes for " + quoted(*misfit->name) +
+                                  ", which has " + std::to_string(misfit->room) + " up to the " +
+                                  (misfit->last ? "end of the file" : "next tensor")
+                            : size.wants + ", " + quoted(*misfit->name) + " is " + ggufShape(misfit->dims));
+  }
+  auto tl = [](const GgufTypeInfo *type) { return type->name == kTL1 || type->name == kTL2; };
+  if (fitting.size() > 1) {
+    bool some = std::any_of(fitting.begin(), fitting.end(), tl);
+    fitting.erase(std::remove_if(fitting.begin(), fitting.end(),
+                                 [&](const GgufTypeInfo *type) { return some && tl(type) != scalesApart; }),
+                  fitting.end());
+  }
+  if (fitting.size() == 1)
+    return fitting[0];
+  ArrayRef<GgufTypeInfo> meanings = ggufMeanings(id);
+  std::string which;
+  for (const GgufTypeInfo &type : meanings)
+    which += (which.empty() ? "" : " or ") + ("--set ggml_type=" + std::to_string(id) + ":" + type.name);
+  std::string flag =
+      (meanings.size() > 1 ? "; if you know which it is: " : "; if it is that nonetheless: ") + which;
+  if (fitting.empty())
+    return failure("type " + Twine(id) + ": expected an encoding that has the sizes of all " +
+                   Twine(tensors.size()) + " tensors of this type, got none (" + tried + ")" + flag);
+  std::string both;
+  for (const GgufTypeInfo *type : fitting)
+    both += (both.empty() ? "" : " and ") + std::string(type->name);
+  return failure("type " + Twine(id) + ": expected one encoding that has the sizes of all " +
+                 Twine(tensors.size()) + " tensors of this type, got " + both +
+                 (tried.empty() ? "" : " (" + tried + ")") + flag);
+}
+
+} // namespace bitnet::import
