@@ -79,6 +79,9 @@ public:
       return failure(tensor.file->name() + ": tensor " + quoted(tensor.storedName) + ": expected " +
                      (ternary ? "ternary or float " : "float or block-scaled ") + shape(rows, cols) +
                      ", got " + tensor.typeName + " " + shape(tensor.rows, tensor.cols));
+    if (ternary && tensor.codec->scales == Codec::Scales::none && !tensor.scale)
+      return failure(tensor.file->name() + ": tensor " + quoted(tensor.storedName) +
+                     ": expected a tensor of scales beside its " + tensor.codec->name + " codes, got none");
     for (const std::optional<ScaleTensor> *beside : {&tensor.scale, &tensor.bias})
       if (*beside)
         if (Error error = fits(tensor, (*beside)->count))

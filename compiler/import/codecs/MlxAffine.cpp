@@ -13,7 +13,8 @@ int codeAt(const uint8_t *bytes, size_t i) { return bytes[i / 4] >> 2 * (i % 4) 
 /// Weights of a group, which `n` weights in all have.
 size_t groupOf(const Encoded &in, size_t n) { return in.scales.empty() ? n : n / in.scales.size(); }
 
-/// Trits of the four values a code can have, of which `used` are used; false if they are not -a, 0, a.
+/// Trits of the four values a code can have, of which `used` are used; false if they are not -a, 0, a for a
+/// number a.
 bool tritsOf(const float values[4], const bool used[4], int8_t trits[4], float &scale) {
   scale = 0;
   for (int code = 0; code < 4; ++code)
@@ -24,7 +25,7 @@ bool tritsOf(const float values[4], const bool used[4], int8_t trits[4], float &
     if (used[code] && values[code] != 0 && std::fabs(values[code]) != scale)
       return false;
   }
-  return true;
+  return std::isfinite(scale);
 }
 
 std::string list(const float values[4], const bool used[4]) {
@@ -72,8 +73,11 @@ Decoded dequantize(const Encoded &in, size_t n, float *out) {
   if (in.scales.size() != in.biases.size() || in.scales.empty())
     return Fault{0, "expected as many scales as biases, got " + std::to_string(in.scales.size()) + " and " +
                         std::to_string(in.biases.size())};
-  for (size_t i = 0; i < n; ++i)
+  for (size_t i = 0; i < n; ++i) {
     out[i] = in.scales[i / group] * float(codeAt(in.bytes, i)) + in.biases[i / group];
+    if (!std::isfinite(out[i]))
+      return Fault{i / 4, "expected a finite value, got " + std::to_string(out[i])};
+  }
   return std::nullopt;
 }
 
