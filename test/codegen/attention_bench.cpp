@@ -1,8 +1,8 @@
-// How fast the attention kernels of one row read their cache: codegen_attention_bench <context>[,...]
-// <rows> <threads>[,...] '<kernel spec>'...  Not a test. Each spec is called for 30 layers whose caches are
-// distinct memory, as a decoded token does, its units cut over the threads; prints milliseconds for all
-// layers, GB/s of cache, and, of many rows, billions of multiply-adds a second of q·k and p·v. Rows are the
-// last of one sequence.
+// How fast the attention kernels read their cache, or attention_merge its parts, and compute:
+// codegen_attention_bench <context>[,...] <rows> <threads>[,...] '<kernel spec>'...  Not a test. Each spec is
+// called for 30 layers whose caches are distinct memory, as a step does, its units cut over the threads;
+// prints milliseconds for all layers, GB/s of cache, and billions of multiply-adds a second of q·k and p·v.
+// Rows are the last of one sequence.
 #include "runtime/format/layouts.h"
 #include "test/codegen/kernel_runner.h"
 #include <algorithm>
@@ -60,9 +60,11 @@ std::unique_ptr<CallBuffers> layer_of(const KernelSpec &spec, int32_t context, i
     for (const char *scales : {"k_scale", "v_scale"})
       std::fill_n(call->data<float>(scales), call->elements(scales), 0.01f);
   else
-    for (const char *cache : {"k_cache", "v_cache"})
-      for (int64_t i = 0; i < call->elements(cache); ++i)
-        call->data<uint16_t>(cache)[i] = uint16_t((call->data<uint16_t>(cache)[i] & 0x83ff) | 0x3800);
+    for (const char *cache : {"k_cache", "v_cache"}) {
+      uint16_t *const values = call->data<uint16_t>(cache);
+      std::transform(values, values + call->elements(cache), values,
+                     [](uint16_t v) { return uint16_t((v & 0x83ff) | 0x3800); });
+    }
   return call;
 }
 
@@ -76,7 +78,13 @@ void measure(const KernelSpec &spec, int32_t context, int32_t rows, int threads)
   }
   const double compiled = now() - before;
   const bool q8 = spec.op == format::Op::attention_q8 || spec.op == format::Op::attention_chunk_q8;
-  const size_t cache_element = q8 ? 1 : 2;
+  const bool merge = spec.op == format::Op::attention_merge;
+  if (merge && rows > format::kSplitRows) {
+    std::printf("attention_merge: expected at most %d rows, got %d\n", format::kSplitRows, rows);
+    return;
+  }
+  const std::vector<const char *> read = merge ? std::vector{"parts"} : std::vector{"k_cache", "v_cache"};
+  const size_t element = merge ? 4 : q8 ? 1 : 2;
   std::vector<std::unique_ptr<CallBuffers>> layers;
   for (int l = 0; l < kLayers; ++l)
     layers.push_back(layer_of(spec, context, rows, l));
@@ -90,9 +98,9 @@ void measure(const KernelSpec &spec, int32_t context, int32_t rows, int threads)
     for (int part; (part = next.fetch_add(1)) < (layer + 1) * parts;) {
       const int64_t p = part - layer * parts;
       if (reading) {
-        for (const char *cache : {"k_cache", "v_cache"}) {
-          const size_t bytes = size_t(layers[0]->elements(cache)) * cache_element / size_t(parts);
-          sink += read_all(layers[size_t(layer)]->data<uint8_t>(cache) + size_t(p) * bytes, bytes);
+        for (const char *from : read) {
+          const size_t bytes = size_t(layers[0]->elements(from)) * element / size_t(parts);
+          sink += read_all(layers[size_t(layer)]->data<uint8_t>(from) + size_t(p) * bytes, bytes);
         }
         continue;
       }
@@ -135,8 +143,11 @@ void measure(const KernelSpec &spec, int32_t context, int32_t rows, int threads)
   std::sort(times.begin(), times.end());
   std::sort(read_times.begin(), read_times.end());
   const format::OpDims &d = spec.dims;
-  const double bytes = 2.0 * kLayers * context * d.kv_heads * (q8 ? d.head_dim + 4 : 2 * d.head_dim),
-               macs = 2.0 * kLayers * rows * (context - rows / 2.0) * d.heads * d.head_dim;
+  const double chunks = (context + format::kAttentionChunk - 1) / format::kAttentionChunk,
+               terms = merge ? chunks : 2 * (context - rows / 2.0),
+               bytes = merge ? 4.0 * kLayers * rows * chunks * d.heads * format::part_width(d.head_dim)
+                             : 2.0 * kLayers * context * d.kv_heads * (q8 ? d.head_dim + 4 : 2 * d.head_dim),
+               macs = kLayers * rows * terms * d.heads * d.head_dim;
   std::printf("%-70s T=%d R=%-4d %d threads %8.3f ms (best %8.3f)  %6.2f GB/s (read %6.2f)  %6.1f GMAC/s  "
               "(compiled in %.1f s)\n",
               to_string(spec).c_str(), context, rows, threads, times[times.size() / 2] * 1e3, times[0] * 1e3,
