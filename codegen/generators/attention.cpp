@@ -59,16 +59,25 @@ struct UnitRange {
         last(min(args.end - g * args.rows, args.rows)) {}
 };
 
-/// Rows [r, r + n) are all below `last` and of one sequence.
-Expr one_sequence(KernelArgs &args, Expr r, int n, Expr last) {
-  Expr same = r + n <= last;
-  for (int i = 1; i < n; ++i)
-    same = same && args["sequences"](min(r + i, args.rows - 1)) == args["sequences"](r);
-  return same;
-}
+/// The tiles of n rows that a range of rows is cut into, the last one reaching back over rows of the one
+/// before, so that no row is left over for being one too many.
+struct Tiles {
+  const UnitRange &range;
+  const int n;
+  Expr first(Expr tile) const { return min(range.first + tile * n, range.last - n); }
+  /// The tile lies in the range and all its rows are of one sequence, so that they can go together.
+  Expr holds(KernelArgs &args, Expr tile) const {
+    const auto sequence = [&](Expr r) { return args["sequences"](clamp(r, 0, args.rows - 1)); };
+    const Expr r = first(tile);
+    Expr same = range.first <= r && range.first + tile * n < range.last;
+    for (int i = 1; i < n; ++i)
+      same = same && sequence(r + i) == sequence(r);
+    return same;
+  }
+};
 
-/// Adds an update of o for passes of this tile: over the tiles that `one_sequence` lets through, or, for
-/// single rows, those in tiles of `skipped` rows that it does not.
+/// Adds an update of o for passes of this tile: over the tiles that hold, or, for single rows, those in tiles
+/// of `skipped` rows that do not.
 void add_whole(const KernelSpec &spec, KernelArgs &args, Func o, int update, int rows, int skipped) {
   const std::string name = rows > 1 ? "tile_" : "row_";
   const AttentionTile tile = attention_tile(spec, rows);
@@ -96,18 +105,19 @@ void add_whole(const KernelSpec &spec, KernelArgs &args, Func o, int update, int
             {0, layout.vectors},
             {0, tile.queries()},
             {0, blocks},
-            {0, args.rows / rows},
+            {0, (args.rows + rows - 1) / rows},
             {0, UnitRange::heads(args)}},
            name + "out");
   const UnitRange range(args, out[5]);
-  const Expr row = range.first + out[4] * rows;
-  if (rows > 1)
-    out.where(one_sequence(args, row, rows, range.last));
-  else if (skipped > 1)
-    out.where(row < range.last &&
-              !one_sequence(args, range.first + out[4] / skipped * skipped, skipped, range.last));
-  else
+  Expr row = range.first + out[4];
+  if (rows > 1) {
+    row = Tiles{range, rows}.first(out[4]);
+    out.where(Tiles{range, rows}.holds(args, out[4]));
+  } else {
     out.where(row < range.last);
+    if (skipped > 1)
+      out.where(!Tiles{range, skipped}.holds(args, out[4] / skipped));
+  }
   o(out[1] * tile.lanes + out[0], pass.head(out[2], out[3], range.g), pass.row(out[2], row)) =
       layout.result(state(out[0], out[2], out[3], range.g, row), out[1]);
 
@@ -123,8 +133,7 @@ void add_whole(const KernelSpec &spec, KernelArgs &args, Func o, int update, int
 
 Generated generate_whole(const KernelSpec &spec) {
   KernelArgs args(spec);
-  // Four rows of one sequence share the loads of its cache where there are registers for their sums.
-  const int rows = vector_bits(spec.cpu) > 128 ? 4 : 1;
+  const int rows = rows_together(spec);
   Var d("d"), head("head"), r("r");
   Func o("o");
   o(d, head, r) = undef<float>();

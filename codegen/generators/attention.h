@@ -19,6 +19,8 @@ struct AttentionTile {
   int queries() const { return rows * heads; }
 };
 AttentionTile attention_tile(const KernelSpec &spec, int rows);
+/// Rows of one sequence that go together where there are as many: enough to make up for converting K and V.
+int rows_together(const KernelSpec &spec);
 bool is_q8(format::Op op);
 
 /// Indices of its Funcs: h: query of the tile, row-major [rows][heads]; c: chunk; hb: block of `heads` heads
@@ -60,12 +62,14 @@ private:
   Func integer_dots(Func *dot); ///< over int8
   void sum_values(Func p);
   void sum_integer_values(Func p);
+  void keep_sums(Func sums);
 
   const KernelSpec &spec;
   KernelArgs &args;
   const AttentionTile tile;
   const std::string name;
   const int head_dim, group;
+  Halide::LoopLevel at_keys; ///< of q·k: a tile of positions
   Func next; ///< (block, c, hb, g, r): first line of the next pass's part of a block in K or V
   Var lane{"lane"}, t{"t"}, block{"block"}, d{"d"}, h{"h"}, c{"c"}, hb{"hb"}, g{"g"}, r{"r"};
 };

@@ -35,6 +35,18 @@ int largest_divisor(int n, int at_most) {
 
 bool is_q8(format::Op op) { return op == format::Op::attention_q8 || op == format::Op::attention_chunk_q8; }
 
+int rows_together(const KernelSpec &spec) {
+  constexpr int kRows = 16, kFewest = 4, kQueries = 32;
+  if (vector_bits(spec.cpu) <= 128)
+    return 1;
+  if (is_q8(spec.op)) // nothing to convert: more rows gain nothing
+    return kFewest;
+  int rows = kRows;
+  while (rows > kFewest && rows * spec.dims.heads / spec.dims.kv_heads > kQueries)
+    rows /= 2;
+  return rows;
+}
+
 AttentionTile attention_tile(const KernelSpec &spec, int rows) {
   const int native = vector_lanes(spec.cpu), head_dim = spec.dims.head_dim;
   const int accumulators = vector_registers(spec.cpu) == 32 ? 20 : 10;
@@ -56,9 +68,10 @@ AttentionTile attention_tile(const KernelSpec &spec, int rows) {
     t.vectors = largest_divisor(head_dim / t.lanes, std::max(1, sums / t.value_queries));
     return t;
   }
-  // Long rows of V for two queries rather than short ones for all: the first pass over a block of V then
-  // reads memory in order (8 % less time at context 2048 with AVX-512); the other queries find it in L1.
-  t.vectors = largest_divisor(head_dim / t.lanes, rows > 1 ? 4 : sums / 2);
+  // One row: long rows of V for two queries rather than short ones for all: the first pass over a block of V
+  // then reads memory in order (8 % less time at context 2048 with AVX-512); the other queries find it in L1.
+  // Several rows: one vector of V for all queries, as memory is read once for them.
+  t.vectors = largest_divisor(head_dim / t.lanes, rows > 1 ? 1 : sums / 2);
   t.value_queries = largest_divisor(t.queries(), std::max(1, sums / t.vectors));
   return t;
 }
@@ -190,6 +203,7 @@ AttentionPass::AttentionPass(const KernelSpec &spec, KernelArgs &args, Attention
       .vectorize(lane)
       .unroll(h)
       .unroll(rs.x);
+  at_keys.set({score, t});
   stack(dot, {score, hg});
   dot.vectorize(lane).unroll(h).unroll(block);
 }
@@ -237,9 +251,18 @@ Func AttentionPass::exact_dots(Func *dot) {
   *dot = named("dot");
   (*dot)(lane, t, h, block, c, hb, g, r) = 0.0f;
   LoopLevel at_line;
-  const Expr k = asking_ahead(args["k_cache"](lane, rd, t, g, physical_block(c, block)), "k_cache",
-                              t * head_dim + rd, 2, 0, at_line);
-  (*dot)(lane, t, h, block, c, hb, g, r) += query(rd, h, hb, g, r) * f16_to_f32(k, spec.cpu);
+  const auto bits = [&](Expr d) { return args["k_cache"](lane, d, t, g, physical_block(c, block)); };
+  Expr key;
+  if (tile.rows > 1) { // a tile of positions, converted once for all queries
+    Func k = named("k");
+    k(lane, d, t, block, c, g, r) = f16_to_f32(bits(d), spec.cpu);
+    stack(k, at_keys);
+    k.bound(lane, 0, kKvTile).bound(d, 0, head_dim).vectorize(lane);
+    key = k(lane, rd, t, block, c, g, r);
+  } else {
+    key = f16_to_f32(asking_ahead(bits(rd), "k_cache", t * head_dim + rd, 2, 0, at_line), spec.cpu);
+  }
+  (*dot)(lane, t, h, block, c, hb, g, r) += query(rd, h, hb, g, r) * key;
   at_line.set({*dot, rd});
   dot->update().reorder(lane, h, block, rd, t, c, hb, g, r).vectorize(lane).unroll(h).unroll(block);
 
@@ -326,35 +349,61 @@ void AttentionPass::sum_values(Func p) {
   const auto bits = [&](Expr lane, Expr t, Expr block) {
     return args["v_cache"](d, t * kKvTile + lane, g, physical_block(c, block));
   };
-  Func v = named("v"); // for several rows
-  v(d, lane, t, block, c, g, r) = f16_to_f32(bits(lane, t, block), spec.cpu);
+  Var dv("dv"), dt("dt"), ho("ho");
+  if (tile.rows > 1) { // a vector's columns of the chunk, converted once for all queries
+    Func v = named("v"), sums = named("sums");
+    v(d, lane, t, block, c, g, r) = f16_to_f32(bits(lane, t, block), spec.cpu);
+    sums(d, h, c, hb, g, r) = 0.0f;
+    sums(d, h, c, hb, g, r) += p(rt.x, rt.y, h, rt.z, c, hb, g, r) * v(d, rt.x, rt.y, rt.z, c, g, r);
+    part(d, h, c, hb, g, r) = sums(d, h, c, hb, g, r);
+
+    // Schedule
+    stack(v, {part, dt});
+    v.bound(lane, 0, kKvTile).vectorize(d, tile.lanes);
+    sums.update()
+        .split(d, dv, d, tile.lanes)
+        .reorder(d, dv, h, rt.x, rt.y, rt.z, c, hb, g, r)
+        .vectorize(d)
+        .unroll(dv)
+        .unroll(h);
+    keep_sums(sums);
+    return;
+  }
   const int passes = tile.queries() / tile.value_queries; // over the values
   const Expr step = ((rt.z * kTilesPerBlock + rt.y) * kKvTile + rt.x) * passes + h / tile.value_queries;
   LoopLevel at_position;
-  const Expr value = tile.rows > 1
-                         ? v(d, rt.x, rt.y, rt.z, c, g, r)
-                         : f16_to_f32(asking_ahead(bits(rt.x, rt.y, rt.z), "v_cache", step,
-                                                   std::max(1, head_dim / 32 / passes), 0, at_position),
-                                      spec.cpu);
+  const Expr asked = asking_ahead(bits(rt.x, rt.y, rt.z), "v_cache", step,
+                                  std::max(1, head_dim / 32 / passes), 0, at_position);
   part(d, h, c, hb, g, r) = 0.0f;
-  part(d, h, c, hb, g, r) += p(rt.x, rt.y, h, rt.z, c, hb, g, r) * value;
+  part(d, h, c, hb, g, r) += p(rt.x, rt.y, h, rt.z, c, hb, g, r) * f16_to_f32(asked, spec.cpu);
   at_position.set({part, rt.x});
 
-  Var dv("dv"), dt("dt"), ho("ho");
   stack(part, at_chunk);
   part.bound(d, 0, head_dim).bound(h, 0, tile.queries()).vectorize(d, tile.lanes);
   part.update()
       .split(d, dt, d, tile.lanes * tile.vectors)
       .split(d, dv, d, tile.lanes)
-      .split(h, ho, h, tile.value_queries);
-  if (tile.rows > 1) { // converted once for all queries
-    part.update().reorder(d, dv, h, rt.x, ho, dt, rt.y, rt.z, c, hb, g, r);
-    stack(v, {part, rt.y});
-    v.bound(d, 0, head_dim).bound(lane, 0, kKvTile).vectorize(d, tile.lanes);
-  } else {
-    part.update().reorder(d, dv, h, rt.x, rt.y, ho, dt, rt.z, c, hb, g, r);
-  }
-  part.update().vectorize(d).unroll(dv).unroll(h);
+      .split(h, ho, h, tile.value_queries)
+      .reorder(d, dv, h, rt.x, rt.y, ho, dt, rt.z, c, hb, g, r)
+      .vectorize(d)
+      .unroll(dv)
+      .unroll(h);
+}
+
+/// `part` is made of these sums, of which a tile's stay in registers over the whole chunk.
+void AttentionPass::keep_sums(Func sums) {
+  Var dv("dv"), dt("dt"), ho("ho");
+  stack(part, at_chunk);
+  part.bound(d, 0, head_dim).bound(h, 0, tile.queries());
+  part.split(d, dt, d, tile.lanes * tile.vectors)
+      .split(d, dv, d, tile.lanes)
+      .split(h, ho, h, tile.value_queries)
+      .reorder(d, dv, h, ho, dt, c, hb, g, r)
+      .vectorize(d)
+      .unroll(dv)
+      .unroll(h);
+  stack(sums, {part, ho});
+  sums.vectorize(d, tile.lanes).unroll(d).unroll(h);
 }
 
 void AttentionPass::sum_integer_values(Func p) {
@@ -386,7 +435,7 @@ void AttentionPass::sum_integer_values(Func p) {
                         std::max(1, bytes_a_step / kFetchBytes), 0, at_four);
   };
   Func sums = named("sums"), total = named("total");
-  Var dv("dv"), dt("dt"), ho("ho");
+  Var dv("dv");
   if (has_dot4(spec.cpu)) {
     Func bytes = named("weights");
     bytes(i, plane, block, h, c, hb, g, r) = undef<uint8_t>();
@@ -451,19 +500,7 @@ void AttentionPass::sum_integer_values(Func p) {
     at_four.set({sums, k.z});
   }
   part(d, h, c, hb, g, r) = cast<float>(total(d, h, c, hb, g, r)) * (top * (1.0f / 32767.0f));
-
-  // The sums of a tile stay in registers over the whole chunk.
-  stack(part, at_chunk);
-  part.bound(d, 0, head_dim).bound(h, 0, tile.queries());
-  part.split(d, dt, d, width)
-      .split(d, dv, d, tile.lanes)
-      .split(h, ho, h, tile.value_queries)
-      .reorder(d, dv, h, ho, dt, c, hb, g, r)
-      .vectorize(d)
-      .unroll(dv)
-      .unroll(h);
-  stack(sums, {part, ho});
-  sums.vectorize(d, tile.lanes).unroll(d).unroll(h);
+  keep_sums(sums);
 }
 
 } // namespace bitnet::codegen

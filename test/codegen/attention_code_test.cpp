@@ -101,5 +101,24 @@ TEST(AttentionCode, F16LoopsMultiplyAndAddInRegisters) {
   }
 }
 
+/// Rows of one sequence: a conversion in these loops costs as much as six multiply-adds, so K and V are
+/// converted before, once for all queries of the tile. One line of either for 16 queries, or in 16 registers,
+/// two of K for 4 and one of V for 8.
+TEST(AttentionCode, F16TilesMultiplyAndAddWhatIsConverted) {
+  for (const char *cpu : {"avx2", "avx512", "avx512vnni"}) {
+    const bool wide = cpu != std::string("avx2");
+    const size_t each = wide ? 16 : 8;
+    std::vector<Instructions> loops;
+    for (const Instructions &loop : loops_of(spec("attention", cpu), "^vaddps\t"))
+      if (count(loop, "^vmulps\t") == each && count(loop, "^vaddps\t") == each &&
+          count(loop, "^vcvtph2ps\t") == 0)
+        loops.push_back(loop);
+    EXPECT_EQ(loops.size(), 2u) << cpu;
+    expect_in_registers(loops, cpu);
+    for (const Instructions &loop : loops) // the rest moves the sums of a loop that may run no time
+      EXPECT_LE(loop.size(), 4 * each) << cpu;
+  }
+}
+
 } // namespace
 } // namespace bitnet::codegen

@@ -196,8 +196,8 @@ TEST_P(EveryAttention, EqualsTheTwinOnEveryVariant) {
     }
 }
 
-/// Prompts, one-row tails and sequences side by side, so that tiles of rows are whole, cut short by another
-/// sequence, across a chunk's end, and cut by the range of units.
+/// Prompts, one-row tails and sequences side by side, so that tiles of rows are whole, reach back over the
+/// one before, are cut short by another sequence, across a chunk's end, and cut by the range of units.
 TEST_P(EveryAttention, EqualsTheTwinForRowsOfOneSequenceAndOfMany) {
   const Op op = GetParam();
   for (KernelSpec spec : specs_of(op)) {
@@ -207,6 +207,7 @@ TEST_P(EveryAttention, EqualsTheTwinForRowsOfOneSequenceAndOfMany) {
       if (spec.dims.head_dim < 100) // the twin takes long
         cases.push_back(Case{spec, {40, 261, 1, 530}, {40, 9, 1, 19}});
       cases.push_back(Case{spec, {65, 66, 67, 68, 69}, {1, 1, 4, 1, 3}});
+      cases.push_back(Case{spec, {14, 12}, {11, 9}});
     }
     for (Case &c : cases)
       for (format::CpuVariant cpu : runnable_variants()) {
