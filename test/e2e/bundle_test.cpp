@@ -25,19 +25,6 @@ TEST(Bundle, SameInputSameBytes) {
   EXPECT_TRUE(a == b) << "sizes " << a.size() << " and " << b.size();
 }
 
-/// Checksums of the packed weights of a compiled bundle.
-std::set<std::string> weightSums(const std::string &bundle) {
-  std::set<std::string> sums;
-  const Model model = openModel(bundle);
-  if (!model)
-    return sums;
-  const auto description = nlohmann::json::parse(bitnet_model_describe(model.get()));
-  for (const auto &section : description["sections"])
-    if (section["kind"] == "weights")
-      sums.insert(section["checksum"].get<std::string>());
-  return sums;
-}
-
 TEST(Bundle, EveryFormPacksToTheSameWeights) {
   if (sharedData("kjv/hf-bf16").empty())
     GTEST_SKIP() << "../shared/data/kjv is not here";

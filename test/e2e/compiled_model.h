@@ -4,6 +4,8 @@
 #include "test/tools/program.h"
 #include <gtest/gtest.h>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -88,6 +90,19 @@ inline Logits allLogits(const bitnet_model *model, bitnet_session *session, cons
     }
   }
   return out;
+}
+
+/// Checksums of the packed weights of a compiled bundle.
+inline std::set<std::string> weightSums(const std::string &bundle) {
+  std::set<std::string> sums;
+  const Model model = openModel(bundle);
+  if (!model)
+    return sums;
+  const auto description = nlohmann::json::parse(bitnet_model_describe(model.get()));
+  for (const auto &section : description["sections"])
+    if (section["kind"] == "weights")
+      sums.insert(section["checksum"].get<std::string>());
+  return sums;
 }
 
 } // namespace bitnet::e2e

@@ -55,7 +55,6 @@ void checkMatrix(const TernaryMatrix &m) {
 void checkRoundTrip(const Codec &codec, const TernaryMatrix &m, CodecSettings settings) {
   if (!codec.encode || codec.scales == Codec::Scales::none)
     return;
-  settings.i2sLayout = I2SLayout::blocks128; // the only one that is written
   settings.ternarize = Ternarize::refuse;
   std::vector<uint8_t> bytes;
   if (encodeTernary(codec, m, settings, bytes))

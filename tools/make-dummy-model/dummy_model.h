@@ -15,6 +15,7 @@ struct Options {
   int32_t dim = 2560, layers = 30, heads = 20, kv_heads = 5, ffn = 6912, vocab = 128256, context = 4096;
   float zeros = 0.375f;
   float gate_zeros = -1, down_zeros = -1; ///< shares in the FFN (ffn_zeros.h); below 0: as they come
+  int32_t scale_group = 0;                ///< columns that share a scale; 0: one for the matrix
   uint64_t seed = 1;
 };
 
@@ -30,10 +31,11 @@ struct Tensor {
 std::vector<Tensor> tensors_of(const Options &options);
 
 /// Row-major trits with about `zeros` of them 0 (to within 1/256), and one scale such that a unit input gives
-/// outputs of about unit size.
+/// outputs of about unit size, or scales of groups about it.
 import::TernaryMatrix random_ternary(const Options &options, const Tensor &tensor);
 /// The bytes of a matrix in the codec of that name.
-void encode(const char *codec, const import::TernaryMatrix &matrix, std::vector<uint8_t> &out);
+void encode(const char *codec, const import::CodecSettings &settings, const import::TernaryMatrix &matrix,
+            std::vector<uint8_t> &out);
 /// 1 + 0.1 N, in steps of 2^-7.
 std::vector<float> random_norm(const Options &options, const Tensor &tensor);
 /// Rows of N(0, 0.05) in steps of 2^-10, or of 0.05 times Student's t with 5 degrees of freedom in bf16; rows

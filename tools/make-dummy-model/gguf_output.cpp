@@ -10,7 +10,6 @@
 namespace bitnet::dummy {
 namespace {
 
-using import::FloatType;
 using import::GgufKind;
 using import::GgufValue;
 
@@ -143,60 +142,89 @@ Keys metadata(const Options &o, int32_t file_type) {
 }
 
 struct Form {
-  const char *name;
+  const char *name, *codec; ///< the codec is the type's name, too
   uint32_t type;
   int32_t file_type;
   bool ternary, embedding; ///< what may be in this form
-  FloatType floats;        ///< for f32, f16, bf16
+  import::I2SLayout layout = import::I2SLayout::blocks128;
 };
-const Form forms[] = {{"i2_s", import::kGgmlI2S, 40, true, false, FloatType::f32},
-                      {"tq1_0", import::kGgmlTQ1, 36, true, false, FloatType::f32},
-                      {"tq2_0", import::kGgmlTQ2, 37, true, false, FloatType::f32},
-                      {"f32", import::kGgmlF32, 0, true, true, FloatType::f32},
-                      {"f16", import::kGgmlF16, 1, true, true, FloatType::f16},
-                      {"bf16", import::kGgmlBF16, 32, true, true, FloatType::bf16},
-                      {"q6_k", kGgmlQ6K, 18, false, true, FloatType::f32}};
+const Form forms[] = {{"i2_s", "i2_s", 36, 40, true, false},
+                      {"i2_s_64", "i2_s", 36, 40, true, false, import::I2SLayout::blocks64},
+                      {"i2_s_row4", "i2_s", 36, 40, true, false, import::I2SLayout::rows4},
+                      {"tq1_0", "tq1_0", 34, 36, true, false},
+                      {"tq2_0", "tq2_0", 35, 37, true, false},
+                      {"q1_0", "q1_0", 41, 40, true, false},
+                      {"q2_0", "q2_0", 42, 41, true, false},
+                      {"pq2_0", "pq2_0", 142, 142, true, false},
+                      {"ptq1_0", "ptq1_0", 143, 143, true, false},
+                      {"iq1_bn", "iq1_bn", 134, 136, true, false},
+                      {"iq2_bn", "iq2_bn", 135, 137, true, false},
+                      {"iq2_bn_r4", "iq2_bn_r4", 335, 329, true, false},
+                      {"tl1", "tl1", 38, 38, true, false},
+                      {"tl2", "tl2", 39, 39, true, false},
+                      {"f32", "f32", 0, 0, true, true},
+                      {"f16", "f16", 1, 1, true, true},
+                      {"bf16", "bf16", 30, 32, true, true},
+                      {"q6_k", "q6_k", kGgmlQ6K, 18, false, true}};
 const Form &form_of(const std::string &name, bool ternary) {
+  std::string names;
   for (const Form &form : forms)
-    if (name == form.name && (ternary ? form.ternary : form.embedding))
-      return form;
-  throw tools::UsageError(
-      ternary ? "--encoding: expected i2_s, tq1_0, tq2_0, f32, f16 or bf16 for --format gguf, got " + name
-              : "--embedding: expected f32, f16, bf16 or q6_k, got " + name);
+    if (ternary ? form.ternary : form.embedding) {
+      if (name == form.name)
+        return form;
+      names += (names.empty() ? "" : ", ") + std::string(form.name);
+    }
+  throw tools::UsageError((ternary ? "--encoding: expected one of " : "--embedding: expected one of ") +
+                          names + ", got " + name);
 }
 
+/// TL1 and TL2 for kernels of small tiles, which divide most shapes.
+import::CodecSettings settings_of(const Form &form, const Tensor &t){import::CodecSettings settings;
+settings.i2sLayout = form.layout;
+settings.tlKernels = {{t.rows, t.cols, 32, std::string(form.codec) == "tl1" ? 64 : 96, 32}};
+return settings;
 } // namespace
+
+} // namespace bitnet::dummy
 
 void write_gguf(const Options &options) {
   const Form &weights = form_of(options.encoding, true), &embedding = form_of(options.embedding, false);
   const std::vector<Tensor> tensors = tensors_of(options);
   auto form = [&](const Tensor &t) -> const Form & {
-    return t.kind == Kind::ternary ? weights : t.kind == Kind::embedding ? embedding : forms[3];
+    return t.kind == Kind::ternary ? weights : t.kind == Kind::embedding ? embedding : form_of("f32", true);
   };
   Keys keys = metadata(options, weights.file_type);
   std::string infos;
-  uint64_t offset = 0;
-  for (const Tensor &t : tensors) {
-    const import::GgufTypeInfo &type = *import::ggufType(form(t).type);
-    if (uint32_t(t.cols) % type.block != 0)
-      throw tools::UsageError((t.kind == Kind::embedding ? "--embedding " : "--encoding ") +
-                              std::string(form(t).name) + ": expected rows of a multiple of " +
-                              std::to_string(type.block) + ", got " + std::to_string(t.cols) + " in " +
-                              t.gguf_name);
-    put_string(infos, t.gguf_name);
-    put<uint32_t>(infos, t.kind == Kind::norm ? 1 : 2);
-    put<uint64_t>(infos, uint64_t(t.cols));
-    if (t.kind != Kind::norm)
-      put<uint64_t>(infos, uint64_t(t.rows));
-    put(infos, type.id);
+  uint64_t offset = 0, count = 0;
+  auto add = [&](const std::string &name, std::vector<uint64_t> dims, uint32_t type, uint64_t bytes) {
+    put_string(infos, name);
+    put<uint32_t>(infos, uint32_t(dims.size()));
+    for (uint64_t dim : dims)
+      put(infos, dim);
+    put(infos, type);
     put(infos, offset);
-    uint64_t bytes = uint64_t(t.rows) * uint64_t(t.cols) / type.block * type.blockBytes + type.tailBytes;
     offset += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    ++count;
+  };
+  // Codes alone have their scale in a tensor beside them.
+  const bool apart = import::codecNamed(weights.codec)->scales == import::Codec::Scales::none;
+  for (const Tensor &t : tensors) {
+    std::vector<uint64_t> dims = {uint64_t(t.cols)};
+    if (t.kind != Kind::norm)
+      dims.push_back(uint64_t(t.rows));
+    const import::GgufSize size = import::ggufBytes(*import::ggufMeaning(form(t).type, form(t).codec), dims);
+    if (!size.wants.empty())
+      throw tools::UsageError((t.kind == Kind::embedding ? "--embedding " : "--encoding ") +
+                              std::string(form(t).name) + ": expected " + size.wants + ", got " +
+                              import::ggufShape(dims) + " in " + t.gguf_name);
+    add(t.gguf_name, dims, form(t).type, size.bytes);
+    if (t.kind == Kind::ternary && apart)
+      add(t.gguf_name + "_scale", {1}, import::kGgmlF32, sizeof(float));
   }
   OutputFile file(options.output);
   std::string head = "GGUF";
   put<uint32_t>(head, 3);
-  put<uint64_t>(head, tensors.size());
+  put(head, count);
   put<uint64_t>(head, keys.count);
   file.write(head + keys.bytes + infos);
   file.pad_to(kAlignment);
@@ -206,22 +234,27 @@ void write_gguf(const Options &options) {
   std::vector<uint8_t> bytes;
   for (const Tensor &t : tensors) {
     if (t.kind == Kind::ternary) {
-      encode(weights.name, random_ternary(options, t), bytes);
+      const import::TernaryMatrix matrix = random_ternary(options, t);
+      encode(weights.codec, settings_of(weights, t), matrix, bytes);
       file.write(bytes.data(), bytes.size());
+      if (apart) {
+        file.pad_to(kAlignment);
+        file.write(&matrix.scales[0], sizeof(float));
+      }
     } else if (t.kind == Kind::norm) {
       std::vector<float> values = random_norm(options, t);
       file.write(values.data(), values.size() * sizeof(float));
     } else {
       RandomEmbedding rows(options, t);
       std::vector<float> row(size_t(t.cols));
-      const import::GgufTypeInfo &type = *import::ggufType(embedding.type);
-      bytes.resize(row.size() / type.block * type.blockBytes);
+      const import::Codec &codec = *import::codecNamed(embedding.codec);
+      bytes.resize(size_t(*import::encodedBytes(codec, 1, t.cols)));
       for (int32_t r = 0; r < t.rows; ++r) {
         rows.next_row(row.data());
         if (embedding.type == kGgmlQ6K)
           encode_q6_k(row.data(), t.cols, bytes.data());
         else
-          import::narrowRow(embedding.floats, row.data(), row.size(), bytes.data());
+          import::narrowRow(*codec.floats, row.data(), row.size(), bytes.data());
         file.write(bytes.data(), bytes.size());
         progress.update((file.size() - start) >> 20);
       }

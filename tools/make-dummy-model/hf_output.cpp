@@ -178,7 +178,7 @@ void write_hugging_face(const Options &options) {
     } else {
       import::TernaryMatrix matrix = random_ternary(options, t);
       if (packed) {
-        encode("packed u8", matrix, bytes);
+        encode("packed u8", {}, matrix, bytes);
         file.write(bytes.data(), bytes.size());
         uint8_t scale[2];
         import::narrowRow(FloatType::bf16, &matrix.scales[0], 1, scale);

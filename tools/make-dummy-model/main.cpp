@@ -18,7 +18,9 @@ bitnet::tools::Arguments declare(bitnet::dummy::Options &o, std::string &preset)
   args.option("--preset", "NAME", preset, "2b4t (the default) or tiny: a shape that other flags change");
   args.option("--format", "NAME", o.format, "gguf or hf (a Hugging Face folder)");
   args.option("--encoding", "NAME", o.encoding,
-              "i2_s, tq1_0, tq2_0, f32, f16, bf16; hf: packed, f32, f16, bf16");
+              "i2_s (i2_s_64, i2_s_row4: its other orders), tq1_0, tq2_0, q1_0 (--zeros 0), q2_0, pq2_0, "
+              "ptq1_0, iq1_bn, iq2_bn, iq2_bn_r4, tl1, tl2 (tiles of 32/64/32 and 32/96/32), f32, f16, bf16; "
+              "hf: packed, f32, f16, bf16");
   args.option("--embedding", "NAME", o.embedding, "gguf: f16, f32, bf16; q6_k for llama.cpp");
   args.option("--embedding-values", "NAME", o.embedding_values,
               "gaussian, or t5: Student's t with 5 degrees of freedom, which has far outliers");
@@ -37,6 +39,8 @@ bitnet::tools::Arguments declare(bitnet::dummy::Options &o, std::string &preset)
       "share of gates that are shut, e.g. 0.75 as in a trained model, or 0 (about half if not given)");
   args.option("--down-zeros", "SHARE", o.down_zeros,
               "share of inputs of down that are 0, e.g. 0.85; at least what the gates give");
+  args.option("--scale-group", "N", o.scale_group,
+              "gguf: columns that share a scale, for encodings that have room for such; 0: one a matrix");
   args.option("--seed", "N", o.seed, "same seed and shape: same model, whatever its form");
   args.option("--tokenizer", "PATH", o.tokenizer,
               "copy the tokenizer of this .gguf file (gguf) or folder (hf)");
@@ -68,7 +72,12 @@ void check(const bitnet::dummy::Options &o) {
     throw UsageError("--embedding-values: expected gaussian or t5, got " + o.embedding_values);
   if (!(o.zeros >= 0 && o.zeros <= 1))
     throw UsageError("--zeros: expected 0 to 1, got " + std::to_string(o.zeros));
+  if (o.scale_group < 0 || (o.scale_group > 0 && (o.dim % o.scale_group != 0 || o.ffn % o.scale_group != 0)))
+    throw UsageError("--scale-group: expected a divisor of --dim and --ffn, got " +
+                     std::to_string(o.scale_group));
   bitnet::dummy::check_zeros(o);
+  if (o.format == "hf" && o.scale_group > 0)
+    throw UsageError("--scale-group: expected --format gguf, got hf");
   if (o.format != "gguf" && o.format != "hf")
     throw UsageError("--format: expected gguf or hf, got " + o.format);
 }

@@ -86,6 +86,14 @@ for (size_t i = 0; i < n; i += 8) {
     matrix.trits[i + j] = trit_of[random >> 8 * j & 0xff];
 }
 shape_ternary(options, tensor, matrix);
+if (options.scale_group > 0) {
+  const float one = matrix.scales[0];
+  matrix.groupCols = options.scale_group;
+  matrix.scales.resize(n / size_t(options.scale_group));
+  for (float &scale : matrix.scales) // 0.75 to 1.25 of the one
+    scale = import::roundTo(import::FloatType::bf16,
+                            one * (0.75f + 0.5f * float(next(state) >> 40) / float(1 << 24)));
+}
 return matrix;
 } // namespace bitnet::dummy
 
@@ -125,8 +133,9 @@ void RandomEmbedding::next_row(float *out) {
   shape_embedding(options_, cols_, out);
 }
 
-void encode(const char *codec, const import::TernaryMatrix &matrix, std::vector<uint8_t> &out) {
-  if (import::Decoded fault = import::encodeTernary(*import::codecNamed(codec), matrix, {}, out))
+void encode(const char *codec, const import::CodecSettings &settings, const import::TernaryMatrix &matrix,
+            std::vector<uint8_t> &out) {
+  if (import::Decoded fault = import::encodeTernary(*import::codecNamed(codec), matrix, settings, out))
     throw tools::Failure(std::string(codec) + ": " + fault->what);
 }
 

@@ -1,7 +1,7 @@
 // I2_S (ggml type 36 of microsoft/BitNet): 2-bit codes t+1, then one f32 scale and 28 bytes that nobody
 // defines. Canonical order, 128 elements b of a row in 32 bytes: element 128b+32g+p is in bits 6-2g of byte
 // 32b+p. The two other orders exist under the same type number with nothing in the file to tell them apart;
-// they are decoded on request and never written. Code 3 means 0 to one reader and +2 to another: refused.
+// they are read and written on request. Code 3 means 0 to one reader and +2 to another: refused.
 #include "compiler/import/codecs/Refusals.h"
 #include <cstring>
 
@@ -35,13 +35,19 @@ void decodeBlocks128(const uint8_t *bytes, size_t nBytes, int8_t *out) {
     }
 }
 
+Decoded checkShape(I2SLayout layout, const TernaryMatrix &m) {
+  const int multiple = layout == I2SLayout::blocks128 ? 128 : layout == I2SLayout::blocks64 ? 64 : 1;
+  if (m.cols % multiple == 0 && (layout != I2SLayout::rows4 || m.rows % 4 == 0))
+    return std::nullopt;
+  return Fault{0, "expected rows of a multiple of " + std::to_string(multiple) +
+                      " (and 4 rows for row4), got [" + std::to_string(m.rows) + ", " +
+                      std::to_string(m.cols) + "]"};
+}
+
 Decoded decode(const Encoded &in, const CodecSettings &settings, TernaryMatrix &out) {
   const I2SLayout layout = settings.i2sLayout;
-  const int multiple = layout == I2SLayout::blocks128 ? 128 : layout == I2SLayout::blocks64 ? 64 : 1;
-  if (out.cols % multiple != 0 || (layout == I2SLayout::rows4 && out.rows % 4 != 0))
-    return Fault{0, "expected rows of a multiple of " + std::to_string(multiple) +
-                        " (and 4 rows for row4), got [" + std::to_string(out.rows) + ", " +
-                        std::to_string(out.cols) + "]"};
+  if (Decoded fault = checkShape(layout, out))
+    return fault;
   const size_t n = in.nBytes - kTail;
   if (Decoded fault = refuseCode3(in.bytes, n, 0))
     return fault;
@@ -63,16 +69,26 @@ Decoded decode(const Encoded &in, const CodecSettings &settings, TernaryMatrix &
   return std::nullopt;
 }
 
-/// The canonical order.
-Decoded encode(const TernaryMatrix &matrix, const CodecSettings &, std::vector<uint8_t> &out) {
-  if (matrix.cols % 128 != 0)
-    return Fault{0, "expected rows of a multiple of 128, got " + std::to_string(matrix.cols)};
-  const int8_t *t = matrix.trits.data();
-  for (size_t block = 0; block < matrix.trits.size() / 128; ++block, t += 128)
+void encodeBlocks128(const int8_t *t, size_t nBytes, uint8_t *out) {
+  for (size_t block = 0; block < nBytes / 32; ++block, t += 128, out += 32)
     for (int p = 0; p < 32; ++p)
-      out[32 * block + p] =
-          uint8_t((t[p] + 1) << 6 | (t[32 + p] + 1) << 4 | (t[64 + p] + 1) << 2 | (t[96 + p] + 1));
-  std::memcpy(&out[matrix.trits.size() / 4], &matrix.scales[0], sizeof(float));
+      out[p] = uint8_t((t[p] + 1) << 6 | (t[32 + p] + 1) << 4 | (t[64 + p] + 1) << 2 | (t[96 + p] + 1));
+}
+
+Decoded encode(const TernaryMatrix &matrix, const CodecSettings &settings, std::vector<uint8_t> &out) {
+  const I2SLayout layout = settings.i2sLayout;
+  if (Decoded fault = checkShape(layout, matrix))
+    return fault;
+  std::memcpy(&out[out.size() - kTail], &matrix.scales[0], sizeof(float));
+  if (layout == I2SLayout::blocks128) {
+    encodeBlocks128(matrix.trits.data(), out.size() - kTail, out.data());
+    return std::nullopt;
+  }
+  for (int64_t r = 0, i = 0; r < matrix.rows; ++r)
+    for (int64_t c = 0; c < matrix.cols; ++c, ++i) {
+      Place place = placeOf(layout, matrix.cols, r, c);
+      out[place.byte] = uint8_t(out[place.byte] | (matrix.trits[size_t(i)] + 1) << place.shift);
+    }
   return std::nullopt;
 }
 

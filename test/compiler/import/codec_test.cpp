@@ -25,8 +25,8 @@ struct File {
 };
 const File files[] = {{"i2_s_x86_act", "i2_s", true},
                       {"i2_s_py_converter", "i2_s", true},
-                      {"i2_s_arm", "i2_s", false},
-                      {"i2_s_x86_row4", "i2_s", false},
+                      {"i2_s_arm", "i2_s", true},
+                      {"i2_s_x86_row4", "i2_s", true},
                       {"tq1_0", "tq1_0", true},
                       {"tq1_0_all_bytes", "tq1_0", false},
                       {"tq1_0_real_input", "tq1_0", true},
