@@ -53,10 +53,11 @@ fb::Dims toFb(const format::OpDims &d) {
 /// Sections already in the file, and what the index says of them.
 struct Sections {
   SectionFile &file;
+  int jobs;
   std::vector<fb::Section> list;
 
   Error record(fb::SectionKind kind, uint64_t offset, uint64_t size) {
-    Expected<uint64_t> sum = file.checksum(offset, size);
+    Expected<uint64_t> sum = file.checksum(offset, size, jobs);
     if (!sum)
       return sum.takeError();
     list.emplace_back(kind, offset, size, *sum);
@@ -196,7 +197,7 @@ Expected<BundleReport> writeBundle(const std::string &path, const BundleInput &i
   if (Error e = writeWeights(*file, weightsAt, weights, input, report.pack))
     return e;
 
-  Sections sections{*file, {}};
+  Sections sections{*file, input.jobs, {}};
   if (Error e = sections.record(fb::SectionKind::weights, weightsAt, weights.bytes))
     return e;
   for (const VariantImage &v : input.images)

@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <vector>
@@ -76,17 +75,33 @@ Error SectionFile::write(uint64_t offset, const void *bytes, size_t size) {
   return Error::success();
 }
 
-Expected<uint64_t> SectionFile::checksum(uint64_t offset, uint64_t size) {
-  if (!size)
-    return format::section_checksum(nullptr, 0);
+Expected<uint64_t> SectionFile::checksum(uint64_t offset, uint64_t size, int jobs) {
   if (ftruncate(fd_, off_t(size_)) != 0) // so that trailing padding exists
     return ioError(path_, "extend");
-  void *map = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd_, off_t(offset));
-  if (map == MAP_FAILED)
-    return ioError(path_, "map");
-  const uint64_t sum = format::section_checksum(static_cast<const uint8_t *>(map), size);
-  munmap(map, size);
-  return sum;
+  std::vector<uint64_t> sums(format::checksum_chunks(size));
+  Error e = forEachIndex(jobs, sums.size(), [&](size_t i) -> Error {
+    const uint64_t at = uint64_t(i) * format::kChecksumChunk;
+    std::vector<uint8_t> chunk(size_t(std::min<uint64_t>(format::kChecksumChunk, size - at)));
+    if (Error error = read(offset + at, chunk.data(), chunk.size()))
+      return error;
+    sums[i] = format::bytes_checksum(chunk.data(), chunk.size());
+    return Error::success();
+  });
+  if (e)
+    return e;
+  return format::combine_checksums(sums.data(), sums.size());
+}
+
+Error SectionFile::read(uint64_t offset, uint8_t *bytes, size_t size) {
+  while (size) {
+    const ssize_t n = pread(fd_, bytes, size, off_t(offset));
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      return ioError(path_, "read back");
+    bytes += n, offset += uint64_t(n), size -= size_t(n);
+  }
+  return Error::success();
 }
 
 Error SectionFile::commit() {

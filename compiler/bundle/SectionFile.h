@@ -22,13 +22,16 @@ public:
   llvm::Error fill(uint64_t offset, uint64_t size, int jobs);
   /// Thread-safe; the range must have been reserved.
   llvm::Error write(uint64_t offset, const void *bytes, size_t size);
-  /// bundle.fbs's section checksum of a range that has been written.
-  llvm::Expected<uint64_t> checksum(uint64_t offset, uint64_t size);
+  /// bundle.fbs's section checksum of a range that has been written, by `jobs` threads that read it back a
+  /// chunk each (a mapping of it would count as memory in use, all of the weights).
+  llvm::Expected<uint64_t> checksum(uint64_t offset, uint64_t size, int jobs);
   uint64_t size() const { return size_; }
   llvm::Error commit();
 
 private:
   SectionFile() = default;
+  llvm::Error read(uint64_t offset, uint8_t *bytes, size_t size);
+
   std::string finalPath_, path_;
   int fd_ = -1;
   uint64_t size_ = 0;

@@ -69,7 +69,7 @@ Written writeSection(const char *name) {
   for (size_t at = w.bytes.size() / 2; at < w.bytes.size(); at += kPiece)
     cantFail(file.write(w.at + at, w.bytes.data() + at, std::min(kPiece, w.bytes.size() - at)));
   cantFail(file.write(w.at, w.bytes.data(), w.bytes.size() / 2));
-  EXPECT_EQ(cantFail(file.checksum(w.at, w.bytes.size())),
+  EXPECT_EQ(cantFail(file.checksum(w.at, w.bytes.size(), 2)),
             format::section_checksum(w.bytes.data(), w.bytes.size()));
   cantFail(file.commit());
   return w;
