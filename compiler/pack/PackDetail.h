@@ -39,6 +39,15 @@ llvm::Error packF32(const Constant &c, const WeightSource &weights, const Sink &
 llvm::Error packRope(const Constant &c, const Sink &sink);
 llvm::Error packScreen(const Constant &c, const WeightSource &weights, const Sink &sink);
 
+// The proofs (PackProof.cpp): do the packed bytes decode to the trits, each one? `trits` has `cols` a row.
+bool t2StripeHolds(const int8_t *trits, int32_t rows, int32_t cols, const uint8_t *stripe);
+bool t3StripeHolds(const int8_t *trits, int32_t rows, int32_t cols, const uint8_t *stripe);
+bool u2RowHolds(const int8_t *trits, int32_t cols, const uint8_t *row);
+/// n <= kD2Columns columns of [rows, cols]; trits and bytes begin at the first of them.
+bool d2ColumnsHold(const int8_t *trits, int32_t rows, int32_t cols, int32_t n, const uint8_t *columns);
+/// Columns that D2 is packed by: what one pass over a row reads is a cache line.
+constexpr int32_t kD2Columns = 64;
+
 /// Calls `stripe` with f32 values [16, cols] of each 16-row stripe of a dense matrix, rows beyond the tensor
 /// zero.
 llvm::Error forEachStripe(const Constant &c, const WeightSource &weights,

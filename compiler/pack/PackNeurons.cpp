@@ -37,9 +37,8 @@ Error packU2(const Constant &c, const WeightSource &weights, const Sink &sink, P
         row[size_t(line * 64 + i)] =
             uint8_t((t[0] + 1) | (t[64] + 1) << 2 | (t[128] + 1) << 4 | (t[192] + 1) << 6);
       }
-    for (int32_t k = 0; k < c.cols; ++k)
-      if (int(row[format::u2_byte(c.cols, 0, k)] >> format::u2_shift(k) & 3) - 1 != trits[k])
-        return decodesWrong(c, r, r);
+    if (!u2RowHolds(trits, c.cols, row.data()))
+      return decodesWrong(c, r, r);
     if (Error e = sink(row.data(), row.size()))
       return e;
   }
@@ -51,11 +50,10 @@ Error packD2(const Constant &c, const WeightSource &weights, const Sink &sink, P
   Expected<import::TernaryMatrix> m = matrixOf(c, weights);
   if (!m)
     return m.takeError();
-  constexpr int32_t kColumns = 64; // of a piece: what one pass over a row reads is a cache line
   const size_t columnBytes = size_t(c.rows) / 4;
   std::vector<uint8_t> piece;
-  for (int32_t first = 0; first < c.cols; first += kColumns) {
-    const int32_t n = std::min(kColumns, c.cols - first);
+  for (int32_t first = 0; first < c.cols; first += kD2Columns) {
+    const int32_t n = std::min(kD2Columns, c.cols - first);
     piece.assign(columnBytes * size_t(n), 0);
     for (int32_t r = 0; r < c.rows; ++r) {
       const int8_t *trits = m->trits.data() + size_t(r) * size_t(c.cols) + first;
@@ -64,11 +62,8 @@ Error packD2(const Constant &c, const WeightSource &weights, const Sink &sink, P
       for (int32_t k = 0; k < n; ++k)
         byte[size_t(k) * columnBytes] |= uint8_t((trits[k] + 1) << shift);
     }
-    for (int32_t r = 0; r < c.rows; ++r)
-      for (int32_t k = 0; k < n; ++k)
-        if (int(piece[format::d2_byte(c.rows, r, k)] >> format::d2_shift(r) & 3) - 1 !=
-            m->trits[size_t(r) * size_t(c.cols) + size_t(first + k)])
-          return decodesWrong(c, first, first + n - 1);
+    if (!d2ColumnsHold(m->trits.data() + first, c.rows, c.cols, n, piece.data()))
+      return decodesWrong(c, first, first + n - 1);
     if (Error e = sink(piece.data(), piece.size()))
       return e;
   }

@@ -39,20 +39,6 @@ void packT3Stripe(const int8_t *trits, int32_t rows, int32_t cols, uint8_t *out)
 
 namespace {
 
-/// Every weight of the stripe, read back through the layout's own formula.
-bool stripeHolds(Packing packing, const int8_t *trits, int32_t rows, int32_t cols, const uint8_t *stripe) {
-  const auto codeOf = [&](int32_t r, int32_t c) {
-    if (packing == Packing::t3)
-      return format::t3_code(stripe[format::t3_byte(16, cols, r, c)], format::t3_place(c));
-    return int32_t(stripe[format::t2_byte(16, cols, r, c)] >> format::t2_shift(c) & 3);
-  };
-  for (int32_t r = 0; r < rows; ++r)
-    for (int32_t c = 0; c < cols; ++c)
-      if (codeOf(r, c) - 1 != trits[size_t(r) * cols + c])
-        return false;
-  return true;
-}
-
 /// Rows of several matrices, one after the other, cut into stripes of 16 that may span two matrices.
 struct StripeWriter {
   const Constant &constant;
@@ -65,7 +51,8 @@ struct StripeWriter {
   Error flush() {
     (constant.packing == Packing::t3 ? packT3Stripe : packT2Stripe)(trits.data(), filled, constant.cols,
                                                                     bytes.data());
-    if (!stripeHolds(constant.packing, trits.data(), filled, constant.cols, bytes.data()))
+    if (!(constant.packing == Packing::t3 ? t3StripeHolds : t2StripeHolds)(trits.data(), filled,
+                                                                           constant.cols, bytes.data()))
       return createStringError("packing '%s': rows %d..%d do not decode to what was read",
                                constant.names.front().c_str(), written, written + filled - 1);
     written += format::kRowTile;

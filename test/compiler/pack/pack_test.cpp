@@ -1,6 +1,6 @@
 // Packed bytes against the layouts' own formulas, on small matrices whose values can be followed by hand.
 #include "codegen/reference/scalar_math.h"
-#include "compiler/pack/Pack.h"
+#include "compiler/pack/PackDetail.h"
 #include "runtime/format/layouts.h"
 #include <cmath>
 #include <gtest/gtest.h>
@@ -84,6 +84,56 @@ TEST(PackT3, EveryByteHoldsItsFiveCodes) {
     for (int32_t place = 0; place < 5; ++place)
       EXPECT_EQ(format::t3_code(byte, place), code[place]) << v << " at " << place;
   }
+}
+
+/// Each weight by itself: another code in its place (found by the layouts' functions) is noticed, the right one not.
+TEST(PackProof, NoticesEachWrongWeight) {
+  Weights w;
+  w.rows = 256, w.cols = 256;
+  const import::TernaryMatrix m = cantFail(w.ternary("a"));
+  const int8_t *trits = m.trits.data();
+  std::vector<uint8_t> t2(64 * 16), t3(size_t(format::t3_lines(256)) * 64);
+  packT2Stripe(trits, 16, 256, t2.data());
+  packT3Stripe(trits, 16, 256, t3.data());
+  std::vector<uint8_t> u2 = pack(constant(Packing::u2, {"a"}, 256, 256), w),
+                       d2 = pack(constant(Packing::d2, {"a"}, 256, 256), w);
+  const auto sound = [&] {
+    return t2StripeHolds(trits, 16, 256, t2.data()) && t3StripeHolds(trits, 16, 256, t3.data()) &&
+           u2RowHolds(trits, 256, u2.data()) && d2ColumnsHold(trits, 256, 256, kD2Columns, d2.data());
+  };
+  ASSERT_TRUE(sound());
+  const auto noticed = [](uint8_t &byte, int shift, auto holds) {
+    const uint8_t right = byte;
+    const int code = right >> shift & 3;
+    byte = uint8_t((right & ~(3 << shift)) | ((code + 1) % 3) << shift);
+    const bool wrong = !holds();
+    byte = right;
+    return wrong;
+  };
+  for (int32_t c = 0; c < 256; ++c) {
+    for (int32_t r = 0; r < 16; ++r) {
+      ASSERT_TRUE(noticed(t2[format::t2_byte(16, 256, r, c)], format::t2_shift(c),
+                          [&] { return t2StripeHolds(trits, 16, 256, t2.data()); }))
+          << r << "," << c;
+      uint8_t &byte = t3[format::t3_byte(16, 256, r, c)];
+      const uint8_t right = byte;
+      int32_t code[5];
+      for (int32_t place = 0; place < 5; ++place)
+        code[place] = format::t3_code(right, place);
+      code[format::t3_place(c)] = (code[format::t3_place(c)] + 1) % 3;
+      byte = format::t3_encode(code[0], code[1], code[2], code[3], code[4]);
+      ASSERT_FALSE(t3StripeHolds(trits, 16, 256, t3.data())) << r << "," << c;
+      byte = right;
+    }
+    ASSERT_TRUE(noticed(u2[format::u2_byte(256, 0, c)], format::u2_shift(c),
+                        [&] { return u2RowHolds(trits, 256, u2.data()); }))
+        << c;
+    for (int32_t k = 0; k < kD2Columns; ++k)
+      ASSERT_TRUE(noticed(d2[format::d2_byte(256, c, k)], format::d2_shift(c),
+                          [&] { return d2ColumnsHold(trits, 256, 256, kD2Columns, d2.data()); }))
+          << c << "," << k;
+  }
+  EXPECT_TRUE(sound());
 }
 
 TEST(PackT2, PadRowsAreZeroWeights) {
