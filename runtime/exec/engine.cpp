@@ -23,7 +23,8 @@ constexpr size_t kMostLeft = 4;
 
 } // namespace
 
-Engine::Engine(const Model &model, const EngineOptions &options) : model_(model), options_(options) {
+Engine::Engine(const Model &model, const EngineOptions &options)
+    : model_(model), options_(options), costs_(model.bytes_per_token()) {
   const auto max_rows = size_t(model.bundle().plan.max_rows);
   parts_.reserve(max_rows);
   rows_.reserve(max_rows);

@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 
 namespace bitnet::runtime {
 
@@ -11,7 +12,8 @@ namespace bitnet::runtime {
 class StepCosts {
 public:
   static constexpr size_t kMostRows = 32; ///< beyond, of() goes on in proportion
-  StepCosts();
+  /// weight_bytes: of the weights that a row needs.
+  explicit StepCosts(uint64_t weight_bytes);
 
   /// A step of so many rows, each with logits, took so long.
   void add(size_t rows, double seconds);
@@ -21,6 +23,9 @@ public:
   double of(size_t rows) const;
 
 private:
+  double usual(size_t rows) const;
+
+  const std::array<double, 4> usual_;               ///< of 1, 2, 4 and 8 rows
   std::array<std::atomic<double>, kMostRows> cost_; ///< of rows 1, 2, ...
   std::array<bool, kMostRows> known_{};
   double unit_ = 0; ///< seconds

@@ -6,10 +6,12 @@
 namespace bitnet::runtime {
 namespace {
 
+constexpr uint64_t kInMemory = uint64_t(1) << 30;
+
 double ratio(const StepCosts &costs, size_t rows) { return costs.of(rows) / costs.of(1); }
 
 TEST(StepCosts, FollowWhatIsMeasured) {
-  StepCosts costs;
+  StepCosts costs(kInMemory);
   for (int i = 0; i < 200; ++i)
     for (size_t rows : {1, 2, 4, 8})
       costs.add(rows, 1e-3 * (1 + 0.3 * double(rows - 1)));
@@ -19,7 +21,7 @@ TEST(StepCosts, FollowWhatIsMeasured) {
 }
 
 TEST(StepCosts, WhatAllStepsHaveInCommonChangesNothing) {
-  StepCosts costs;
+  StepCosts costs(kInMemory);
   for (int i = 0; i < 3000; ++i)
     costs.add(i % 2 ? 4 : 1, (i % 2 ? 1.9 : 1.0) * (1e-3 + 1e-6 * i)); // the text grows
   EXPECT_NEAR(ratio(costs, 4), 1.9, 0.1);
@@ -27,7 +29,7 @@ TEST(StepCosts, WhatAllStepsHaveInCommonChangesNothing) {
 
 /// Speculation tries what seems to pay, so what never ran must not seem cheap.
 TEST(StepCosts, WhatNeverRanIsAsDearAsItsNeighbours) {
-  StepCosts costs;
+  StepCosts costs(kInMemory);
   costs.add(1, 1e-3);
   EXPECT_GT(ratio(costs, 2), 1.2);
   EXPECT_GT(ratio(costs, 8), 2.5);
@@ -37,7 +39,7 @@ TEST(StepCosts, WhatNeverRanIsAsDearAsItsNeighbours) {
   }
   EXPECT_GT(ratio(costs, 3), 2);
   EXPECT_NEAR(ratio(costs, 6), 4, 0.2);
-  StepCosts cheap;
+  StepCosts cheap(kInMemory);
   for (int i = 0; i < 100; ++i) {
     cheap.add(1, 1e-3);
     cheap.add(2, 1.02e-3);
@@ -46,8 +48,18 @@ TEST(StepCosts, WhatNeverRanIsAsDearAsItsNeighbours) {
   EXPECT_LT(ratio(cheap, 2), 1.1);
 }
 
+/// A first trial is not to pay for what the size of the model tells: more rows gain little where weights are
+/// not read from memory.
+TEST(StepCosts, RowsAreDearerWhereWeightsLieInTheCaches) {
+  const StepCosts large(kInMemory), small(4 << 20);
+  EXPECT_LT(ratio(large, 4), 2);
+  EXPECT_GT(ratio(small, 2), 1.6);
+  EXPECT_GT(ratio(small, 4), 2.9);
+  EXPECT_GT(ratio(small, 8), 5.5);
+}
+
 TEST(StepCosts, ABadMeasurementIsForgotten) {
-  StepCosts costs;
+  StepCosts costs(kInMemory);
   costs.add(1, 1e-3);
   costs.add(4, 1); // the thread lost its CPU for a second
   const double bad = ratio(costs, 4);
@@ -58,7 +70,7 @@ TEST(StepCosts, ABadMeasurementIsForgotten) {
 }
 
 TEST(StepCosts, AreDefinedForAnyNumberOfRows) {
-  StepCosts costs;
+  StepCosts costs(kInMemory);
   for (size_t rows : {0, 33, 1000})
     costs.add(rows, 1);
   costs.add(1, 0);

@@ -18,7 +18,7 @@ public:
   std::vector<int32_t> script; ///< drawn in this order, then 'z' for ever
   size_t n_prompt = 6;
   Generation::Limits limits = {kVocab, 100, 4};
-  std::unique_ptr<StepCosts> costs = std::make_unique<StepCosts>();
+  std::unique_ptr<StepCosts> costs = std::make_unique<StepCosts>(uint64_t(1) << 30);
   std::vector<int32_t> seen; ///< the sequence
   std::vector<size_t> batches;
   std::function<void()> during_step;
@@ -338,7 +338,7 @@ TEST_F(GenerationTest, TextsAreTheSameWhateverIsGuessed) {
 
 TEST_F(GenerationTest, GuessesOnlyWhereItPays) {
   const auto rows = [&](double of_eight) { // rows of the last step of a text that repeats itself
-    model.costs = std::make_unique<StepCosts>();
+    model.costs = std::make_unique<StepCosts>(uint64_t(1) << 30);
     for (int i = 0; i < 100; ++i)
       for (size_t n = 1; n <= 8; ++n)
         model.costs->add(n, 1 + (of_eight - 1) * double(n - 1) / 7);
