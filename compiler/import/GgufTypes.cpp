@@ -4,6 +4,7 @@
 // those of microsoft's fork, 134-335 those of ik_llama.cpp, 142 and 143 those of PrismML. What is known of 40
 // to 42 in the forks comes from reports of third parties, not from their source.
 #include "compiler/import/GgufTypes.h"
+#include "compiler/import/Codec.h"
 #include "compiler/import/ImportError.h"
 #include "llvm/ADT/STLExtras.h"
 #include <algorithm>
@@ -13,75 +14,66 @@ using namespace llvm;
 namespace bitnet::import {
 namespace {
 
-constexpr char kTL1[] = "tl1", kTL2[] = "tl2"; // made for one device; their scales are tensors of their own
+constexpr char kTL1[] = "tl1", kTL2[] = "tl2"; // their scales are tensors of their own
 
 /// Sorted by id.
 const GgufTypeInfo types[] = {
-    {0, "f32", 1, 4, 0, 0, 1},
-    {1, "f16", 1, 2, 0, 0, 1},
-    {2, "q4_0", 32, 18, 0, 0, 1},
-    {3, "q4_1", 32, 20, 0, 0, 1},
-    {6, "q5_0", 32, 22, 0, 0, 1},
-    {7, "q5_1", 32, 24, 0, 0, 1},
-    {8, "q8_0", 32, 34, 0, 0, 1},
-    {9, "q8_1", 32, 36, 0, 0, 1},
-    {10, "q2_k", 256, 84, 0, 0, 1},
-    {11, "q3_k", 256, 110, 0, 0, 1},
-    {12, "q4_k", 256, 144, 0, 0, 1},
-    {13, "q5_k", 256, 176, 0, 0, 1},
-    {14, "q6_k", 256, 210, 0, 0, 1},
-    {15, "q8_k", 256, 292, 0, 0, 1},
-    {16, "iq2_xxs", 256, 66, 0, 0, 1},
-    {17, "iq2_xs", 256, 74, 0, 0, 1},
-    {18, "iq3_xxs", 256, 98, 0, 0, 1},
-    {19, "iq1_s", 256, 50, 0, 0, 1},
-    {20, "iq4_nl", 32, 18, 0, 0, 1},
-    {21, "iq3_s", 256, 110, 0, 0, 1},
-    {22, "iq2_s", 256, 82, 0, 0, 1},
-    {23, "iq4_xs", 256, 136, 0, 0, 1},
-    {24, "i8", 1, 1, 0, 0, 1},
-    {25, "i16", 1, 2, 0, 0, 1},
-    {26, "i32", 1, 4, 0, 0, 1},
-    {27, "i64", 1, 8, 0, 0, 1},
-    {28, "f64", 1, 8, 0, 0, 1},
-    {29, "iq1_m", 256, 56, 0, 0, 1},
-    {30, "bf16", 1, 2, 0, 0, 1},
-    {34, "tq1_0", 256, 54, 0, 0, 1},
-    {35, "tq2_0", 256, 66, 0, 0, 1},
-    {36, "i2_s", 128, 32, 32, 0, 1}, // one f32 scale and 28 bytes that nobody defines
-    {38, kTL1, 4, 1, 0, 0, 1},
-    {39, "mxfp4", 32, 17, 0, 0, 1},
-    {39, kTL2, 1, 0, 0, 0, 1},
-    {40, "nvfp4", 64, 36, 0, 0, 1},
-    {40, "q1_0_g32", 32, 6, 0, 0, 1},
-    {41, "q1_0", 128, 18, 0, 0, 1},
-    {41, kTL1, 4, 1, 0, 0, 1},
-    {42, "q2_0", 64, 18, 0, 0, 1},
-    {42, "pq2_0", 128, 34, 0, 0, 1}, // PrismML's first q2_0, which is what it calls pq2_0 now
-    {42, kTL2, 1, 0, 0, 0, 1},
-    {134, "iq1_bn", 64, 13, 0, 2, 1},
-    {135, "iq2_bn", 64, 16, 0, 4, 1},
-    {142, "pq2_0", 128, 34, 0, 0, 1},
-    {143, "ptq1_0", 128, 28, 0, 0, 1},
-    {335, "iq2_bn_r4", 64, 16, 0, 4, 4},
+    {0, "f32"},
+    {1, "f16"},
+    {2, "q4_0"},
+    {3, "q4_1", 32, 20},
+    {6, "q5_0", 32, 22},
+    {7, "q5_1", 32, 24},
+    {8, "q8_0"},
+    {9, "q8_1", 32, 36},
+    {10, "q2_k", 256, 84},
+    {11, "q3_k", 256, 110},
+    {12, "q4_k", 256, 144},
+    {13, "q5_k", 256, 176},
+    {14, "q6_k"},
+    {15, "q8_k", 256, 292},
+    {16, "iq2_xxs", 256, 66},
+    {17, "iq2_xs", 256, 74},
+    {18, "iq3_xxs", 256, 98},
+    {19, "iq1_s", 256, 50},
+    {20, "iq4_nl", 32, 18},
+    {21, "iq3_s", 256, 110},
+    {22, "iq2_s", 256, 82},
+    {23, "iq4_xs", 256, 136},
+    {24, "i8", 1, 1},
+    {25, "i16", 1, 2},
+    {26, "i32", 1, 4},
+    {27, "i64", 1, 8},
+    {28, "f64", 1, 8},
+    {29, "iq1_m", 256, 56},
+    {30, "bf16"},
+    {34, "tq1_0"},
+    {35, "tq2_0"},
+    {36, "i2_s"},
+    {38, kTL1},
+    {39, "mxfp4", 32, 17},
+    {39, kTL2},
+    {40, "nvfp4", 64, 36},
+    {40, "q1_0_g32", 32, 6},
+    {41, "q1_0"},
+    {41, kTL1},
+    {42, "q2_0"},
+    {42, "pq2_0"}, // PrismML's first q2_0, which is what it calls pq2_0 now
+    {42, kTL2},
+    {134, "iq1_bn"},
+    {135, "iq2_bn"},
+    {142, "pq2_0"},
+    {143, "ptq1_0"},
+    {335, "iq2_bn_r4"},
 };
-
-/// Bytes of microsoft's TL2: by a formula that takes 256 columns for pairs, whatever the columns are.
-GgufSize tl2Bytes(ArrayRef<uint64_t> dims) {
-  constexpr uint64_t kMost = uint64_t(1) << 28; // no product below overflows
-  uint64_t cols = dims.empty() ? 1 : dims[0], rows = dims.size() < 2 ? 1 : dims[1];
-  if (dims.size() != 2 || cols < 256 || cols > kMost || rows > kMost)
-    return {0, "a matrix of 256 columns or more"};
-  return {(cols - 256) * rows / 3 * 5 / 8 + 256 * rows / 2 * 4 / 8, ""};
-}
 
 /// How much of its room a tensor fills: all of it, up to the alignment. The C quantizers of microsoft's fork
 /// give TL tensors 32 bytes more than its converter does.
 bool fits(const GgufTypeInfo &type, const GgufSize &size, const GgufSpan &tensor) {
   bool tl = type.name == kTL1 || type.name == kTL2;
   for (uint64_t more : {0, 32})
-    if ((more == 0 || tl) && size.wants.empty() && size.bytes + more >= more &&
-        size.bytes + more <= tensor.room && tensor.room - size.bytes - more < tensor.alignment)
+    if ((more == 0 || tl) && size.wants.empty() && size.bytes + more <= tensor.room &&
+        tensor.room - size.bytes - more < tensor.alignment)
       return true;
   return false;
 }
@@ -90,7 +82,7 @@ bool fits(const GgufTypeInfo &type, const GgufSize &size, const GgufSpan &tensor
 
 ArrayRef<GgufTypeInfo> ggufMeanings(uint32_t id) {
   auto [begin, end] =
-      std::equal_range(std::begin(types), std::end(types), GgufTypeInfo{id, "", 0, 0, 0, 0, 0},
+      std::equal_range(std::begin(types), std::end(types), GgufTypeInfo{id, "", 0, 0},
                        [](const GgufTypeInfo &a, const GgufTypeInfo &b) { return a.id < b.id; });
   return ArrayRef<GgufTypeInfo>(begin, end);
 }
@@ -125,23 +117,19 @@ std::string ggufShape(ArrayRef<uint64_t> dims) {
 }
 
 GgufSize ggufBytes(const GgufTypeInfo &type, ArrayRef<uint64_t> dims) {
-  if (type.name == kTL2)
-    return tl2Bytes(dims);
-  uint64_t cols = dims.empty() ? 1 : dims[0], rows = 1, bytes = 0;
+  constexpr uint64_t kMost = uint64_t(1) << 50; // so that no codec's number of bytes overflows
+  uint64_t cols = dims.empty() ? 1 : dims[0], rows = 1;
+  for (uint64_t dim : dims.drop_front(dims.empty() ? 0 : 1))
+    rows = dim > kMost / rows ? kMost + 1 : rows * dim;
+  if (cols > kMost / rows)
+    return {0, "at most 2^50 values"};
+  if (const Codec *codec = codecNamed(type.name)) {
+    std::optional<uint64_t> bytes = encodedBytes(*codec, int64_t(rows), int64_t(cols));
+    return bytes ? GgufSize{*bytes, ""} : GgufSize{0, blockRule(*codec)};
+  }
   if (cols % type.block != 0)
-    return {0, "rows of a multiple of " + std::to_string(type.block)};
-  bool overflows = false;
-  for (size_t i = 1; i < dims.size(); ++i)
-    overflows |= __builtin_mul_overflow(rows, dims[i], &rows);
-  if (!overflows && rows % type.rowMultiple != 0)
-    return {0, "a multiple of " + std::to_string(type.rowMultiple) + " rows"};
-  overflows |= __builtin_mul_overflow(cols / type.block, uint64_t(type.blockBytes), &bytes) ||
-               __builtin_add_overflow(bytes, uint64_t(type.rowBytes), &bytes) ||
-               __builtin_mul_overflow(bytes, rows, &bytes) ||
-               __builtin_add_overflow(bytes, uint64_t(type.tailBytes), &bytes);
-  if (overflows)
-    return {0, "a size that fits 64 bits"};
-  return {bytes, ""};
+    return {0, "a multiple of " + std::to_string(type.block) + " columns"};
+  return {rows * (cols / type.block) * type.blockBytes, ""};
 }
 
 Expected<const GgufTypeInfo *> resolveGgufType(uint32_t id, ArrayRef<GgufSpan> tensors, bool scalesApart) {

@@ -11,15 +11,12 @@
 
 namespace bitnet::import {
 
-/// One meaning of a number, as far as sizes go.
+/// One meaning of a number, as far as sizes go: those of the codec of that name, or if there is none, of
+/// blocks within a row.
 struct GgufTypeInfo {
   uint32_t id;
   const char *name;
-  uint32_t block;       ///< elements of a block; ne0 is a multiple
-  uint32_t blockBytes;  ///< bytes of a block
-  uint32_t tailBytes;   ///< bytes after the last block (i2_s: the scale)
-  uint32_t rowBytes;    ///< bytes before the blocks of a row (its scale)
-  uint32_t rowMultiple; ///< rows come in groups of this many
+  uint32_t block = 0, blockBytes = 0; ///< elements and bytes; of types without a codec
 };
 enum : uint32_t { kGgmlF32 = 0, kGgmlF16 = 1, kGgmlBF16 = 30, kGgmlTQ1 = 34, kGgmlTQ2 = 35, kGgmlI2S = 36 };
 
@@ -39,7 +36,7 @@ std::string ggufShape(llvm::ArrayRef<uint64_t> dims);
 /// Bytes of a tensor of these dimensions (ggml order, none zero), or what the encoding wants instead.
 struct GgufSize {
   uint64_t bytes = 0;
-  std::string wants; ///< "rows of a multiple of 128"; empty: bytes counts
+  std::string wants; ///< "a multiple of 128 columns"; empty: bytes counts
 };
 GgufSize ggufBytes(const GgufTypeInfo &type, llvm::ArrayRef<uint64_t> dims);
 

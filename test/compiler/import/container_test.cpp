@@ -103,8 +103,8 @@ TEST(GgufMalformed, IsRefusedWithOneLineUnlessLegal) {
        {"n_tensors_neg",
         "byte 8: expected at most 2 tensors in a file of this size, got 18446744073709551615"},
        {"name_64", "a tensor name: expected at most 63 bytes, got 64"},
-       {"nbytes_near_max_i8", "expected 9223372036854775806 bytes of i8, got 128 before the end of the file"},
-       {"nbytes_ovf_f64_2p61", "expected a size that fits 64 bits for f64, got [2305843009213693952]"},
+       {"nbytes_near_max_i8", "expected at most 2^50 values for i8, got [9223372036854775806]"},
+       {"nbytes_ovf_f64_2p61", "expected at most 2^50 values for f64, got [2305843009213693952]"},
        {"nul_in_two_tensor_names", "tensor 0: expected a name without NUL bytes, got 'a\\x00b'"},
        {"off_overlap", "tensor 'a': expected 128 bytes of f32, got 0 before tensor 'b'"},
        {"off_past_end", "tensor 't': expected data at offset 1099511627776, got a data section of 128 bytes"},
@@ -202,7 +202,7 @@ TEST(Gguf, SaysWhatIsWrong) {
   bad[7] = 3;
   EXPECT_EQ(readGguf(bad), "x.gguf: byte 4: expected a little-endian file, got a big-endian one");
   EXPECT_EQ(readGguf(GgufWriter().tensor("t", {128, 2}, 35, std::string(66, 'x')).finish()),
-            "x.gguf: tensor 't': expected rows of a multiple of 256 for tq2_0, got [2, 128]");
+            "x.gguf: tensor 't': expected a multiple of 256 columns for tq2_0, got [2, 128]");
   EXPECT_EQ(readGguf(GgufWriter().tensor("t", {1024}, 0, std::string(64, 'x')).finish()),
             "x.gguf: tensor 't': expected 4096 bytes of f32, got 64 before the end of the file, which may be "
             "cut off");
@@ -211,7 +211,7 @@ TEST(Gguf, SaysWhatIsWrong) {
 TEST(Gguf, EscapesNamesInMessages) {
   std::string bytes = GgufWriter().tensor("a\n\x1b[31m", {3}, 35, "").finish();
   EXPECT_EQ(readGguf(bytes),
-            "x.gguf: tensor 'a\\x0a\\x1b[31m': expected rows of a multiple of 256 for tq2_0, got [3]");
+            "x.gguf: tensor 'a\\x0a\\x1b[31m': expected a multiple of 256 columns for tq2_0, got [3]");
 }
 
 TEST(Gguf, RefusesAnUnalignedOffset) {

@@ -18,8 +18,10 @@ struct Written {
 
 /// A file of tensors t0, t1, ... and what its reader says: "t0 q2_0, t1 tl2" or the error.
 std::string meaningsOf(const std::vector<Written> &tensors, const GgufTypeChoice &chosen = {},
-                       const std::string &arch = "qwen3", bool scalesApart = false) {
+                       const std::string &arch = "qwen3", bool scalesApart = false, uint32_t alignment = 32) {
   GgufWriter writer;
+  writer.alignment = alignment;
+  writer.u32("general.alignment", alignment);
   writer.text("general.architecture", arch);
   if (scalesApart)
     writer.tensor("t0.weight_scale", {1}, 0, floats(1, 1));
@@ -69,7 +71,8 @@ TEST(GgufTypes, AreToldOverTheWholeFile) {
   EXPECT_EQ(
       meaningsOf(small),
       "x.gguf: type 42: expected one encoding that has the sizes of all 1 tensors of this type, got q2_0 "
-      "and pq2_0 (tl2 wants a matrix of 256 columns or more, 't0' is [128]); if you know which it is: "
+      "and pq2_0 (tl2 wants a multiple of 32 rows and a multiple of 4 columns, 't0' is [128]); if you know "
+      "which it is: "
       "--set ggml_type=42:q2_0 or --set ggml_type=42:pq2_0 or --set ggml_type=42:tl2");
   EXPECT_EQ(meaningsOf({small[0], {42, {512, 96}, 512 * 96 / 128 * 34}}), "t0 pq2_0, t1 pq2_0");
   EXPECT_EQ(meaningsOf({{42, {512, 96}, 512 * 96 / 64 * 18}, small[0]}), "t0 q2_0, t1 q2_0");
@@ -101,12 +104,12 @@ TEST(GgufTypes, ThatFitNothingAreNotGuessed) {
 }
 
 TEST(GgufTypes, ArePreferablyTLOnlyWithScalesApartInItsArchitectures) {
-  // 128 weights have 18 bytes of q1_0 or 32 of tl1, which end alike after padding.
-  const std::vector<Written> tie = {{41, {128}, 32}};
+  // 1152 bytes of q1_0 and 2048 of tl1 end alike where tensors begin at multiples of 4096.
+  const std::vector<Written> tie = {{41, {256, 32}, 4096}};
   for (const char *arch : {"bitnet", "bitnet-b1.58", "llama"})
-    EXPECT_EQ(meaningsOf(tie, {}, arch, true), "t0 tl1") << arch;
-  EXPECT_EQ(meaningsOf(tie, {}, "qwen3", true), "t0 q1_0");
-  EXPECT_EQ(meaningsOf(tie, {}, "bitnet", false), "t0 q1_0");
+    EXPECT_EQ(meaningsOf(tie, {}, arch, true, 4096), "t0 tl1") << arch;
+  EXPECT_EQ(meaningsOf(tie, {}, "qwen3", true, 4096), "t0 q1_0");
+  EXPECT_EQ(meaningsOf(tie, {}, "bitnet", false, 4096), "t0 q1_0");
 }
 
 TEST(GgufTypes, AreDecisions) {

@@ -12,7 +12,7 @@ namespace bitnet::import {
 class GgufWriter {
 public:
   std::string infos, keys, data;
-  uint64_t nTensors = 0, nKeys = 0;
+  uint64_t nTensors = 0, nKeys = 0, alignment = 32;
 
   template <typename T> static void put(std::string &to, T value) {
     to.append(reinterpret_cast<const char *>(&value), sizeof value);
@@ -58,7 +58,7 @@ public:
     put(infos, type);
     put<uint64_t>(infos, data.size());
     data += bytes;
-    data.resize((data.size() + 31) / 32 * 32);
+    data.resize((data.size() + alignment - 1) / alignment * alignment);
     return *this;
   }
   std::string finish() const {
@@ -67,7 +67,7 @@ public:
     put(out, nTensors);
     put(out, nKeys);
     out += keys + infos;
-    out.resize((out.size() + 31) / 32 * 32);
+    out.resize((out.size() + alignment - 1) / alignment * alignment);
     return out + data;
   }
 };

@@ -197,11 +197,11 @@ TEST_F(DummyModel, RefusesWhatItCannotWrite) {
       {"--encoding q4_0",
        "error: --encoding: expected one of i2_s, i2_s_64, i2_s_row4, tq1_0, tq2_0, q1_0, q2_0, pq2_0, "
        "ptq1_0, iq1_bn, iq2_bn, iq2_bn_r4, tl1, tl2, f32, f16, bf16, got q4_0"},
-      {"--ffn 640 --encoding tq1_0", "error: --encoding tq1_0: expected rows of a multiple of 256, got [256, "
+      {"--ffn 640 --encoding tq1_0", "error: --encoding tq1_0: expected a multiple of 256 columns, got [256, "
                                      "640] in blk.0.ffn_down.weight"},
       {"--embedding q4_0", "error: --embedding: expected one of f32, f16, bf16, q6_k, got q4_0"},
       {"--dim 272 --heads 17 --kv-heads 1 --embedding q6_k",
-       "error: --embedding q6_k: expected rows of a multiple of 256, got [512, 272] in token_embd.weight"},
+       "error: --embedding q6_k: expected a multiple of 256 columns, got [512, 272] in token_embd.weight"},
       {"--architecture llama", "error: --architecture: expected bitnet-b1.58 or bitnet, got llama"},
       {"--heads 3", "error: --heads: expected a multiple of --kv-heads with heads of a multiple of 4, got 3"},
       {"--vocab 20", "error: --vocab: expected at least 259 for the made-up tokenizer, got 20"}};
