@@ -48,6 +48,10 @@ Expected<std::optional<GgufVocabulary>> readVocabulary(const GgufFile &file) {
                 {"unknown", v.unk}})
     if (Error error = take(file.integer(prefix + id.name + "_token_id"), id.out))
       return error;
+  // The others are checked where a setting may replace them.
+  if (v.unk && (*v.unk < 0 || uint64_t(*v.unk) >= v.tokens.size()))
+    return failure(file.name() + ": key 'tokenizer.ggml.unknown_token_id': expected an id below " +
+                   Twine(v.tokens.size()) + ", got " + Twine(*v.unk));
   struct Flag {
     const char *name;
     std::optional<bool> &out;

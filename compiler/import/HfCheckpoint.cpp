@@ -5,6 +5,7 @@
 #include "compiler/import/JsonText.h"
 #include "compiler/import/OpenContainers.h"
 #include "compiler/import/SafeTensors.h"
+#include <limits>
 #include <set>
 #include <sys/stat.h>
 
@@ -121,6 +122,7 @@ private:
     for (const Decision &decision : config->decisions)
       if (decision.what != "activation" || !settings_.activation)
         parts_.decisions.push_back(decision);
+    mlxGroup_ = config->mlxGroup;
     divides_ = settings_.scaleDivides.value_or(config->scaleDivides);
     if (settings_.scaleDivides)
       parts_.decisions.push_back({"scale", divides_ ? "divide" : "multiply", "set by the user",
@@ -132,8 +134,11 @@ private:
   Error readShards(const std::string &only) {
     std::string single = only.empty() ? "model.safetensors" : only;
     std::string index = folder_ + "/model.safetensors.index.json";
-    if (!only.empty() || exists(folder_ + "/" + single))
+    if (!only.empty() || exists(folder_ + "/" + single)) {
+      if (only.empty() && exists(index) && options_.warn)
+        options_.warn(index + ": not read, since there is a model.safetensors beside it");
       return readShard(single, nullptr);
+    }
     if (!exists(index))
       return failure(
           folder_ +
@@ -145,7 +150,7 @@ private:
     Expected<std::string> text = readWhole(index, kMaxJsonBytes);
     if (!text)
       return text.takeError();
-    Expected<std::map<std::string, std::string>> map = parseShardIndex(*text, index);
+    Expected<std::map<std::string, std::string>> map = parseShardIndex(*text, index, options_.warn);
     if (!map)
       return map.takeError();
     std::set<std::string> files;
@@ -190,6 +195,10 @@ private:
     if (StringRef(name).ends_with(".weight_scale") &&
         found_.count(StringRef(name).drop_back(6).str())) // read with its weight
       return Error::success();
+    for (StringRef leaf : {".scales", ".biases"}) // of mlx, read with their weight
+      if (auto weight = found_.find((StringRef(name).drop_back(leaf.size()) + ".weight").str());
+          StringRef(name).ends_with(leaf) && weight != found_.end() && weight->second.tensor.dtype == "U32")
+        return Error::success();
     if (StringRef(name).ends_with(".rotary_emb.inv_freq")) // follows from rope_theta; old files carry it
       return Error::success();
     StoredTensor stored;
@@ -215,9 +224,40 @@ private:
     if (tensor.dtype == "U8" && tensor.shape.size() == 2)
       if (Error error = mapPacked(canonical, stored))
         return error;
+    if (tensor.dtype == "U32" && tensor.shape.size() == 2 && StringRef(name).ends_with(".weight"))
+      if (Error error = mapMlx(stored))
+        return error;
     if (!parts_.tensors.emplace(canonical, std::move(stored)).second)
       return failure(found.file->name() + ": tensor " + quoted(name) + ": expected one tensor for " +
                      quoted(canonical) + ", got a second");
+    return Error::success();
+  }
+
+  /// U32 [rows, cols/16] of mlx, with a scale and a bias for each group of columns beside it.
+  Error mapMlx(StoredTensor &stored) {
+    if (mlxGroup_ == 0)
+      return failure(stored.file->name() + ": tensor " + quoted(stored.storedName) +
+                     ": expected weights, got words of mlx without a key 'quantization' in config.json that "
+                     "says how to read them");
+    const std::string base = StringRef(stored.storedName).drop_back(StringRef(".weight").size()).str();
+    stored.codec = codecNamed("mlx_2bit");
+    if (stored.cols > std::numeric_limits<int32_t>::max() / 16)
+      return Error::success(); // checkTensors reports the shape
+    stored.cols *= 16;
+    const std::vector<uint64_t> shape = {uint64_t(stored.rows), uint64_t(stored.cols / mlxGroup_)};
+    for (auto [leaf, out] : {std::make_pair(".scales", &stored.scale), {".biases", &stored.bias}}) {
+      auto found = found_.find(base + leaf);
+      if (found == found_.end())
+        return failure(stored.file->name() + ": tensor " + quoted(stored.storedName) +
+                       ": expected a tensor " + quoted(base + leaf) + " beside it, got none");
+      const SafeTensor &values = found->second.tensor;
+      std::optional<FloatType> type = floatDtype(values.dtype);
+      if (!type || values.shape != shape || stored.cols % mlxGroup_ != 0)
+        return failure(found->second.file->name() + ": tensor " + quoted(values.name) +
+                       ": expected F32, BF16 or F16 " + shapeText(shape) + ", got " + values.dtype + " " +
+                       shapeText(values.shape));
+      *out = ScaleTensor{found->second.file, values.offset, *type, int64_t(shape[0] * shape[1]), false};
+    }
     return Error::success();
   }
 
@@ -265,6 +305,7 @@ private:
   std::map<std::string, Found> found_; // by stored name
   std::optional<bool> tied_;
   bool divides_ = true;
+  int32_t mlxGroup_ = 0;
 };
 
 } // namespace

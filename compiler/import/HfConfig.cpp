@@ -32,7 +32,7 @@ public:
     if (!root_.is_object())
       return fail("expected an object");
     for (auto step : {&ConfigReader::readFamily, &ConfigReader::readSizes, &ConfigReader::readRope,
-                      &ConfigReader::readActivation, &ConfigReader::readQuantization})
+                      &ConfigReader::readActivation, &ConfigReader::readMlx, &ConfigReader::readQuantization})
       if (Error error = (this->*step)())
         return error;
     return std::move(out_);
@@ -187,9 +187,50 @@ private:
     return Error::success();
   }
 
+  Error mlxBits(const json &object, const Twine &where) const {
+    const json *bits = member(object, "bits");
+    if (bits && *bits == 2)
+      return Error::success();
+    return fail(where + "bits: expected 2, got " + (bits ? shortText(*bits) : std::string("none")) +
+                "; packs of mlx with other widths are not ternary");
+  }
+
+  /// What mlx-lm says of its packs: newer versions do so under both keys.
+  Error readMlx() {
+    const json *mlx = member(root_, "quantization"), *copy = member(root_, "quantization_config");
+    if (!mlx && copy && !member(*copy, "quant_method") && member(*copy, "bits"))
+      mlx = copy;
+    if (!mlx)
+      return Error::success();
+    if (!mlx->is_object())
+      return fail("quantization: expected an object, got " + shortText(*mlx));
+    if (Error error = mlxBits(*mlx, "quantization."))
+      return error;
+    const json *group = member(*mlx, "group_size");
+    if (!group || (*group != 32 && *group != 64 && *group != 128))
+      return fail("quantization.group_size: expected 32, 64 or 128, got " +
+                  (group ? shortText(*group) : std::string("none")));
+    std::string mode = "affine";
+    if (Error error = text(*mlx, "mode", mode))
+      return error;
+    if (mode != "affine")
+      return fail("quantization.mode: expected affine, got " + quoted(mode));
+    for (const auto &[module, own] : mlx->items()) // false: left as it was
+      if (own.is_object()) {
+        if (Error error = mlxBits(own, "quantization of " + quoted(module) + ": "))
+          return error;
+        if (const json *other = member(own, "group_size"); other && *other != *group)
+          return fail("quantization of " + quoted(module) + ": group_size: expected " + shortText(*group) +
+                      " as in all packs, got " + shortText(*other));
+      }
+    out_.mlxGroup = group->get<int32_t>();
+    out_.ternarize = Ternarize::refuse; // what is not packed was not meant to be ternary
+    return Error::success();
+  }
+
   Error readQuantization() {
     const json *quantization = member(root_, "quantization_config");
-    if (!quantization)
+    if (!quantization || out_.mlxGroup > 0)
       return Error::success();
     std::string method, linearClass = "bitlinear", mode = "offline";
     if (Error error = text(*quantization, "quant_method", method))

@@ -8,6 +8,7 @@ struct HfConfig {
   ModelConfig model; ///< without name, sub-norms and tiedHead, which the tensors and the folder decide
   std::optional<bool> tiedHead; ///< tie_word_embeddings
   bool scaleDivides = true;     ///< weight_scale holds 1/scale (linear_class bitlinear, the default)
+  int32_t mlxGroup = 0; ///< columns that share a scale in packs of mlx, which are of 2 bits; 0: none is one
   Ternarize ternarize = Ternarize::fallback;
   std::vector<Decision> decisions;
 };

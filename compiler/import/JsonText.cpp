@@ -26,7 +26,7 @@ template <typename Fn> void outsideStrings(const std::string &text, Fn at) {
   }
 }
 
-/// NaN, Infinity and -Infinity, which Python writes, to null.
+/// NaN, Infinity and -Infinity, which Python writes, to strings.
 void replaceNonFinite(std::string &text) {
   std::vector<std::pair<size_t, size_t>> words; // begin, length
   outsideStrings(text, [&](size_t i) {
@@ -36,7 +36,7 @@ void replaceNonFinite(std::string &text) {
         words.emplace_back(i, std::strlen(word));
   });
   for (auto word = words.rbegin(); word != words.rend(); ++word)
-    text.replace(word->first, word->second, "null");
+    text.replace(word->first, word->second, '"' + text.substr(word->first, word->second) + '"');
 }
 
 } // namespace

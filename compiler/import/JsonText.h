@@ -16,7 +16,9 @@ constexpr int kMaxJsonDepth = 64;
 /// deeper than kMaxJsonDepth. nlohmann would skip the mark and take NUL for the end. nullptr when fine.
 const char *jsonTextFault(const std::string &text);
 
-/// `where` starts every error and warning. NaN and Infinity become null.
+/// `where` starts every error and warning. NaN, Infinity and -Infinity become strings of
+/// that name: a reader that wants a number refuses them, instead of taking them for a value that is not
+/// there.
 llvm::Expected<nlohmann::json> parseJson(std::string text, const std::string &where,
                                          const std::function<void(const std::string &)> &warn);
 

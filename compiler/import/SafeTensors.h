@@ -2,6 +2,7 @@
 // a sharded checkpoint, whose values are plain names of files in the same folder.
 #pragma once
 #include "compiler/import/ByteSource.h"
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -28,8 +29,9 @@ private:
 };
 
 /// model.safetensors.index.json: tensor name to shard file name, each checked to be a plain file name.
-llvm::Expected<std::map<std::string, std::string>> parseShardIndex(const std::string &text,
-                                                                   const std::string &where);
+llvm::Expected<std::map<std::string, std::string>>
+parseShardIndex(const std::string &text, const std::string &where,
+                const std::function<void(const std::string &)> &warn);
 
 /// folder/file, refused unless it lies in that folder after symbolic links are followed. One exception: the
 /// hub client's cache, where snapshots/REVISION/file is a link into the blobs folder of the same model.

@@ -11,9 +11,10 @@ using namespace llvm;
 
 namespace bitnet::import {
 
-Expected<std::map<std::string, std::string>> parseShardIndex(const std::string &text,
-                                                             const std::string &where) {
-  Expected<nlohmann::json> json = parseJson(text, where, nullptr);
+Expected<std::map<std::string, std::string>>
+parseShardIndex(const std::string &text, const std::string &where,
+                const std::function<void(const std::string &)> &warn) {
+  Expected<nlohmann::json> json = parseJson(text, where, warn);
   if (!json)
     return json.takeError();
   auto map = json->is_object() ? json->find("weight_map") : json->end();

@@ -1,6 +1,7 @@
 // A Hugging Face folder on disk: config.json, the index, two shards, and the model that they make up with
 // every weight, decoded. An input is these four files in this order with a line of dashes between them;
 // without an index the first shard is the whole model.
+#include "test/compiler/import/safetensors_writer.h"
 #include "test/fuzz/checkpoint_checks.h"
 #include "test/fuzz/fuzz_target.h"
 #include <filesystem>
@@ -33,33 +34,6 @@ struct Folder {
   }
 };
 
-/// A SafeTensors file of float tensors of ones and zeros.
-class Shard {
-public:
-  Shard &add(const std::string &name, int rows, int cols) {
-    std::string bytes;
-    for (int i = 0; i < std::max(rows, 1) * cols; ++i)
-      bytes += rows == 0 || i % 3 ? std::string("\x80\x3f", 2) : std::string(2, '\0');
-    return raw(name, "BF16",
-               rows == 0 ? std::to_string(cols) : std::to_string(rows) + "," + std::to_string(cols), bytes);
-  }
-  Shard &raw(const std::string &name, const std::string &dtype, const std::string &shape,
-             const std::string &bytes) {
-    header_ += (header_.empty() ? "{\"" : ",\"") + name + R"(":{"dtype":")" + dtype + R"(","shape":[)" +
-               shape + R"(],"data_offsets":[)" + std::to_string(data_.size()) + "," +
-               std::to_string(data_.size() + bytes.size()) + "]}";
-    data_ += bytes;
-    return *this;
-  }
-  std::string finish() const {
-    uint64_t length = header_.size() + 1;
-    return std::string(reinterpret_cast<const char *>(&length), sizeof length) + header_ + "}" + data_;
-  }
-
-private:
-  std::string header_, data_;
-};
-
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -83,44 +57,27 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 }
 
 std::vector<std::string> bitnet::fuzz::seeds() {
-  const std::string config =
-      R"({"model_type":"bitnet","hidden_size":32,"intermediate_size":48,"num_hidden_layers":1,)"
-      R"("num_attention_heads":2,"num_key_value_heads":1,"vocab_size":16,"max_position_embeddings":64,)"
-      R"("hidden_act":"relu2","rms_norm_eps":1e-5,"tie_word_embeddings":true)";
-  const std::string packed = config + R"(,"quantization_config":{"quant_method":"bitnet"}})";
-  const std::string index =
-      R"({"weight_map":{"model.embed_tokens.weight":"a.safetensors","model.norm.weight":"a.safetensors",)"
-      R"("model.layers.0.input_layernorm.weight":"a.safetensors",)"
-      R"("model.layers.0.post_attention_layernorm.weight":"a.safetensors",)"
-      R"("model.layers.0.self_attn.q_proj.weight":"a.safetensors",)"
-      R"("model.layers.0.self_attn.k_proj.weight":"a.safetensors",)"
-      R"("model.layers.0.self_attn.v_proj.weight":"a.safetensors",)"
-      R"("model.layers.0.self_attn.o_proj.weight":"b.safetensors",)"
-      R"("model.layers.0.mlp.gate_proj.weight":"b.safetensors","model.layers.0.mlp.up_proj.weight":"b.safetensors",)"
-      R"("model.layers.0.mlp.down_proj.weight":"b.safetensors",)"
-      R"("model.layers.0.mlp.down_proj.weight_scale":"b.safetensors"}})";
-  const std::string layer = "model.layers.0.";
-  Shard first, second, whole;
-  for (Shard *shard : {&first, &whole})
-    shard->add("model.embed_tokens.weight", 16, 32)
-        .add("model.norm.weight", 0, 32)
-        .add(layer + "input_layernorm.weight", 0, 32)
-        .add(layer + "post_attention_layernorm.weight", 0, 32)
-        .add(layer + "self_attn.q_proj.weight", 32, 32)
-        .add(layer + "self_attn.k_proj.weight", 16, 32)
-        .add(layer + "self_attn.v_proj.weight", 16, 32);
-  for (Shard *shard : {&second, &whole})
-    shard->add(layer + "self_attn.o_proj.weight", 32, 32)
-        .add(layer + "mlp.gate_proj.weight", 48, 32)
-        .add(layer + "mlp.up_proj.weight", 48, 32)
-        .raw(layer + "mlp.down_proj.weight", "U8", "8,48", std::string(8 * 48, '\x98'))
-        .raw(layer + "mlp.down_proj.weight_scale", "BF16", "1", std::string("\x00\x40", 2));
-  auto join = [](std::initializer_list<std::string> files) {
-    std::string input;
-    for (const std::string &file : files)
-      input += (&file == files.begin() ? "" : kBetween) + file;
-    return input;
-  };
-  return {join({packed, "", whole.finish()}), join({packed, index, first.finish(), second.finish()}),
-          join({config + "}", index, first.finish(), second.finish()})};
+  TinyHfModel floats(32), packed(32), mlx(32);
+  packed.config["quantization_config"] = R"({"quant_method":"bitnet","modules_to_not_convert":null})";
+  mlx.config["quantization"] = R"({"group_size":32,"bits":2,"lm_head":false,"model.norm":{"bits":2}})";
+  for (const TinyHfModel::Matrix &m : floats.matrices()) {
+    packed.packed(m);
+    mlx.mlx(m, 32);
+  }
+  mlx.mlx({"model.embed_tokens", 16, 32}, 32);
+  std::vector<std::string> seeds;
+  for (const TinyHfModel *model : {&floats, &packed, &mlx}) {
+    seeds.push_back(model->configText() + kBetween + kBetween + safeTensors(model->tensors));
+    std::map<std::string, HfTensor> shards[2];
+    std::string index;
+    for (const auto &[name, tensor] : model->tensors) {
+      const size_t shard = name.find("mlp") != std::string::npos;
+      shards[shard][name] = tensor;
+      index +=
+          (index.empty() ? "{\"weight_map\":{\"" : ",\"") + name + "\":\"" + "ab"[shard] + ".safetensors\"";
+    }
+    seeds.push_back(model->configText() + kBetween + index + "}}" + kBetween + safeTensors(shards[0]) +
+                    kBetween + safeTensors(shards[1]));
+  }
+  return seeds;
 }

@@ -39,7 +39,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   else if (data[0] % 3 == 1)
     ok(parseHfConfig(bytes, "config.json", [](const std::string &) {}));
   else
-    ok(parseShardIndex(bytes, "model.safetensors.index.json"));
+    ok(parseShardIndex(bytes, "model.safetensors.index.json", [](const std::string &) {}));
   return 0;
 }
 
