@@ -171,12 +171,29 @@ Expected<int32_t> StoredCheckpoint::scaleGroup(const std::string &name) const {
   if (!found)
     return found.takeError();
   const StoredTensor &tensor = **found;
-  const bool inBytes =
-      tensor.codec && tensor.codec->scales == Codec::Scales::group &&
-      !(tensor.codec->floats && !tensor.scale && parts_.decoding.ternarize == Ternarize::always);
+  const Codec *codec = tensor.codec;
   const bool beside = tensor.scale && tensor.scale->count > tensor.rows;
-  if (!inBytes && !beside)
+  if (!beside && (!codec || codec->scales != Codec::Scales::group))
     return 0;
+  // Latent weights get one scale, and so have most blocks; neither needs decoding.
+  if (!tensor.scale && (codec->floats || codec->oneScale)) {
+    if (codec->floats && parts_.decoding.ternarize == Ternarize::always)
+      return 0;
+    Bytes bytes;
+    if (Error error = read(tensor, 0, tensor.rows, bytes))
+      return error;
+    if (codec->oneScale && codec->oneScale(bytes.encoded()))
+      return 0;
+    if (codec->floats) {
+      TernaryMatrix matrix;
+      matrix.rows = int32_t(tensor.rows);
+      matrix.cols = int32_t(tensor.cols);
+      if (!decodeAlreadyTernary(*codec->floats, bytes.bytes.data(), matrix))
+        return 0;
+      toCoarsest(matrix);
+      return matrix.groupCols;
+    }
+  }
   Expected<TernaryMatrix> matrix = ternary(name);
   if (!matrix)
     return matrix.takeError();

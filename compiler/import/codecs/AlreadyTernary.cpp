@@ -5,9 +5,12 @@
 #include "compiler/import/Codec.h"
 #include "compiler/import/codecs/GroupSearch.h"
 #include <cmath>
+#include <cstring>
 
 namespace bitnet::import {
 namespace {
+
+constexpr size_t kPiece = 32; ///< a fixed size, which the compiler turns into vector instructions
 
 /// The first magnitude of n weights that is not 0, else 0. NaN counts as one.
 float firstMagnitude(const float *weights, size_t n) {
@@ -15,6 +18,14 @@ float firstMagnitude(const float *weights, size_t n) {
     if (weights[i] != 0)
       return std::fabs(weights[i]);
   return 0;
+}
+
+/// Whether a weight is neither 0 nor +-scale; NaN is. No branches: the signs are random, and one mispredicted
+/// per weight would cost ten times the work itself.
+int toTrit(float weight, float scale, int8_t &trit) {
+  const float magnitude = std::fabs(weight);
+  trit = int8_t(int(weight > 0) - int(weight < 0));
+  return int(magnitude != 0) & int(magnitude != scale);
 }
 
 /// A row of more than one magnitude: what it leaves of the groups. False: nothing, or it is not finite.
@@ -51,15 +62,16 @@ bool decodeAlreadyTernary(FloatType type, const uint8_t *bytes, TernaryMatrix &o
     const float scale = out.scales[r] = firstMagnitude(row.data(), cols);
     if (!std::isfinite(scale))
       return false;
-    // No branches: the signs are random, and one mispredicted per weight would cost ten times the work
-    // itself.
     int others = 0;
     int8_t *trits = out.trits.data() + r * cols;
-    for (size_t c = 0; c < cols; ++c) {
-      float magnitude = std::fabs(row[c]);
-      others |= int(magnitude != 0) & int(magnitude != scale); // both true for NaN
-      trits[c] = int8_t(int(row[c] > 0) - int(row[c] < 0));
+    size_t c = 0;
+    for (int8_t piece[kPiece]; c + kPiece <= cols; c += kPiece) {
+      for (size_t i = 0; i < kPiece; ++i)
+        others |= toTrit(row[c + i], scale, piece[i]);
+      std::memcpy(trits + c, piece, kPiece);
     }
+    for (; c < cols; ++c)
+      others |= toTrit(row[c], scale, trits[c]);
     if (others && !narrow(row, search))
       return false;
     groups |= others != 0;

@@ -33,6 +33,14 @@ Decoded decodeScaledBlocks(const ScaledBlocks &format, const Encoded &in, Ternar
   return std::nullopt;
 }
 
+bool oneScale(const ScaledBlocks &format, const Encoded &in) {
+  const uint8_t *first = in.bytes + format.scaleAt;
+  for (size_t at = format.scaleAt; at + 2 <= in.nBytes; at += format.bytes)
+    if (in.bytes[at] != first[0] || in.bytes[at + 1] != first[1])
+      return false;
+  return true;
+}
+
 Decoded encodeScaledBlocks(const ScaledBlocks &format, const TernaryMatrix &matrix,
                            std::vector<uint8_t> &out) {
   const size_t cols = size_t(format.cols), blocks = matrix.trits.size() / cols;

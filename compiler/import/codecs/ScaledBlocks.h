@@ -17,6 +17,7 @@ struct ScaledBlocks {
 };
 
 Decoded decodeScaledBlocks(const ScaledBlocks &format, const Encoded &in, TernaryMatrix &out);
+bool oneScale(const ScaledBlocks &format, const Encoded &in);
 /// A block of zeros gets the scale 0, as in ggml, which takes the largest weight.
 Decoded encodeScaledBlocks(const ScaledBlocks &format, const TernaryMatrix &matrix,
                            std::vector<uint8_t> &out);
@@ -29,6 +30,7 @@ template <const ScaledBlocks &kFormat> constexpr Codec codecOf(const char *name)
   codec.encode = [](const TernaryMatrix &matrix, const CodecSettings &, std::vector<uint8_t> &out) {
     return encodeScaledBlocks(kFormat, matrix, out);
   };
+  codec.oneScale = [](const Encoded &in) { return oneScale(kFormat, in); };
   return codec;
 }
 
