@@ -73,6 +73,7 @@ TEST(Encodings, OfOneModelAreOneModel) {
                   {"f16"},
                   {"bf16"},
                   {"packed", {}, "hf"},
+                  {"mlx", {}, "hf"},
                   {"f16", {}, "hf"},
                   {"bf16", {}, "hf"}},
                  "--zeros=0.375");

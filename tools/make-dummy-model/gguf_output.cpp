@@ -208,6 +208,9 @@ void write_gguf(const Options &options) {
   };
   // Codes alone have their scale in a tensor beside them.
   const bool apart = import::codecNamed(weights.codec)->scales == import::Codec::Scales::none;
+  if (apart && options.scale_group > 0)
+    throw tools::UsageError("--scale-group: expected an encoding with room for scales of groups, got " +
+                            options.encoding);
   for (const Tensor &t : tensors) {
     std::vector<uint64_t> dims = {uint64_t(t.cols)};
     if (t.kind != Kind::norm)

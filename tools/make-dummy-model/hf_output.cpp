@@ -1,7 +1,7 @@
 // A dummy model as a Hugging Face folder: config.json, model.safetensors, tokenizer.json,
-// tokenizer_config.json. Packed weights are "offline" with weight_scale = scale (autobitlinear); float
-// weights are ternary as they stand, so their config has no quantization_config (an "online" one would take
-// the mean, zeros included, for the scale).
+// tokenizer_config.json. Weights of mlx have a scale and a bias for each 128 columns. Packed weights are
+// "offline" with weight_scale = scale (autobitlinear); float weights are ternary as they stand, so their
+// config has no quantization_config (an "online" one would take the mean, zeros included, for the scale).
 #include "tools/bitnet/arguments.h"
 #include "tools/bitnet/progress.h"
 #include "tools/make-dummy-model/dummy_model.h"
@@ -17,7 +17,9 @@ namespace fs = std::filesystem;
 using import::FloatType;
 using Json = nlohmann::ordered_json;
 
-std::string config(const Options &o, bool packed) {
+constexpr int32_t kMlxGroup = 128;
+
+std::string config(const Options &o) {
   Json config = {{"architectures", {"BitNetForCausalLM"}},
                  {"hidden_act", "relu2"},
                  {"hidden_size", o.dim},
@@ -32,7 +34,9 @@ std::string config(const Options &o, bool packed) {
                  {"tie_word_embeddings", true},
                  {"torch_dtype", "bfloat16"},
                  {"vocab_size", o.vocab}};
-  if (packed)
+  if (o.encoding == "mlx")
+    config["quantization"] = {{"group_size", kMlxGroup}, {"bits", 2}};
+  if (o.encoding == "packed")
     config["quantization_config"] = {
         {"quant_method", "bitnet"}, {"linear_class", "autobitlinear"}, {"quantization_mode", "offline"}};
   return config.dump(2) + "\n";
@@ -115,13 +119,18 @@ void write_tokenizer(const Options &o) {
 } // namespace
 
 void write_hugging_face(const Options &options) {
-  const bool packed = options.encoding == "packed";
-  if (!packed && options.encoding != "bf16" && options.encoding != "f16" && options.encoding != "f32")
-    throw tools::UsageError("--encoding: expected packed, bf16, f16 or f32 for --format hf, got " +
+  const bool packed = options.encoding == "packed", mlx = options.encoding == "mlx";
+  if (!packed && !mlx && options.encoding != "bf16" && options.encoding != "f16" && options.encoding != "f32")
+    throw tools::UsageError("--encoding: expected packed, mlx, bf16, f16 or f32 for --format hf, got " +
                             options.encoding);
-  const FloatType type = options.encoding == "f32"   ? FloatType::f32
-                         : options.encoding == "f16" ? FloatType::f16
-                                                     : FloatType::bf16;
+  if (mlx && (options.dim % kMlxGroup != 0 || options.ffn % kMlxGroup != 0))
+    throw tools::UsageError("--encoding mlx: expected --dim and --ffn of a multiple of 128, got " +
+                            std::to_string(options.dim) + " and " + std::to_string(options.ffn));
+  if (packed && options.scale_group > 0)
+    throw tools::UsageError("--scale-group: expected an encoding with room for scales of groups, got packed");
+  // Of everything that is not packed.
+  const import::Codec &floats = *import::codecNamed(packed || mlx ? "bf16" : options.encoding);
+  const FloatType type = *floats.floats;
   const char *dtype = type == FloatType::f32 ? "F32" : type == FloatType::f16 ? "F16" : "BF16";
   const std::vector<Tensor> tensors = tensors_of(options);
 
@@ -137,6 +146,10 @@ void write_hugging_face(const Options &options) {
       add(t.hf_name + ".weight", "U8", {(t.rows + 3) / 4, t.cols},
           uint64_t((t.rows + 3) / 4) * uint64_t(t.cols));
       add(t.hf_name + ".weight_scale", "BF16", {1}, 2);
+    } else if (t.kind == Kind::ternary && mlx) {
+      add(t.hf_name + ".weight", "U32", {t.rows, t.cols / 16}, n / 4);
+      for (const char *leaf : {".scales", ".biases"})
+        add(t.hf_name + leaf, "BF16", {t.rows, t.cols / kMlxGroup}, n / kMlxGroup * 2);
     } else if (t.kind == Kind::norm) {
       add(t.hf_name + ".weight", dtype, {t.cols}, n * import::floatBytes(type));
     } else {
@@ -176,26 +189,22 @@ void write_hugging_face(const Options &options) {
         write_row();
       }
     } else {
-      import::TernaryMatrix matrix = random_ternary(options, t);
-      if (packed) {
-        encode("packed u8", {}, matrix, bytes);
-        file.write(bytes.data(), bytes.size());
-        uint8_t scale[2];
-        import::narrowRow(FloatType::bf16, &matrix.scales[0], 1, scale);
-        file.write(scale, sizeof scale);
-        progress.update(file.size() >> 20);
-        continue;
-      }
-      for (size_t r = 0; r < size_t(t.rows); ++r) {
-        for (size_t c = 0; c < row.size(); ++c)
-          row[c] = float(matrix.trits[r * row.size() + c]) * matrix.scales[0];
-        write_row();
-      }
+      const import::TernaryMatrix matrix = random_ternary(options, t);
+      encode(packed ? "packed u8" : mlx ? "mlx_2bit" : floats.name, {}, matrix, bytes);
+      file.write(bytes.data(), bytes.size());
+      row.clear();
+      if (packed)
+        row.push_back(matrix.scales[0]);
+      for (const float sign : {1.0f, -1.0f}) // codes 0, 1, 2
+        for (int32_t r = 0; mlx && r < t.rows; ++r)
+          for (int32_t c = 0; c < t.cols; c += kMlxGroup)
+            row.push_back(sign * import::scaleAt(matrix, r, c));
+      write_row();
     }
   }
   file.finish();
   write_file(fs::path(options.output) / "config.json",
-             config(options, packed)); // last: it makes the folder a model
+             config(options)); // last: it makes the folder a model
 }
 
 } // namespace bitnet::dummy

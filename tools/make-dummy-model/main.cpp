@@ -20,7 +20,7 @@ bitnet::tools::Arguments declare(bitnet::dummy::Options &o, std::string &preset)
   args.option("--encoding", "NAME", o.encoding,
               "i2_s (i2_s_64, i2_s_row4: its other orders), tq1_0, tq2_0, q1_0 (--zeros 0), q2_0, pq2_0, "
               "ptq1_0, iq1_bn, iq2_bn, iq2_bn_r4, tl1, tl2 (tiles of 32/64/32 and 32/96/32), f32, f16, bf16; "
-              "hf: packed, f32, f16, bf16");
+              "hf: packed, mlx, f32, f16, bf16");
   args.option("--embedding", "NAME", o.embedding, "gguf: f16, f32, bf16; q6_k for llama.cpp");
   args.option("--embedding-values", "NAME", o.embedding_values,
               "gaussian, or t5: Student's t with 5 degrees of freedom, which has far outliers");
@@ -40,7 +40,7 @@ bitnet::tools::Arguments declare(bitnet::dummy::Options &o, std::string &preset)
   args.option("--down-zeros", "SHARE", o.down_zeros,
               "share of inputs of down that are 0, e.g. 0.85; at least what the gates give");
   args.option("--scale-group", "N", o.scale_group,
-              "gguf: columns that share a scale, for encodings that have room for such; 0: one a matrix");
+              "columns that share a scale, for encodings that have room for such; 0: one a matrix");
   args.option("--seed", "N", o.seed, "same seed and shape: same model, whatever its form");
   args.option("--tokenizer", "PATH", o.tokenizer,
               "copy the tokenizer of this .gguf file (gguf) or folder (hf)");
@@ -76,8 +76,6 @@ void check(const bitnet::dummy::Options &o) {
     throw UsageError("--scale-group: expected a divisor of --dim and --ffn, got " +
                      std::to_string(o.scale_group));
   bitnet::dummy::check_zeros(o);
-  if (o.format == "hf" && o.scale_group > 0)
-    throw UsageError("--scale-group: expected --format gguf, got hf");
   if (o.format != "gguf" && o.format != "hf")
     throw UsageError("--format: expected gguf or hf, got " + o.format);
 }
