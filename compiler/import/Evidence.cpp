@@ -34,9 +34,18 @@ Error reportFloatWeights(CheckpointParts &parts) {
     latent = !decodeAlreadyTernary(*type, bytes.data(), matrix);
   }
   parts.source += latent ? " latent" : " ternary";
-  if (latent)
-    parts.decisions.push_back({"ternarize", "absmean", "float weights that are not ternary as they stand",
-                               "--set ternarize=absmean"});
+  if (!latent)
+    return Error::success();
+  parts.decisions.push_back({"ternarize", "absmean", "float weights that are not ternary as they stand",
+                             "--set ternarize=absmean"});
+  const bool stored = parts.decoding.absMean == AbsMean::stored;
+  if (*type != FloatType::f32) // else both are one
+    parts.decisions.push_back({"absmean", stored ? "stored" : "f32",
+                               stored
+                                   ? "the mean is taken in the stored type, as microsoft's converter does"
+                                   : "the mean is taken in f32, as transformers does; some programs take it "
+                                     "in the stored type, where one weight in a thousand becomes another",
+                               stored ? "--set absmean=f32" : "--set absmean=stored"});
   return Error::success();
 }
 

@@ -122,6 +122,12 @@ const Key keys[] = {
        return choose<Ternarize>(v, {{"absmean", Ternarize::always}, {"never", Ternarize::refuse}},
                                 s.ternarize);
      }},
+    {"absmean",
+     "f32 or stored: arithmetic of the mean that makes latent weights ternary, transformers' or that of "
+     "programs that work in the stored type (microsoft/BitNet's gpu folder, onebitllms, 1bitLLM)",
+     [](const std::string &v, ModelSettings &s) {
+       return choose<AbsMean>(v, {{"f32", AbsMean::wide}, {"stored", AbsMean::stored}}, s.absMean);
+     }},
     {"scale", "multiply or divide: direction of weight_scale, against linear_class of config.json",
      [](const std::string &v, ModelSettings &s) {
        return choose<bool>(v, {{"multiply", false}, {"divide", true}}, s.scaleDivides);
@@ -213,6 +219,8 @@ void applySettings(const ModelSettings &settings, CheckpointParts &parts) {
     parts.decoding.ternarize = *settings.ternarize;
     note("ternarize", parts.decoding.ternarize == Ternarize::always ? "absmean" : "never");
   }
+  if (settings.absMean)
+    parts.decoding.absMean = *settings.absMean;
 }
 
 Error adoptTokenizer(Expected<ImportedTokenizer> found, const std::string &where, CheckpointParts &parts) {

@@ -15,6 +15,7 @@ struct ModelSettings {
   std::optional<I2SLayout> i2sLayout;
   std::vector<TlKernel> tlKernels;
   std::optional<Ternarize> ternarize;
+  std::optional<AbsMean> absMean;
   GgufTypeChoice ggufTypes;         ///< of a GGUF file, against the sizes of its tensors
   std::optional<bool> scaleDivides; ///< weight_scale of a Hugging Face checkpoint holds 1/scale
   TokenizerSettings tokenizer;      ///< as given
@@ -27,7 +28,8 @@ llvm::Expected<ModelSettings> parseSettings(const std::vector<std::pair<std::str
 /// "relu2", "silu" or "gelu" and the spellings of config files ("swiglu", "gelu_pytorch_tanh"), or nothing.
 std::optional<format::Act> activationFromName(llvm::StringRef name);
 
-/// Overrides what the file said (context, rope_theta, norm_eps, i2s_layout, tl_kernels, ternarize) and notes
+/// Overrides what the file said (context, rope_theta, norm_eps, i2s_layout, tl_kernels, ternarize,
+/// absmean) and notes
 /// a Decision for each.
 void applySettings(const ModelSettings &settings, CheckpointParts &parts);
 

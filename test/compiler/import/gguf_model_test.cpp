@@ -70,14 +70,39 @@ TEST_F(GgufModel, TakesSettings) {
 
 TEST_F(GgufModel, RefusesUnknownSettings) {
   options_.settings = {{"speed", "fast"}};
-  EXPECT_EQ(open(TinyModel().finish()),
-            "--set speed: expected one of activation, context, rope_theta, norm_eps, "
-            "sub_norm_eps, heads, kv_heads, i2s_layout, ggml_type, tl_kernels, ternarize, scale, pre, bos, "
-            "eos, add_bos");
+  EXPECT_EQ(
+      open(TinyModel().finish()),
+      "--set speed: expected one of activation, context, rope_theta, norm_eps, "
+      "sub_norm_eps, heads, kv_heads, i2s_layout, ggml_type, tl_kernels, ternarize, absmean, scale, pre, "
+      "bos, eos, add_bos");
   options_.settings = {{"context", "many"}};
   EXPECT_EQ(open(TinyModel().finish()),
             "--set context: expected positions that the model is compiled for; at most what "
             "it was trained for makes sense; got 'many'");
+}
+
+/// A bf16 weight of about half the mean: it depends on where that is rounded what becomes of it.
+TEST_F(GgufModel, TakesTheArithmeticOfTheMean) {
+  TinyModel model("bitnet");
+  // Of mean 1.0049 the first is more than half; of 1.0078, the next bf16, less.
+  const float weights[4] = {0.50390625f, 1.0f, 1.5f, 1.015625f};
+  std::string bytes;
+  for (int i = 0; i < 32 * 32; ++i) {
+    uint8_t half[2];
+    narrowRow(FloatType::bf16, &weights[i % 4], 1, half);
+    bytes.append(reinterpret_cast<const char *>(half), 2);
+  }
+  model.tensors["blk.0.attn_q.weight"] = {{32, 32}, kGgmlBF16, bytes};
+  for (int stored : {0, 1}) {
+    options_.settings = {{"absmean", stored ? "stored" : "f32"}};
+    ASSERT_EQ(open(model.finish()), "");
+    EXPECT_EQ(checkpoint_->decisions().back().what, "absmean");
+    EXPECT_EQ(checkpoint_->decisions().back().value, stored ? "stored" : "f32");
+    llvm::Expected<TernaryMatrix> q = checkpoint_->ternary("blk.0.attn_q.weight");
+    ASSERT_EQ(errorOf(q), "");
+    EXPECT_EQ(q->trits[0], stored ? 0 : 1);
+    EXPECT_EQ(q->trits[1], 1);
+  }
 }
 
 TEST_F(GgufModel, TakesKernelsOfTl) {

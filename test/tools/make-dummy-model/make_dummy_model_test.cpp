@@ -147,11 +147,16 @@ TEST_F(DummyModel, HasAQ6KEmbeddingForOtherEngines) {
   llvm::Expected<DenseTensor> values = exact->dense("token_embd.weight", 0, 300);
   ASSERT_TRUE(bool(values)) << llvm::toString(values.takeError());
   const std::string bytes = slurp(path).substr(embedding->offset, embedding->bytes);
+  std::unique_ptr<Checkpoint> rounded = read(path);
+  ASSERT_TRUE(rounded);
+  llvm::Expected<DenseTensor> read_back = rounded->dense("token_embd.weight", 0, 300);
+  ASSERT_TRUE(bool(read_back)) << llvm::toString(read_back.takeError());
   double error = 0, power = 0;
   for (size_t i = 0; i < values->values.size(); ++i) {
     const float expected = values->values[i];
     const Q6Value got = q6kValue(bytes, i); // rows are multiples of a block, so blocks count through
     // Nearest of the steps; the largest of a block is 31 of them, but for the rounding of d to f16 (2^-11).
+    ASSERT_EQ(got.value, read_back->values[i]) << i;
     ASSERT_LE(std::fabs(got.value - expected), 0.5 * got.step + std::fabs(expected) * 0x1p-10) << i;
     error += double(got.value - expected) * (got.value - expected);
     power += double(expected) * expected;
