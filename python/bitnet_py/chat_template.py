@@ -7,15 +7,12 @@ encodes headers and contents apart as the original does, is tokenizer.py's.
 
 from __future__ import annotations
 
-import datetime
-import functools
-import json
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .encoding import any_of
-from .errors import ArgumentTypeError, ConfigError, UnsupportedModelError
+from .errors import ArgumentTypeError, BitNetError, ConfigError, UnsupportedModelError
 from .tokenizer import AnyDialog, ChatFormat, Tokenizer, part_of
 
 if TYPE_CHECKING:
@@ -114,11 +111,14 @@ def _render(
 ) -> str:
     model = tokenizer.native_model()
     source = chat_template or tokenizer.chat_template
-    if model and not chat_template and source:
+    # The runtime's renderer knows roles and contents only.
+    if model and not chat_template and source and not variables and all(len(m) == 2 for m in messages):
         try:
             return model.render_chat([(str(m["role"]), m["content"]) for m in messages], add_generation_prompt)
-        except UnsupportedModelError:  # a template that the runtime does not know by heart
+        except UnsupportedModelError:  # beyond the part of Jinja that the runtime renders
             pass
+        except BitNetError as error:  # the template refuses the dialog
+            raise ConfigError(str(error)) from error
     if source:
         return _jinja(source, tokenizer, messages, add_generation_prompt, variables)
     if not tokenizer.has_bitnet_chat:
@@ -141,70 +141,22 @@ def _jinja(
     def name_of(token: int) -> str:
         return tokenizer.model.decode([token]) if token >= 0 else ""
 
-    template = _compiled(source)
-    import jinja2
-
     names = {"bos_token": name_of(tokenizer.bos_id), "eos_token": name_of(tokenizer.eos_id)}
     names["pad_token"] = name_of(tokenizer.pad_id)
     try:
-        text: str = template.render(
-            **{"tools": None, "documents": None, **names, **variables},
-            messages=messages,
-            add_generation_prompt=add_generation_prompt,
-        )
-    except jinja2.TemplateError as error:
-        raise ConfigError(f"chat template: {error.message}") from error
-    except (TypeError, ValueError, KeyError) as error:  # of filters and operators on what the messages hold
-        raise ConfigError(f"chat template: {error}") from error
-    return text
-
-
-@functools.lru_cache(maxsize=16)
-def _compiled(source: str) -> Any:
-    """The template, in the environment that transformers gives it, where it reaches its variables only."""
-    try:
-        import jinja2
-        from jinja2 import nodes
-        from jinja2.ext import Extension
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
+        from .jinja_sandbox import render_jinja
     except ImportError:
         raise UnsupportedModelError(
             "chat template: expected the package jinja2 to render it, got none; pip install jinja2"
         ) from None
-
-    class Generation(Extension):
-        """{% generation %}: marks what an assistant says, for training; here its content alone counts."""
-
-        tags = {"generation"}  # noqa: RUF012 (as Jinja declares it)
-
-        def parse(self, parser: Any) -> list[nodes.Node]:
-            next(parser.stream)
-            body: list[nodes.Node] = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return body
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation]
+    return render_jinja(
+        source,
+        {
+            **{"tools": None, "documents": None, **names, **variables},
+            "messages": messages,
+            "add_generation_prompt": add_generation_prompt,
+        },
     )
-
-    def raise_exception(message: str) -> None:
-        raise jinja2.TemplateError(message)
-
-    def tojson(
-        value: Any,
-        ensure_ascii: bool = False,
-        indent: int | None = None,
-        separators: tuple[str, str] | None = None,
-        sort_keys: bool = False,
-    ) -> str:
-        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-    environment.filters["tojson"] = tojson  # Jinja's own escapes for HTML
-    environment.globals["raise_exception"] = raise_exception
-    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
-    try:
-        return environment.from_string(source)
-    except jinja2.TemplateSyntaxError as error:
-        raise ConfigError(f"chat template: line {error.lineno}: {error.message}") from error
 
 
 def _plain(messages: AnyDialog) -> list[dict[str, Any]]:

@@ -117,7 +117,8 @@ BITNET_API const int32_t *bitnet_stop_tokens(const bitnet_tokenizer *tokenizer, 
 
 typedef struct bitnet_message { const char *role, *content; } bitnet_message;
 /* Renders a conversation with the model's chat template, ready for bitnet_encode with PARSE_SPECIAL and without
- * ADD_SPECIAL. BITNET_UNSUPPORTED where the template is not one that is recognised. */
+ * ADD_SPECIAL. BITNET_UNSUPPORTED where the template takes more of Jinja than chat templates commonly do,
+ * BITNET_INVALID_ARGUMENT where it refuses the conversation. */
 BITNET_API bitnet_status bitnet_chat_render(const bitnet_model *model, const bitnet_message *messages, size_t n_messages,
                                             int add_generation_prompt, char *text, size_t capacity, size_t *count,
                                             bitnet_error *error);

@@ -1,6 +1,6 @@
-// Renders a conversation for a model whose chat template is one of the known ones
-// (runtime/format/chat_templates.h), byte for byte as Jinja would. It is no template engine: another template
-// is refused, never guessed.
+// Renders a conversation by a model's chat template (Jinja): the part of the language that chat templates
+// use (template_syntax.h), rendered as the real engine would, byte for byte. What goes beyond it is refused,
+// never guessed.
 #pragma once
 #include "runtime/base/status.h"
 #include <string>
@@ -12,13 +12,14 @@ struct ChatMessage {
   std::string_view role, content;
 };
 
-/// bos: text of the BOS token (the templates' bos_token). The result is for encode with parse_special and
-/// without add_special; special tokens that a message spells out are part of it, as with any template.
-Result<std::string> render_chat(std::string_view chat_template, std::string_view bos,
-                                const ChatMessage *messages, size_t n_messages, bool add_generation_prompt);
+/// Texts of special tokens, which templates call bos_token and so on; empty = none.
+struct ChatTokens {
+  std::string_view bos, eos, pad;
+};
 
-/// The template without what does not change its meaning: blanks inside tags, line ends that the engine's
-/// settings (trim_blocks, lstrip_blocks, as transformers sets them) or '-' signs remove, escapes in texts.
-std::string normalize_template(std::string_view source);
+/// The result is for encode with parse_special and without add_special; special tokens that a message spells
+/// out are part of it, as with any template.
+Result<std::string> render_chat(std::string_view chat_template, const ChatTokens &tokens,
+                                const ChatMessage *messages, size_t n_messages, bool add_generation_prompt);
 
 } // namespace bitnet::runtime

@@ -140,9 +140,12 @@ bitnet_status bitnet_chat_render(const bitnet_model *model, const bitnet_message
                                 ": expected role and content, got NULL");
       conversation.push_back({messages[i].role, messages[i].content});
     }
-    const int32_t bos = tokenizer->bos();
-    auto rendered = render_chat(model->impl->chat_template(), bos < 0 ? "" : tokenizer->token_bytes(bos),
-                                conversation.data(), conversation.size(), add_generation_prompt != 0);
+    const auto name_of = [&](int32_t token) {
+      return token < 0 ? std::string_view() : tokenizer->token_bytes(token);
+    };
+    const ChatTokens names{name_of(tokenizer->bos()), name_of(tokenizer->eos()), name_of(tokenizer->pad())};
+    auto rendered = render_chat(model->impl->chat_template(), names, conversation.data(), conversation.size(),
+                                add_generation_prompt != 0);
     if (!rendered.ok())
       return std::move(rendered).status().in(model->impl->path());
     give(rendered->data(), rendered->size(), text, capacity, count);

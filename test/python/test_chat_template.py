@@ -119,6 +119,50 @@ def test_contents_in_parts(model: bitnet_py.BitNetModel) -> None:
 
 def test_without_jinja2(model: bitnet_py.BitNetModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.delitem(sys.modules, "bitnet_py.jinja_sandbox", raising=False)
     render_chat(model, HELLO)  # the runtime knows this template
     with pytest.raises(bitnet_py.UnsupportedModelError, match="pip install jinja2"):
         render_chat(model, HELLO, chat_template="not seen before")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
+        "{% for a in range(9999) %}{% for b in range(9999) %}{{ 'x' * 9999 }}{% endfor %}{% endfor %}",
+        "{% set ns = namespace(x='ab') %}{% for a in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+        "{% set ns = namespace(x='ab') %}{% for a in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+        "{% set ns = namespace(x=[1]) %}{% for a in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+        "{% set ns = namespace(x=2) %}{% for a in range(99) %}{% set ns.x = ns.x * ns.x %}{% endfor %}",
+        "{% set ns = namespace(x='aaaaaaaaaa') %}{% for a in range(9) %}"
+        "{% set ns.x = ns.x | replace('a', ns.x) %}{% endfor %}",
+        "{% set ns = namespace(x='aaaaaaaaaa') %}{% for a in range(9) %}"
+        "{% set ns.x = ns.x.replace('a', ns.x) %}{% endfor %}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        *("{{ 'x' * 999999999 }}", "{{ 999999999 * 'x' }}", "{{ [1] * 999999999 }}", "{{ 9 ** 9 ** 9 }}"),
+        *("{{ '%999999999d' % 1 }}", "{{ '{:999999999}'.format(1) }}", "{{ 'x'.center(999999999) }}"),
+        *("{{ 'x' | center(999999999) }}", "{{ 'x' | indent(999999999, true) }}", "{{ lipsum(999999999) }}"),
+        *(
+            "{{ ('x' * 9999) | join('y' * 99999) }}",
+            "{{ ('y' * 99999).join('x' * 9999) }}",
+            "{{ [1] | tojson(99999) }}",
+        ),
+        "{{ " + "(" * 100_000,
+    ],
+    ids=range(23),
+)
+def test_a_template_that_runs_away_is_stopped(model: bitnet_py.BitNetModel, template: str) -> None:
+    with pytest.raises(bitnet_py.ConfigError, match="chat template: "):
+        render_chat(model, HELLO, chat_template=template)
+
+
+def test_limits_leave_long_dialogs_alone(model: bitnet_py.BitNetModel) -> None:
+    long = [Message("user", "x\n" * 500_000), Message("assistant", "y")] * 3
+    text = "{% for m in messages %}{{ m.content | replace('q', 'r') | trim ~ '\n' + m.role }}{% endfor %}"
+    assert len(render_chat(model, long, chat_template=text)) > 2_000_000
+
+
+def test_what_the_runtime_does_not_know_goes_to_jinja(model: bitnet_py.BitNetModel) -> None:
+    native = render_chat(model, HELLO)
+    assert render_chat(model, HELLO, absent=1) == native, "variables are Jinja's"
+    assert render_chat(model, [{"role": "user", "content": " Hello! ", "name": "n"}]) == native, "and other keys"

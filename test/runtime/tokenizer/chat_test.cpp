@@ -1,6 +1,12 @@
-#include "runtime/format/chat_templates.h"
+// Chat templates: what Jinja2 makes of them (test/data/chat-cases.json, made by make_chat_cases.py beside
+// it), what is refused, and the limits of hostile ones.
 #include "runtime/tokenizer/chat.h"
+#include "runtime/tokenizer/template_render.h"
+#include <fstream>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+using nlohmann::json;
 
 namespace bitnet::runtime {
 namespace {
@@ -8,58 +14,151 @@ namespace {
 constexpr ChatMessage kTalk[] = {{"system", "Be brief."}, {"user", "  Hi!\n\u3000"}, {"assistant", "Hello."}};
 
 std::string render(const std::string &source, bool prompt = true) {
-  const auto text = render_chat(source, "<s>", kTalk, 3, prompt);
+  const auto text = render_chat(source, {"<s>", "</s>", ""}, kTalk, 3, prompt);
   return text.ok() ? *text : text.status().message();
 }
 
-TEST(Chat, BitNetWritesRolesAsWords) {
-  EXPECT_EQ(render(format::kChatBitNet),
-            "<s>System: Be brief.<|eot_id|>User: Hi!<|eot_id|>Assistant: Hello.<|eot_id|>Assistant: ");
-  EXPECT_EQ(*render_chat(format::kChatBitNet, "<s>", nullptr, 0, true), "Assistant: ");
+TEST(Chat, RendersAsJinja2) {
+  const json file = json::parse(std::ifstream(BITNET_TEST_DATA "/chat-cases.json"));
+  size_t rendered = 0, failed = 0;
+  for (const json &one : file["cases"]) {
+    const bool family = one.contains("family");
+    const std::string source = family ? file["families"][one["family"].get<std::string>()] : one["template"];
+    SCOPED_TRACE(source);
+    std::vector<ChatMessage> messages;
+    for (const json &message : one["messages"])
+      messages.push_back({message["role"].get_ref<const std::string &>(),
+                          message["content"].get_ref<const std::string &>()});
+    const auto text =
+        render_chat(source, {"<bos>", "<eos>", ""}, messages.data(), messages.size(), one["prompt"]);
+    if (text.ok()) {
+      ASSERT_TRUE(one.contains("text")) << *text;
+      EXPECT_EQ(*text, one["text"].get<std::string>());
+      ++rendered;
+      continue;
+    }
+    EXPECT_EQ(text.status().message().find('\n'), std::string::npos) << text.status().message();
+    if (text.status().code() == StatusCode::unsupported) { // what is beyond this part of the language
+      EXPECT_FALSE(family) << text.status().message();
+    } else {
+      EXPECT_EQ(text.status().code(), StatusCode::invalid_argument);
+      EXPECT_TRUE(one.contains("fails")) << text.status().message();
+      ++failed;
+    }
+  }
+  EXPECT_GT(rendered, 200u);
+  EXPECT_GT(failed, 30u);
 }
 
-TEST(Chat, Llama3WritesHeaders) {
-  EXPECT_EQ(render(format::kChatLlama3, false),
-            "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>"
-            "<|start_header_id|>user<|end_header_id|>\n\nHi!<|eot_id|>"
-            "<|start_header_id|>assistant<|end_header_id|>\n\nHello.<|eot_id|>");
-}
-
-TEST(Chat, ChatMlKeepsBlanksOfAMessage) {
-  EXPECT_EQ(render(format::kChatMl),
-            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n  Hi!\n\u3000<|im_end|>\n"
-            "<|im_start|>assistant\nHello.<|im_end|>\n<|im_start|>assistant\n");
-}
-
-TEST(Chat, RecognisesATemplateWrittenOverLines) {
-  const std::string source =
-      "{%- for message in messages -%}\n"
-      "    {{ \"<|im_start|>\" + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
-      "{%- endfor %}\n{% if add_generation_prompt %}\n"
-      "    {%- if true %}{% endif %}";
-  EXPECT_NE(render(source), render(format::kChatMl)); // not the same program
-  const std::string same =
-      "{% for message in messages %}\n{{'<|im_start|>' + message['role'] + '\\n' + message['content'] "
-      "+ '<|im_end|>' + '\\n'}}{% endfor %}\n{% if add_generation_prompt %}\n"
-      "{{ '<|im_start|>assistant\\n' }}\n    {%- endif %}\n";
-  EXPECT_EQ(render(same), render(format::kChatMl));
-}
-
-TEST(Chat, BlanksInsideATextMakeAnotherTemplate) {
-  std::string source = format::kChatBitNet;
-  source.replace(source.find("'Assistant: '"), 13, "'Assistant:'");
-  EXPECT_EQ(render(source).find(
-                "chat template: expected that of BitNet 2B-4T, Llama 3 or ChatML, got another one of "),
-            0u);
+TEST(Chat, ReasonsOfATemplateAreHandedOn) {
+  EXPECT_EQ(render("{{ raise_exception('roles must\nalternate') }}"), "chat template: roles must alternate");
+  EXPECT_EQ(render("\n{{ messages[9].role }}"),
+            "chat template: line 2: expected something to take 'role' of, got something undefined");
+  EXPECT_EQ(render("{{ 'a' + none }}"), "chat template: line 1: cannot apply '+' to a text and none");
 }
 
 TEST(Chat, RefusesWhatItDoesNotKnow) {
-  const auto none = render_chat("", "", nullptr, 0, true);
+  const auto none = render_chat("", {}, nullptr, 0, true);
   ASSERT_FALSE(none.ok());
   EXPECT_EQ(none.status().code(), StatusCode::unsupported);
   EXPECT_EQ(none.status().message(), "chat template: the model has none; give the text as a prompt");
-  for (const char *source : {"{{", "{% for", "plain", "{{ x }}", "{#", "{%-", "{%%}"})
-    EXPECT_FALSE(render_chat(source, "", nullptr, 0, true).ok()) << source;
+  for (const char *source : {"{{",
+                             "{% for",
+                             "{#",
+                             "{%-",
+                             "{%%}",
+                             "{{ }}",
+                             "{{ 'a }}",
+                             "{{ '\\q' '\\7' }}",
+                             "{% if x %}",
+                             "{% endif %}",
+                             "{% else %}",
+                             "{% raw %}{% endraw %}",
+                             "{% include 'x' %}",
+                             "{% import 'x' as y %}",
+                             "{% call f() %}",
+                             "{{ 1.5 }}",
+                             "{{ 99999999999999999999 }}",
+                             "{{ a, b }}",
+                             "{{ a.1 }}",
+                             "{{ x is defined if y }}",
+                             "{{ 2 ** 3 }}",
+                             "{% break %}",
+                             "{% for a in b recursive %}{% endfor %}",
+                             "{{ ''.__class__ }}",
+                             "{{ messages.append(1) }}",
+                             "{{ messages.__class__ }}",
+                             "{{ messages[0].items }}",
+                             "{{ messages[0]['__class__'] }}",
+                             "{{ 'a' | safe }}",
+                             "{{ messages }}",
+                             "{{ 'a' * 9 }}",
+                             "{{ '%s' % 1 }}",
+                             "{{ '{}'.format(1) }}",
+                             "{{ cycler(1) }}",
+                             "{{ lipsum() }}",
+                             "{{ 'é' | upper }}",
+                             "{{ range }}",
+                             "{{ 'a' | wordcount }}",
+                             "{{ 1 is odd }}"}) {
+    const auto refused = render_chat(source, {}, kTalk, 3, true);
+    ASSERT_FALSE(refused.ok()) << source;
+    EXPECT_EQ(refused.status().code(), StatusCode::unsupported) << source;
+    EXPECT_NE(refused.status().message().find("; render it with a Jinja engine (the Python package does)"),
+              std::string::npos);
+  }
+  EXPECT_EQ(render("a\n{% if %}"),
+            "chat template: line 2: expected a value, got '%}'; render it with a Jinja engine "
+            "(the Python package does) and give the text as a prompt");
+}
+
+TEST(Chat, HostileTemplatesComeToAnEnd) {
+  const auto error = [](const std::string &source, uint64_t steps = 100'000) {
+    auto parsed = parse_template(source);
+    if (!parsed.ok())
+      return std::string(parsed.status().message());
+    const auto text = render_template(*parsed, {}, {steps, 1 << 16});
+    return text.ok() ? "" : text.status().message();
+  };
+  const std::string steps = "line 1: expected at most 100000 steps";
+  const std::string loops = "{% for a in range(999) %}{% for b in range(999) %}x{% endfor %}{% endfor %}";
+  EXPECT_EQ(error(loops), steps);
+  EXPECT_EQ(error(loops, 10'000'000), "line 1: expected texts of at most 65536 bytes");
+  EXPECT_EQ(error("{% for a in range(999999999999) %}{% endfor %}"), steps);
+  EXPECT_EQ(
+      error(
+          "{% set ns = namespace(x='ab') %}{% for a in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"),
+      "line 1: expected texts of at most 65536 bytes");
+  EXPECT_EQ(
+      error(
+          "{% set ns = namespace(x=[1]) %}{% for a in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}"),
+      steps);
+  EXPECT_EQ(
+      error("{% set ns = namespace(x=[1]) %}{% for a in range(99) %}{% set ns.x = [ns.x] %}{% endfor %}"),
+      "line 1: expected lists nested at most 64 deep");
+  EXPECT_EQ(error("{% set ns = namespace() %}{% set ns.x = ns %}"),
+            "line 1: expected what chat templates commonly use, got a namespace in a namespace");
+  EXPECT_EQ(error("{% set ns = namespace() %}{% set ns.x = [ns] %}"),
+            "line 1: expected what chat templates commonly use, got a namespace in a list");
+  EXPECT_EQ(error("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"),
+            "line 1: expected macros that call each other at most 32 deep");
+  std::string deep, row;
+  for (int i = 0; i < 10000; ++i) {
+    deep += "(";
+    row += "a + ";
+  }
+  EXPECT_EQ(error("{{ " + deep + "a" + std::string(10000, ')') + "}}"),
+            "line 1: expected nesting of at most 100, got '('");
+  EXPECT_EQ(error("{{ " + row + "a }}"), "line 1: expected at most 100 operands in a row, got '+'");
+  EXPECT_NE(error("{{ a" + std::string(10000, '.') + " }}"), "");
+  std::string blocks;
+  for (int i = 0; i < 10000; ++i)
+    blocks += "{% if a %}";
+  EXPECT_EQ(error(blocks), "line 1: expected nesting of at most 100, got 'a'");
+  std::string elifs = "{% if a %}";
+  for (int i = 0; i < 10000; ++i)
+    elifs += "{% elif a %}";
+  EXPECT_NE(error(elifs), "");
 }
 
 } // namespace

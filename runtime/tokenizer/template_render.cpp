@@ -1,0 +1,1000 @@
+// See template_render.h.
+#include "runtime/tokenizer/template_render.h"
+#include "runtime/format/quoted.h"
+
+#include <algorithm>
+#include <ctime>
+#include <limits>
+
+namespace bitnet::runtime {
+namespace {
+
+using Expr = TemplateExpr;
+using Step = TemplateStep;
+using Value = TemplateValue;
+
+constexpr int kMaxCalls = 32;           ///< macros that call macros
+constexpr int kMaxDepth = 64;           ///< of lists in lists
+constexpr uint64_t kStepsOfElement = 8; ///< what an element of a new list counts, for its memory
+
+#define TEMPLATE_TRY(name, expr)                                                                             \
+  Result<Value> name##_result = (expr);                                                                      \
+  if (!name##_result.ok())                                                                                   \
+    return std::move(name##_result).status();                                                                \
+  Value &name = *name##_result
+
+class Renderer {
+public:
+  Renderer(Value::Map variables, const TemplateLimits &limits) : limits_(limits) {
+    scopes_.push_back(std::move(variables));
+  }
+
+  Result<std::string> run(const std::vector<Step> &steps) {
+    std::string out;
+    BITNET_RETURN_IF_ERROR(run_steps(steps, &out));
+    return out;
+  }
+
+private:
+  enum class Flow : uint8_t { goes_on, breaks, continues };
+
+  // ---- errors and limits
+
+  static std::string at_line(int line, const std::string &text) {
+    return "line " + std::to_string(line) + ": " + text;
+  }
+  static Status fails(int line, const std::string &text) { return invalid_argument(at_line(line, text)); }
+  static Status needs_engine(int line, const std::string &what) {
+    return unsupported(at_line(line, "expected what chat templates commonly use, got " + what));
+  }
+  static Status wrong_kind(int line, const std::string &what, const Value &got) {
+    return fails(line, what + ", got " + kind_name(got.kind));
+  }
+  Status count(int line, uint64_t steps = 1) {
+    steps_ += steps;
+    if (steps_ > limits_.steps)
+      return fails(line, "expected at most " + std::to_string(limits_.steps) + " steps");
+    return {};
+  }
+  Result<Value> made(int line, std::string text) {
+    BITNET_RETURN_IF_ERROR(fits(line, text.size()));
+    return Value(std::move(text));
+  }
+  Status fits(int line, size_t bytes) {
+    if (bytes > limits_.text_bytes)
+      return fails(line, "expected texts of at most " + std::to_string(limits_.text_bytes) + " bytes");
+    return count(line, bytes / 64);
+  }
+  Status write(int line, std::string_view text, std::string *out) {
+    BITNET_RETURN_IF_ERROR(
+        fits(line, out->size() + text.size() > limits_.text_bytes ? out->size() + text.size() : text.size()));
+    out->append(text);
+    return {};
+  }
+
+  // ---- names
+
+  const Value *find(const std::string &name) const {
+    for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope)
+      for (auto one = scope->rbegin(); one != scope->rend(); ++one)
+        if (one->first == name)
+          return &one->second;
+    return nullptr;
+  }
+  void assign(const std::string &name, Value value) {
+    for (auto &one : scopes_.back())
+      if (one.first == name) {
+        one.second = std::move(value);
+        return;
+      }
+    scopes_.back().emplace_back(name, std::move(value));
+  }
+  /// One name, or as many as the value has elements.
+  Status assign(int line, const std::vector<std::string> &names, const Value &value) {
+    if (names.size() == 1) {
+      assign(names[0], value);
+      return {};
+    }
+    if (value.kind != Value::list || value.items().size() != names.size())
+      return fails(line, "expected a list of " + std::to_string(names.size()) + " to assign");
+    for (size_t i = 0; i < names.size(); ++i)
+      assign(names[i], value.items()[i]);
+    return {};
+  }
+
+  // ---- steps
+
+  Status run_steps(const std::vector<Step> &steps, std::string *out) {
+    for (const Step &step : steps) {
+      BITNET_RETURN_IF_ERROR(count(step.line));
+      BITNET_RETURN_IF_ERROR(run_step(step, out));
+      if (flow_ != Flow::goes_on)
+        return {};
+    }
+    return {};
+  }
+
+  Status run_step(const Step &step, std::string *out) {
+    switch (step.kind) {
+    case Step::text:
+      return write(step.line, step.names[0], out);
+    case Step::print: {
+      TEMPLATE_TRY(value, evaluate(*step.value));
+      Result<std::string> text = as_text(step.line, value);
+      if (!text.ok())
+        return std::move(text).status();
+      return write(step.line, *text, out);
+    }
+    case Step::loop:
+      return run_loop(step, out);
+    case Step::branch: {
+      TEMPLATE_TRY(value, evaluate(*step.value));
+      return run_steps(is_true(value) ? step.body : step.other, out);
+    }
+    case Step::set: {
+      TEMPLATE_TRY(value, evaluate(*step.value));
+      return assign(step.line, step.names, value);
+    }
+    case Step::set_attribute: {
+      TEMPLATE_TRY(value, evaluate(*step.value));
+      if (value.kind == Value::name_space) // could hold itself
+        return needs_engine(step.line, "a namespace in a namespace");
+      const Value *target = find(step.names[0]);
+      if (!target || target->kind != Value::name_space)
+        return fails(step.line, "expected a namespace to set an attribute of");
+      if (Value *entry = target->entry(step.names[1]))
+        *entry = value;
+      else
+        target->entries().emplace_back(step.names[1], value);
+      return {};
+    }
+    case Step::set_block: {
+      std::string text;
+      scopes_.emplace_back();
+      const Status status = run_steps(step.body, &text);
+      scopes_.pop_back();
+      BITNET_RETURN_IF_ERROR(status);
+      TEMPLATE_TRY(value, made(step.line, std::move(text)));
+      assign(step.names[0], value);
+      return {};
+    }
+    case Step::macro:
+      if (scopes_.size() > 1) // would see the names around it
+        return needs_engine(step.line, "a macro inside of a loop");
+      assign(step.names[0], Value::of_macro(&step));
+      return {};
+    case Step::break_loop:
+      flow_ = Flow::breaks;
+      return {};
+    case Step::continue_loop:
+      flow_ = Flow::continues;
+      return {};
+    }
+    return internal_error("template step");
+  }
+
+  Result<Value::List> elements(int line, const Value &value) {
+    switch (value.kind) {
+    case Value::undefined:
+      return Value::List();
+    case Value::list:
+      BITNET_RETURN_IF_ERROR(count(line, kStepsOfElement * value.items().size()));
+      return value.items();
+    case Value::map: {
+      Value::List keys;
+      for (const auto &entry : value.entries())
+        keys.emplace_back(entry.first);
+      return keys;
+    }
+    case Value::text: {
+      BITNET_RETURN_IF_ERROR(count(line, kStepsOfElement * value.str().size()));
+      const std::vector<size_t> starts = character_starts(value.str());
+      Value::List characters;
+      for (size_t i = 0; i + 1 < starts.size(); ++i)
+        characters.emplace_back(std::string(value.str().substr(starts[i], starts[i + 1] - starts[i])));
+      return characters;
+    }
+    case Value::name_space:
+      return needs_engine(line, "a namespace or loop as a list");
+    default:
+      return wrong_kind(line, "expected a list", value);
+    }
+  }
+
+  Status run_loop(const Step &step, std::string *out) {
+    TEMPLATE_TRY(source, evaluate(*step.value));
+    Result<Value::List> all = elements(step.line, source);
+    if (!all.ok())
+      return std::move(all).status();
+    Value::List list;
+    if (step.condition) {
+      for (const Value &one : *all) {
+        scopes_.emplace_back();
+        Status status = assign(step.line, step.names, one);
+        Result<Value> keep = status.ok() ? evaluate(*step.condition) : Result<Value>(Value());
+        scopes_.pop_back();
+        BITNET_RETURN_IF_ERROR(status);
+        if (!keep.ok())
+          return std::move(keep).status();
+        if (is_true(*keep))
+          list.push_back(one);
+      }
+    } else {
+      list = std::move(*all);
+    }
+    if (list.empty())
+      return run_steps(step.other, out);
+    for (size_t i = 0; i < list.size(); ++i) {
+      scopes_.emplace_back(); // anew each time round: what the body sets is gone after it
+      assign("loop", loop_at(list, i));
+      Status status = assign(step.line, step.names, list[i]);
+      if (status.ok())
+        status = run_steps(step.body, out);
+      scopes_.pop_back();
+      BITNET_RETURN_IF_ERROR(status);
+      const bool ends = flow_ == Flow::breaks;
+      flow_ = Flow::goes_on;
+      if (ends)
+        break;
+    }
+    return {};
+  }
+
+  /// `loop`: as a namespace, since it has attributes only.
+  static Value loop_at(const Value::List &list, size_t i) {
+    const auto at = static_cast<int64_t>(i), n = static_cast<int64_t>(list.size());
+    Value::Map loop{{"index0", Value::of(at)},
+                    {"index", Value::of(at + 1)},
+                    {"first", Value::of_truth(i == 0)},
+                    {"last", Value::of_truth(at + 1 == n)},
+                    {"length", Value::of(n)},
+                    {"revindex", Value::of(n - at)},
+                    {"revindex0", Value::of(n - at - 1)}};
+    loop.emplace_back("previtem", i > 0 ? list[i - 1] : Value());
+    loop.emplace_back("nextitem", at + 1 < n ? list[i + 1] : Value());
+    return Value::of_namespace(std::move(loop));
+  }
+
+  Result<Value> call_macro(int line, const Expr &call, const Step &macro) {
+    if (++calls_ > kMaxCalls)
+      return fails(line,
+                   "expected macros that call each other at most " + std::to_string(kMaxCalls) + " deep");
+    const size_t n = macro.names.size() - 1;
+    if (call.args.size() - 1 > n)
+      return fails(line, "expected at most " + std::to_string(n) + " arguments of " + macro.names[0]);
+    Value::Map scope;
+    for (size_t i = 0; i < n; ++i) {
+      const std::string &name = macro.names[i + 1];
+      const Expr *given = i + 1 < call.args.size() ? call.args[i + 1].get() : nullptr;
+      for (const auto &named : call.named)
+        if (named.first == name)
+          given = named.second.get();
+      const size_t first = n - macro.defaults.size(); // of those with a default
+      if (!given && i >= first)
+        given = macro.defaults[i - first].get();
+      Value value;
+      if (given) {
+        TEMPLATE_TRY(argument, evaluate(*given));
+        value = argument;
+      }
+      scope.emplace_back(name, value);
+    }
+    for (const auto &named : call.named)
+      if (std::find(macro.names.begin() + 1, macro.names.end(), named.first) == macro.names.end())
+        return fails(line, "macro " + macro.names[0] + " has no argument " + named.first);
+    std::vector<Value::Map> caller(std::make_move_iterator(scopes_.begin() + 1),
+                                   std::make_move_iterator(scopes_.end()));
+    scopes_.resize(1); // a macro sees the template's names, not its caller's
+    scopes_.push_back(std::move(scope));
+    std::string text;
+    const Status status = run_steps(macro.body, &text);
+    scopes_.resize(1);
+    for (Value::Map &one : caller)
+      scopes_.push_back(std::move(one));
+    --calls_;
+    BITNET_RETURN_IF_ERROR(status);
+    return made(line, std::move(text));
+  }
+
+  // ---- expressions
+
+  /// As Jinja writes a value.
+  Result<std::string> as_text(int line, const Value &value) {
+    switch (value.kind) {
+    case Value::undefined:
+      return std::string();
+    case Value::none:
+      return std::string("None");
+    case Value::truth:
+      return std::string(value.number ? "True" : "False");
+    case Value::integer:
+      return std::to_string(value.number);
+    case Value::text:
+      return std::string(value.str());
+    default:
+      return needs_engine(line, std::string(kind_name(value.kind)) + " written as text");
+    }
+  }
+
+  Result<Value> nested(int line, Value collection) {
+    if (collection.depth > kMaxDepth)
+      return fails(line, "expected lists nested at most " + std::to_string(kMaxDepth) + " deep");
+    if (collection.holds_namespace) // that could hold the list
+      return needs_engine(line, "a namespace in a list");
+    return collection;
+  }
+
+  Result<Value> evaluate(const Expr &e) {
+    BITNET_RETURN_IF_ERROR(count(e.line));
+    switch (e.kind) {
+    case Expr::text:
+      return Value(e.name);
+    case Expr::integer:
+      return Value::of(e.number);
+    case Expr::truth:
+      return Value::of_truth(e.number != 0);
+    case Expr::none:
+      return Value::of_none();
+    case Expr::variable: {
+      const Value *found = find(e.name);
+      if (!found)
+        for (const char *name : {"range", "dict", "lipsum", "cycler", "joiner", "namespace",
+                                 "raise_exception", "strftime_now", "varargs", "kwargs", "caller", "self"})
+          if (e.name == name)
+            return needs_engine(e.line, "'" + e.name + "' by itself");
+      return found ? *found : Value();
+    }
+    case Expr::list: {
+      Value::List list;
+      for (const auto &argument : e.args) {
+        TEMPLATE_TRY(value, evaluate(*argument));
+        list.push_back(value);
+      }
+      return nested(e.line, Value(std::move(list)));
+    }
+    case Expr::map: {
+      Value::Map map;
+      for (size_t i = 0; i < e.args.size(); i += 2) {
+        TEMPLATE_TRY(key, evaluate(*e.args[i]));
+        TEMPLATE_TRY(value, evaluate(*e.args[i + 1]));
+        if (key.kind != Value::text)
+          return needs_engine(e.line, "a dictionary with a key that is no text");
+        const auto same =
+            std::find_if(map.begin(), map.end(), [&](const auto &one) { return one.first == key.str(); });
+        if (same != map.end())
+          same->second = value;
+        else
+          map.emplace_back(std::string(key.str()), value);
+      }
+      return nested(e.line, Value::of_map(std::move(map)));
+    }
+    case Expr::attribute: {
+      TEMPLATE_TRY(of, evaluate(*e.args[0]));
+      return attribute(e, of);
+    }
+    case Expr::item:
+      return item(e);
+    case Expr::slice:
+      return slice(e);
+    case Expr::call:
+      return call(e);
+    case Expr::filter: {
+      TEMPLATE_TRY(input, evaluate(*e.args[0]));
+      return filter(e, input);
+    }
+    case Expr::test: {
+      TEMPLATE_TRY(input, evaluate(*e.args[0]));
+      Value argument;
+      if (e.args.size() > 2 || !e.named.empty())
+        return needs_engine(e.line, "the test '" + e.name + "' with these arguments");
+      if (e.args.size() == 2) {
+        TEMPLATE_TRY(given, evaluate(*e.args[1]));
+        argument = given;
+      }
+      return test(e.line, e.name, input, e.args.size() == 2 ? &argument : nullptr);
+    }
+    case Expr::negate: {
+      TEMPLATE_TRY(value, evaluate(*e.args[0]));
+      return Value::of_truth(!is_true(value));
+    }
+    case Expr::minus: {
+      TEMPLATE_TRY(value, evaluate(*e.args[0]));
+      if (!value.is_number())
+        return wrong_kind(e.line, "expected a number after '-'", value);
+      if (value.number == std::numeric_limits<int64_t>::min())
+        return needs_engine(e.line, "an integer beyond 64 bits");
+      return Value::of(-value.number);
+    }
+    case Expr::binary:
+      return binary(e);
+    case Expr::compare:
+      return compare(e);
+    case Expr::either: {
+      TEMPLATE_TRY(condition, evaluate(*e.args[1]));
+      if (is_true(condition))
+        return evaluate(*e.args[0]);
+      return e.args[2] ? evaluate(*e.args[2]) : Result<Value>(Value());
+    }
+    }
+    return internal_error("template expression");
+  }
+
+  /// Of a dictionary.
+  static bool is_method(std::string_view name) {
+    for (const char *method : {"clear", "copy", "fromkeys", "get", "items", "keys", "pop", "popitem",
+                               "setdefault", "update", "values"})
+      if (name == method)
+        return true;
+    return false;
+  }
+
+  Result<Value> attribute(const Expr &e, const Value &of) {
+    if (of.kind == Value::undefined)
+      return fails(e.line, "expected something to take '" + e.name + "' of, got something undefined");
+    // Python finds a dictionary's methods before its keys, and has other values' too.
+    if (e.name[0] == '_' || (of.kind == Value::map && is_method(e.name)) || of.kind == Value::text ||
+        of.kind == Value::list || of.kind == Value::macro)
+      return needs_engine(e.line, "'" + e.name + "' of " + kind_name(of.kind));
+    if (of.kind != Value::map && of.kind != Value::name_space)
+      return Value();
+    const Value *found = of.entry(e.name);
+    return found ? *found : Value();
+  }
+
+  Result<Value> item(const Expr &e) {
+    TEMPLATE_TRY(of, evaluate(*e.args[0]));
+    TEMPLATE_TRY(key, evaluate(*e.args[1]));
+    return item(e, of, key);
+  }
+
+  Result<Value> item(const Expr &e, const Value &of, const Value &key) {
+    if (of.kind == Value::undefined)
+      return fails(e.line, "expected something to take an item of, got something undefined");
+    if (of.kind == Value::map && key.kind == Value::text) {
+      const Value *found = of.entry(key.str());
+      if (!found && (is_method(key.str()) || key.str().substr(0, 1) == "_"))
+        return needs_engine(e.line, format::quoted(key.str()) + " of a dictionary");
+      return found ? *found : Value();
+    }
+    if (of.kind == Value::list && key.is_number()) {
+      const auto n = static_cast<int64_t>(of.items().size());
+      const int64_t at = key.number < 0 ? key.number + n : key.number;
+      return at >= 0 && at < n ? of.items()[static_cast<size_t>(at)] : Value();
+    }
+    if (of.kind == Value::text && key.is_number()) {
+      Result<Value::List> all = elements(e.line, of);
+      if (!all.ok())
+        return std::move(all).status();
+      return item(e, Value(std::move(*all)), key);
+    }
+    if (of.kind == Value::map ||
+        (of.kind == Value::none && key.kind == Value::text && key.str().substr(0, 1) != "_"))
+      return Value();
+    return needs_engine(e.line, "such an item of " + std::string(kind_name(of.kind)));
+  }
+
+  Result<Value> slice(const Expr &e) {
+    TEMPLATE_TRY(of, evaluate(*e.args[0]));
+    if (of.kind != Value::list && of.kind != Value::text)
+      return wrong_kind(e.line, "expected a list or text to cut", of);
+    Value bounds[3];
+    for (size_t i = 0; i < 3; ++i)
+      if (e.args[i + 1]) {
+        TEMPLATE_TRY(bound, evaluate(*e.args[i + 1]));
+        if (!bound.is_number() && bound.kind != Value::none)
+          return wrong_kind(e.line, "expected an integer in [:]", bound);
+        bounds[i] = bound;
+      }
+    Result<Value::List> all = elements(e.line, of);
+    if (!all.ok())
+      return std::move(all).status();
+    const auto n = static_cast<int64_t>(all->size());
+    const int64_t step = bounds[2].is_number() ? bounds[2].number : 1;
+    if (step == 0)
+      return fails(e.line, "expected a step other than 0 in [::]");
+    if (step > n && n > 0)
+      return needs_engine(e.line, "a step beyond the end in [::]");
+    const auto clamp = [&](const Value &bound, int64_t otherwise) {
+      if (!bound.is_number())
+        return otherwise;
+      const int64_t at = bound.number < 0 ? bound.number + n : bound.number;
+      return std::clamp<int64_t>(at, step < 0 ? -1 : 0, step < 0 ? n - 1 : n);
+    };
+    Value::List taken;
+    const int64_t begin = clamp(bounds[0], step < 0 ? n - 1 : 0), end = clamp(bounds[1], step < 0 ? -1 : n);
+    if (step < -n - 1)
+      return needs_engine(e.line, "a step beyond the end in [::]");
+    for (int64_t at = begin; step < 0 ? at > end : at < end; at += step)
+      taken.push_back((*all)[static_cast<size_t>(at)]);
+    if (of.kind == Value::list)
+      return Value(std::move(taken));
+    std::string text;
+    for (const Value &character : taken)
+      text += character.str();
+    return made(e.line, std::move(text));
+  }
+
+  Result<Value> binary(const Expr &e) {
+    TEMPLATE_TRY(left, evaluate(*e.args[0]));
+    if (e.name == "and" || e.name == "or")
+      return is_true(left) == (e.name == "or") ? Result<Value>(left) : evaluate(*e.args[1]);
+    TEMPLATE_TRY(right, evaluate(*e.args[1]));
+    if (e.name == "~") {
+      Result<std::string> a = as_text(e.line, left), b = as_text(e.line, right);
+      if (!a.ok() || !b.ok())
+        return a.ok() ? std::move(b).status() : std::move(a).status();
+      return made(e.line, *a + *b);
+    }
+    if (e.name == "+" && left.kind == Value::text && right.kind == Value::text)
+      return made(e.line, std::string(left.str()).append(right.str()));
+    if (e.name == "+" && left.kind == Value::list && right.kind == Value::list) {
+      BITNET_RETURN_IF_ERROR(count(e.line, kStepsOfElement * (left.items().size() + right.items().size())));
+      Value::List both = left.items();
+      both.insert(both.end(), right.items().begin(), right.items().end());
+      return Value(std::move(both));
+    }
+    if (left.is_number() && right.is_number())
+      return arithmetic(e, left.number, right.number);
+    if ((e.name == "%" && left.kind == Value::text) || e.name == "*")
+      return needs_engine(e.line, "'" + e.name + "' with " + kind_name(left.kind));
+    return fails(e.line, "cannot apply '" + e.name + "' to " + kind_name(left.kind) + " and " +
+                             kind_name(right.kind));
+  }
+
+  Result<Value> arithmetic(const Expr &e, int64_t a, int64_t b) {
+    int64_t result = 0;
+    bool overflows = false;
+    if (e.name == "+")
+      overflows = __builtin_add_overflow(a, b, &result);
+    else if (e.name == "-")
+      overflows = __builtin_sub_overflow(a, b, &result);
+    else if (e.name == "*")
+      overflows = __builtin_mul_overflow(a, b, &result);
+    else if (b == 0)
+      return fails(e.line, "expected a divisor other than 0");
+    else if (b == -1) // the smallest integer has no negative
+      overflows = e.name == "//" && __builtin_sub_overflow(int64_t(0), a, &result);
+    else { // rounds down
+      const int64_t rest = a % b;
+      const bool down = rest != 0 && (rest < 0) != (b < 0);
+      result = e.name == "//" ? a / b - down : rest + (down ? b : 0);
+    }
+    if (overflows)
+      return needs_engine(e.line, "an integer beyond 64 bits");
+    return Value::of(result);
+  }
+
+  Result<Value> compare(const Expr &e) {
+    Result<Value> left = evaluate(*e.args[0]);
+    for (size_t i = 0; i < e.ops.size(); ++i) {
+      if (!left.ok())
+        return left;
+      TEMPLATE_TRY(right, evaluate(*e.args[i + 1]));
+      Result<Value> holds = compare(e.line, e.ops[i], *left, right);
+      if (!holds.ok() || !holds->number)
+        return holds;
+      left = right;
+    }
+    return Value::of_truth(true);
+  }
+
+  Result<Value> compare(int line, const std::string &op, const Value &a, const Value &b) {
+    if (op == "==" || op == "!=")
+      return Value::of_truth(is_equal(a, b) == (op == "=="));
+    if (op == "in" || op == "not in") {
+      bool found = false;
+      if (b.kind == Value::text) {
+        if (a.kind != Value::text)
+          return wrong_kind(line, "expected a text before 'in' a text", a);
+        BITNET_RETURN_IF_ERROR(count(line, b.str().size() / 64));
+        found = b.str().find(a.str()) != std::string_view::npos;
+      } else {
+        Result<Value::List> all = elements(line, b);
+        if (!all.ok())
+          return std::move(all).status();
+        found = std::any_of(all->begin(), all->end(), [&](const Value &one) { return is_equal(a, one); });
+      }
+      return Value::of_truth(found == (op == "in"));
+    }
+    int order = 0;
+    if (a.is_number() && b.is_number())
+      order = a.number < b.number ? -1 : a.number > b.number;
+    else if (a.kind == Value::text && b.kind == Value::text)
+      order = a.str().compare(b.str()); // UTF-8 has the order of code points
+    else if (a.kind == Value::list && b.kind == Value::list)
+      return needs_engine(line, "lists compared by order");
+    else
+      return fails(line, "cannot compare " + std::string(kind_name(a.kind)) + " and " + kind_name(b.kind));
+    return Value::of_truth(op == "<"    ? order < 0
+                           : op == "<=" ? order <= 0
+                           : op == ">"  ? order > 0
+                                        : order >= 0);
+  }
+
+  Result<Value> test(int line, const std::string &name, const Value &input, const Value *argument) {
+    using Kind = Value::Kind;
+    const auto any_of = [&](std::initializer_list<Kind> kinds) -> Result<Value> {
+      return Value::of_truth(std::find(kinds.begin(), kinds.end(), input.kind) != kinds.end());
+    };
+    if (argument) {
+      if (name == "equalto" || name == "eq" || name == "==")
+        return Value::of_truth(is_equal(input, *argument));
+      if (name == "ne" || name == "!=")
+        return Value::of_truth(!is_equal(input, *argument));
+      if (name == "in")
+        return compare(line, "in", input, *argument);
+    } else if (name == "defined") {
+      return Value::of_truth(input.kind != Kind::undefined);
+    } else if (name == "undefined") {
+      return any_of({Kind::undefined});
+    } else if (name == "none") {
+      return any_of({Kind::none});
+    } else if (name == "string") {
+      return any_of({Kind::text});
+    } else if (name == "mapping") {
+      return any_of({Kind::map});
+    } else if (name == "iterable" || name == "sequence") {
+      return any_of({Kind::undefined, Kind::text, Kind::list, Kind::map});
+    } else if (name == "boolean") {
+      return any_of({Kind::truth});
+    } else if (name == "integer") {
+      return any_of({Kind::integer});
+    } else if (name == "number") {
+      return any_of({Kind::integer, Kind::truth});
+    } else if (name == "true" || name == "false") {
+      return Value::of_truth(input.kind == Kind::truth && (input.number != 0) == (name == "true"));
+    }
+    return needs_engine(line, "the test '" + name + "'");
+  }
+
+  // ---- calls, filters
+
+  struct Arguments {
+    std::vector<Value> values;
+    Value::Map named;
+  };
+  Result<Arguments> arguments(const Expr &e) {
+    Arguments all;
+    for (size_t i = 1; i < e.args.size(); ++i) {
+      TEMPLATE_TRY(value, evaluate(*e.args[i]));
+      all.values.push_back(value);
+    }
+    for (const auto &named : e.named) {
+      TEMPLATE_TRY(value, evaluate(*named.second));
+      all.named.emplace_back(named.first, value);
+    }
+    return all;
+  }
+
+  Result<Value> call(const Expr &e) {
+    const Expr &target = *e.args[0];
+    if (target.kind == Expr::variable) {
+      if (const Value *found = find(target.name)) {
+        if (found->kind == Value::macro)
+          return call_macro(e.line, e, *found->macro_step);
+        return wrong_kind(e.line, "expected something to call", *found);
+      }
+      Result<Arguments> given = arguments(e);
+      if (!given.ok())
+        return std::move(given).status();
+      return call_global(e.line, target.name, *given);
+    }
+    if (target.kind != Expr::attribute)
+      return needs_engine(e.line, "a call of this kind");
+    TEMPLATE_TRY(of, evaluate(*target.args[0]));
+    Result<Arguments> given = arguments(e);
+    if (!given.ok())
+      return std::move(given).status();
+    return call_method(e.line, target.name, of, *given);
+  }
+
+  Result<Value> call_global(int line, const std::string &name, const Arguments &given) {
+    const bool one_text =
+        given.values.size() == 1 && given.named.empty() && given.values[0].kind == Value::text;
+    if (name == "namespace" && given.values.empty()) {
+      Value made = Value::of_namespace(given.named);
+      if (made.holds_namespace)
+        return needs_engine(line, "a namespace in a namespace");
+      return made;
+    }
+    if (name == "raise_exception" && one_text) {
+      std::string reason(given.values[0].str());
+      std::replace_if(
+          reason.begin(), reason.end(), [](char c) { return static_cast<uint8_t>(c) < 0x20; }, ' ');
+      return invalid_argument(std::move(reason));
+    }
+    if (name == "strftime_now" && one_text) {
+      const std::time_t now = std::time(nullptr);
+      std::tm local{};
+      char text[256];
+      ::localtime_r(&now, &local);
+      const size_t size =
+          std::strftime(text, sizeof text, std::string(given.values[0].str()).c_str(), &local);
+      if (size == 0 && !given.values[0].str().empty())
+        return needs_engine(line, "a date of this form");
+      return Value(std::string(text, size));
+    }
+    if (name == "range" && given.named.empty() && !given.values.empty() && given.values.size() <= 3 &&
+        std::all_of(given.values.begin(), given.values.end(), [](const Value &v) { return v.is_number(); })) {
+      const size_t n = given.values.size();
+      int64_t at = n > 1 ? given.values[0].number : 0;
+      const int64_t end = given.values[n > 1 ? 1 : 0].number, step = n > 2 ? given.values[2].number : 1;
+      if (step == 0)
+        return fails(line, "expected a step other than 0 in range()");
+      Value::List list;
+      for (; step > 0 ? at < end : at > end;) {
+        BITNET_RETURN_IF_ERROR(count(line, kStepsOfElement));
+        list.push_back(Value::of(at));
+        if (__builtin_add_overflow(at, step, &at))
+          break;
+      }
+      return Value(std::move(list));
+    }
+    return needs_engine(line, "a call of '" + name + "'");
+  }
+
+  Result<Value> call_method(int line, const std::string &name, const Value &of, const Arguments &given) {
+    if (of.kind == Value::undefined)
+      return fails(line, "expected something to call '" + name + "' of, got something undefined");
+    const size_t n = given.values.size();
+    const auto is_text = [&](size_t i) { return given.values[i].kind == Value::text; };
+    if (of.kind == Value::map && given.named.empty()) {
+      if (name == "get" && (n == 1 || n == 2) && is_text(0)) {
+        const Value *found = of.entry(given.values[0].str());
+        return found ? *found : n == 2 ? given.values[1] : Value::of_none();
+      }
+      if (n == 0 && (name == "items" || name == "keys" || name == "values")) {
+        Value::List list;
+        for (const auto &[key, value] : of.entries())
+          list.push_back(name == "keys"     ? Value(key)
+                         : name == "values" ? value
+                                            : Value(Value::List{Value(key), value}));
+        return Value(std::move(list));
+      }
+    }
+    if (of.kind == Value::text && given.named.empty()) {
+      const std::string_view text = of.str();
+      const bool first_text = n > 0 && is_text(0);
+      BITNET_RETURN_IF_ERROR(count(line, text.size() / 64));
+      if ((name == "strip" || name == "lstrip" || name == "rstrip") && n <= 1 && (n == 0 || first_text)) {
+        const std::string characters(n ? given.values[0].str() : "");
+        return made(line, std::string(strip_text(text, name != "rstrip", name != "lstrip",
+                                                 n ? &characters : nullptr)));
+      }
+      if (n == 1 && first_text && (name == "startswith" || name == "endswith")) {
+        const std::string_view part = given.values[0].str();
+        const bool fits = part.size() <= text.size();
+        return Value::of_truth(fits &&
+                               (name == "startswith" ? text.substr(0, part.size())
+                                                     : text.substr(text.size() - part.size())) == part);
+      }
+      if (name == "split" && first_text && (n == 1 || (n == 2 && given.values[1].is_number())))
+        return split(line, text, given.values[0].str(), n == 2 ? given.values[1].number : -1);
+      if (name == "replace" && n == 2 && is_text(0) && is_text(1))
+        return replace(line, text, given.values[0].str(), given.values[1].str());
+      if (n == 0 && (name == "upper" || name == "lower" || name == "capitalize"))
+        return change_case(line, name, text);
+    }
+    return needs_engine(line, "a call of '" + name + "' of " + kind_name(of.kind));
+  }
+
+  Result<Value> split(int line, std::string_view text, std::string_view separator, int64_t most) {
+    if (separator.empty())
+      return fails(line, "expected a separator, got an empty text");
+    Value::List parts;
+    for (size_t at; most != 0 && (at = text.find(separator)) != std::string_view::npos; --most) {
+      BITNET_RETURN_IF_ERROR(count(line, kStepsOfElement));
+      parts.emplace_back(std::string(text.substr(0, at)));
+      text.remove_prefix(at + separator.size());
+    }
+    parts.emplace_back(std::string(text));
+    return Value(std::move(parts));
+  }
+
+  Result<Value> replace(int line, std::string_view text, std::string_view from, std::string_view to) {
+    if (from.empty())
+      return needs_engine(line, "a replacement of the empty text");
+    std::string out;
+    for (size_t at; (at = text.find(from)) != std::string_view::npos;) {
+      out.append(text.substr(0, at)).append(to);
+      BITNET_RETURN_IF_ERROR(out.size() > limits_.text_bytes ? fits(line, out.size())
+                                                             : count(line, 1 + to.size() / 64));
+      text.remove_prefix(at + from.size());
+    }
+    return made(line, out.append(text));
+  }
+
+  Result<Value> change_case(int line, const std::string &how, std::string_view text) {
+    std::string out(text);
+    for (size_t i = 0; i < out.size(); ++i) {
+      const char c = out[i];
+      if (static_cast<uint8_t>(c) >= 0x80)
+        return needs_engine(line, "'" + how + "' of a text beyond ASCII");
+      const bool up = how == "upper" || (how == "capitalize" && i == 0);
+      if (up && c >= 'a' && c <= 'z')
+        out[i] = static_cast<char>(c - 'a' + 'A');
+      else if (!up && c >= 'A' && c <= 'Z')
+        out[i] = static_cast<char>(c - 'A' + 'a');
+    }
+    return made(line, std::move(out));
+  }
+
+  Result<Value> filter(const Expr &e, const Value &input) {
+    Result<Arguments> given_result = arguments(e);
+    if (!given_result.ok())
+      return std::move(given_result).status();
+    const Arguments &given = *given_result;
+    const std::string &name = e.name;
+    const size_t n = given.values.size();
+    const bool bare = n == 0 && given.named.empty();
+    if (bare &&
+        (name == "trim" || name == "upper" || name == "lower" || name == "capitalize" || name == "string")) {
+      Result<std::string> text = as_text(e.line, input);
+      if (!text.ok())
+        return std::move(text).status();
+      if (name == "trim")
+        return made(e.line, std::string(strip_text(*text, true, true)));
+      return name == "string" ? made(e.line, std::move(*text)) : change_case(e.line, name, *text);
+    }
+    if (bare &&
+        (name == "length" || name == "count" || name == "first" || name == "last" || name == "list")) {
+      if (input.kind == Value::undefined && name == "last")
+        return needs_engine(e.line, "the last element of something undefined");
+      if (input.kind == Value::list && (name == "length" || name == "count"))
+        return Value::of(static_cast<int64_t>(input.items().size()));
+      Result<Value::List> all = elements(e.line, input);
+      if (!all.ok())
+        return std::move(all).status();
+      if (name == "list")
+        return Value(std::move(*all));
+      if (name == "first" || name == "last")
+        return all->empty() ? Value() : name == "first" ? all->front() : all->back();
+      return Value::of(static_cast<int64_t>(all->size()));
+    }
+    const bool named_boolean = given.named.size() == 1 && given.named[0].first == "boolean" && n == 1;
+    if ((name == "default" || name == "d") &&
+        (named_boolean || (given.named.empty() && (n == 1 || n == 2)))) {
+      const bool all_false =
+          named_boolean ? is_true(given.named[0].second) : n == 2 && is_true(given.values[1]);
+      const bool empty = input.kind == Value::undefined || (all_false && !is_true(input));
+      return empty ? given.values[0] : input;
+    }
+    if (name == "replace" && n == 2 && given.named.empty() && input.kind == Value::text &&
+        given.values[0].kind == Value::text && given.values[1].kind == Value::text)
+      return replace(e.line, input.str(), given.values[0].str(), given.values[1].str());
+    if (name == "join" && n <= 1 && given.named.empty() && (n == 0 || given.values[0].kind == Value::text))
+      return join(e.line, input, n ? given.values[0].str() : std::string_view());
+    if (name == "tojson" && bare) {
+      std::string json;
+      BITNET_RETURN_IF_ERROR(append_json(e.line, input, &json));
+      return made(e.line, std::move(json));
+    }
+    if ((name == "selectattr" || name == "rejectattr") && n >= 1 && n <= 3 && given.named.empty() &&
+        given.values[0].kind == Value::text && (n == 1 || given.values[1].kind == Value::text))
+      return select(e.line, input, given.values, name == "selectattr");
+    return needs_engine(e.line, "the filter '" + name + "'");
+  }
+
+  Result<Value> join(int line, const Value &input, std::string_view separator) {
+    Result<Value::List> all = elements(line, input);
+    if (!all.ok())
+      return std::move(all).status();
+    std::string joined;
+    for (size_t i = 0; i < all->size(); ++i) {
+      Result<std::string> text = as_text(line, (*all)[i]);
+      if (!text.ok())
+        return std::move(text).status();
+      if (i > 0)
+        joined.append(separator);
+      joined.append(*text);
+      BITNET_RETURN_IF_ERROR(joined.size() > limits_.text_bytes
+                                 ? fits(line, joined.size())
+                                 : count(line, 1 + (separator.size() + text->size()) / 64));
+    }
+    return made(line, std::move(joined));
+  }
+
+  Result<Value> select(int line, const Value &input, const std::vector<Value> &given, bool keep) {
+    const std::string_view attribute = given[0].str();
+    if (attribute.find('.') != std::string_view::npos)
+      return needs_engine(line, "an attribute of an attribute");
+    Result<Value::List> all = elements(line, input);
+    if (!all.ok())
+      return std::move(all).status();
+    Value::List selected;
+    for (const Value &one : *all) {
+      if (one.kind != Value::map)
+        return needs_engine(line, "attributes of " + std::string(kind_name(one.kind)));
+      const Value *found = one.entry(attribute);
+      const Value value = found ? *found : Value();
+      Result<Value> holds = given.size() == 1 ? Result<Value>(Value::of_truth(is_true(value)))
+                                              : test(line, std::string(given[1].str()), value,
+                                                     given.size() == 3 ? &given[2] : nullptr);
+      if (!holds.ok())
+        return holds;
+      if ((holds->number != 0) == keep)
+        selected.push_back(one);
+    }
+    return Value(std::move(selected));
+  }
+
+  /// json.dumps(value, ensure_ascii=False).
+  Status append_json(int line, const Value &value, std::string *out, int depth = 0) {
+    if (depth > 64)
+      return needs_engine(line, "JSON nested this deep");
+    BITNET_RETURN_IF_ERROR(out->size() > limits_.text_bytes ? fits(line, out->size()) : count(line));
+    switch (value.kind) {
+    case Value::none:
+      out->append("null");
+      return {};
+    case Value::truth:
+      out->append(value.number ? "true" : "false");
+      return {};
+    case Value::integer:
+      out->append(std::to_string(value.number));
+      return {};
+    case Value::text:
+      append_json_text(value.str(), out);
+      return count(line, value.str().size() / 64);
+    case Value::list:
+    case Value::map: {
+      const bool list = value.kind == Value::list;
+      const size_t n = list ? value.items().size() : value.entries().size();
+      *out += list ? '[' : '{';
+      for (size_t i = 0; i < n; ++i) {
+        if (i > 0)
+          out->append(", ");
+        if (!list) {
+          append_json_text(value.entries()[i].first, out);
+          out->append(": ");
+        }
+        BITNET_RETURN_IF_ERROR(
+            append_json(line, list ? value.items()[i] : value.entries()[i].second, out, depth + 1));
+      }
+      *out += list ? ']' : '}';
+      return {};
+    }
+    default:
+      return wrong_kind(line, "expected what JSON can say", value);
+    }
+  }
+
+  static void append_json_text(std::string_view text, std::string *out) {
+    static constexpr char kDigits[] = "0123456789abcdef";
+    *out += '"';
+    for (const char c : text) {
+      if (c == '"' || c == '\\')
+        out->append({'\\', c});
+      else if (c == '\n')
+        out->append("\\n");
+      else if (c == '\r')
+        out->append("\\r");
+      else if (c == '\t')
+        out->append("\\t");
+      else if (c == '\b')
+        out->append("\\b");
+      else if (c == '\f')
+        out->append("\\f");
+      else if (static_cast<uint8_t>(c) < 0x20)
+        out->append("\\u00").append({kDigits[c >> 4], kDigits[c & 15]});
+      else
+        *out += c;
+    }
+    *out += '"';
+  }
+
+  const TemplateLimits limits_;
+  std::vector<Value::Map> scopes_;
+  uint64_t steps_ = 0;
+  int calls_ = 0;
+  Flow flow_ = Flow::goes_on;
+};
+
+} // namespace
+
+Result<std::string> render_template(const std::vector<TemplateStep> &steps, TemplateValue::Map variables,
+                                    const TemplateLimits &limits) {
+  return Renderer(std::move(variables), limits).run(steps);
+}
+
+} // namespace bitnet::runtime
