@@ -138,6 +138,8 @@ Generated generate(const KernelSpec &spec) {
     return generate_screen_q4(spec);
   case Op::rescore_f16:
     return generate_rescore_f16(spec);
+  case Op::group_sums:
+    return generate_group_sums(spec);
   case Op::skip_sum:
     return generate_skip_sum(spec);
   case Op::skip_up: // built, not generated (codegen/intrinsics)

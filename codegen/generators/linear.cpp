@@ -71,14 +71,52 @@ void LinearWalk::write(Expr value) {
   y.update().allow_race_conditions().vectorize(loops[0]).unroll(loops[1]).unroll(loops[2]);
 }
 
-Expr linear_output(const KernelSpec &spec, KernelArgs &args, Expr row, Expr token, Expr sum_of_codes) {
-  const Expr sum = sum_of_codes - coding_of(spec.op).offset * args["sum"](token);
-  const Expr value = cast<float>(sum) * (args["row_scale"](row) / args["s"](token));
+namespace {
+
+/// Σ_g f32(sum of group g) * its scale, group by group; the float sums wait where the integer ones leave
+/// room.
+Expr sum_of_groups(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk, const SumOfCodes &sums,
+                   Halide::LoopLevel level) {
+  const Halide::Var lane("lane"), stream("stream"), unit("unit"), token("token");
+  const int groups = spec.dims.k / spec.dims.group;
+  const RDom g(0, groups, "g");
+  Halide::Func scaled("scaled");
+
+  // Algorithm
+  const Expr sum =
+      sums({lane, stream, unit, token, g}) - coding_of(spec.op).offset * args["group_sums"](g, token);
+  scaled(lane, stream, unit, token) = 0.0f;
+  scaled(lane, stream, unit, token) +=
+      cast<float>(sum) * args["group_scale"](lane, unit * groups + g, stream);
+
+  // Schedule
+  scaled.compute_at(walk.tile()).store_in(Halide::MemoryType::Stack);
+  scaled.vectorize(lane).unroll(stream).unroll(token);
+  scaled.update().reorder(lane, stream, token, unit, g).vectorize(lane).unroll(stream).unroll(token);
+  level.set({scaled, g});
+  return scaled(walk.lane, walk.stream, walk.unit, walk.token);
+}
+
+} // namespace
+
+int inputs_of_sum(const KernelSpec &spec) { return spec.dims.group ? spec.dims.group : spec.dims.k; }
+
+Expr linear_output(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk, const SumOfCodes &sums,
+                   Halide::LoopLevel level) {
+  Expr value;
+  if (spec.dims.group) {
+    value = sum_of_groups(spec, args, walk, sums, level) / args["s"](walk.token);
+  } else {
+    level.set(walk.tile());
+    const Expr sum = sums({walk.lane, walk.stream, walk.unit, walk.token, 0}) -
+                     coding_of(spec.op).offset * args["sum"](walk.token);
+    value = cast<float>(sum) * (args["row_scale"](walk.row) / args["s"](walk.token));
+  }
   switch (spec.dims.epilogue) {
   case format::Epilogue::residual:
-    return args["residual"](row, token) + value;
+    return args["residual"](walk.row, walk.token) + value;
   case format::Epilogue::gate:
-    return activation(spec.dims.act, args["gate"](row, token)) * value;
+    return activation(spec.dims.act, args["gate"](walk.row, walk.token)) * value;
   default:
     return value;
   }

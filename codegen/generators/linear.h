@@ -7,6 +7,7 @@
 // k.
 #pragma once
 #include "codegen/generators/generator.h"
+#include <functional>
 
 namespace bitnet::codegen {
 
@@ -40,15 +41,28 @@ private:
   Halide::RDom loops;
 };
 
-/// Σ code*q at the walk's place, once for each `half` of a token's activations: q holds so many rows of k for
-/// a token, one after the other. In registers, by the dot product that the variant has an instruction for.
-std::vector<Halide::Expr> sums_of_codes(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk,
-                                        LinearTile tile, int halves);
+/// Which sum is meant: of an output (as in LinearWalk) over the inputs of one group.
+struct SumPlace {
+  Halide::Expr lane, stream, unit, token, group;
+};
+/// Σ code*q over the inputs of a group: all k of them, where the matrix has no groups (group 0).
+using SumOfCodes = std::function<Halide::Expr(const SumPlace &)>;
 
-/// What linear_t2 and linear_s8 write for an exact sum: the epilogue, wherever the sum comes from.
-///   epilogue(f32(Σ code*q - offset*sum[token]) * (row_scale[row] / s[token]))
-Halide::Expr linear_output(const KernelSpec &spec, KernelArgs &args, Halide::Expr row, Halide::Expr token,
-                           Halide::Expr sum_of_codes);
+/// Inputs that go into one sum.
+int inputs_of_sum(const KernelSpec &spec);
+
+/// The sums of a tile, in registers, by the dot product that the variant has an instruction for. They are
+/// computed at `level`, which may be set later. `halves`: q holds so many rows of k for a token, one after
+/// the other, each with a sum of its own, at token * halves + half.
+SumOfCodes sums_of_codes(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk, LinearTile tile,
+                         int halves, Halide::LoopLevel level);
+
+/// What linear_t2, linear_t3 and linear_s8 write at the walk's place, wherever the sums come from; sets the
+/// level at which they are wanted.
+///   epilogue(f32(Σ code*q - offset*sum[token]) * (row_scale[row] / s[token])), or with groups g, in order,
+///   epilogue((Σ_g f32(Σ code*q - offset*group_sums[g, token]) * group_scale[g, row]) / s[token])
+Halide::Expr linear_output(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk,
+                           const SumOfCodes &sums, Halide::LoopLevel level);
 
 /// The form for many rows (linear_panel.cpp), and whether there is one for this spec.
 bool has_panel(const KernelSpec &spec);

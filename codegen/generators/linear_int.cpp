@@ -17,7 +17,7 @@ using format::Op;
 namespace {
 
 const Var lane("lane"), stream("stream"), unit("unit"), token("token"), part("part"), j("j"), step("step"),
-    line("line");
+    line("line"), group("group");
 
 /// A token's halves (linear.h) are tokens of their own here: index token * halves + half.
 struct Activations {
@@ -28,17 +28,9 @@ struct Activations {
   }
 };
 
-/// The sums at the walk's place, one for each half.
-std::vector<Expr> at_walk(const LinearWalk &walk, int halves, const std::function<Expr(Expr token)> &sum) {
-  std::vector<Expr> sums;
-  for (int half = 0; half < halves; ++half)
-    sums.push_back(sum(walk.token * halves + half));
-  return sums;
-}
-
-/// Schedules the sums of a tile: all in registers for the whole of k.
-void hold_in_registers(Func sums, const LinearWalk &walk) {
-  sums.compute_at(walk.tile()).store_in(MemoryType::Stack);
+/// Schedules the sums of a tile: all in registers from the first of their inputs to the last.
+void hold_in_registers(Func sums, LoopLevel level) {
+  sums.compute_at(level).store_in(MemoryType::Stack);
   sums.vectorize(lane).unroll(stream).unroll(token);
 }
 
@@ -92,10 +84,10 @@ Unpacking by_powers(Expr zero) {
 
 /// vpdpbusd: four u8 x i8 products added to an i32 lane, which is one output row. Codes are unpacked in the
 /// loop, once for the tokens of a tile.
-std::vector<Expr> sums_by_dot4(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk,
-                               LinearTile tile, int halves) {
+SumOfCodes sums_by_dot4(const KernelSpec &spec, KernelArgs &args, LinearTile tile, int halves,
+                        LoopLevel level) {
   const Coding c = coding_of(spec.op);
-  const int lines = c.lines(spec.dims.k);
+  const int lines = c.lines(spec.dims.k), sum_lines = c.lines(inputs_of_sum(spec));
   const Unpacking u = tile.tokens == 1 && spec.op == Op::linear_t2 ? by_nibbles()
                       : tile.tokens == 1 && spec.op == Op::linear_t3
                           ? by_powers(cast<uint8_t>(args.begin >> 31))
@@ -106,14 +98,15 @@ std::vector<Expr> sums_by_dot4(const KernelSpec &spec, KernelArgs &args, const L
   // Algorithm
   Func sums("sums"), vectors("vectors");
   vectors(j, lane, step, part, line, stream) = u.vector(w(j, lane, line, stream), step, part);
-  RDom k(0, 4, 0, u.steps, 0, lines, "k");
-  sums(lane, stream, unit, token, part) = 0;
-  sums(lane, stream, unit, token, part) +=
-      cast<int32_t>(vectors(k.x, lane, k.y, part, unit * lines + k.z, stream)) *
-      cast<int32_t>(q(k.z * c.k_line() + u.plane(k.y, part) * 4 + k.x, token));
+  RDom k(0, 4, 0, u.steps, 0, sum_lines, "k");
+  const Expr line_of_k = group * sum_lines + k.z;
+  sums(lane, stream, unit, token, part, group) = 0;
+  sums(lane, stream, unit, token, part, group) +=
+      cast<int32_t>(vectors(k.x, lane, k.y, part, unit * lines + line_of_k, stream)) *
+      cast<int32_t>(q(line_of_k * c.k_line() + u.plane(k.y, part) * 4 + k.x, token));
 
   // Schedule
-  hold_in_registers(sums, walk);
+  hold_in_registers(sums, level);
   sums.bound(part, 0, u.parts).unroll(part);
   Stage update = sums.update();
   update.reorder(k.x, lane, stream, token, part, k.y, k.z)
@@ -122,21 +115,20 @@ std::vector<Expr> sums_by_dot4(const KernelSpec &spec, KernelArgs &args, const L
       .unroll(part)
       .unroll(k.y);
   update.atomic().vectorize(k.x).vectorize(lane);
-  return at_walk(walk, halves, [&](Expr token) {
+  return [sums, u](const SumPlace &at) {
     std::vector<Expr> parts;
     for (int p = 0; p < u.parts; ++p)
-      parts.push_back(sums(walk.lane, walk.stream, walk.unit, token, p));
+      parts.push_back(sums(at.lane, at.stream, at.unit, at.token, p, at.group));
     return u.combined(parts);
-  });
+  };
 }
 
 /// vpmaddubsw: u8 x i8 products added in pairs to i16 lanes, two lanes an output row; those in pairs to i32
 /// lanes. A pair of codes 0..2 gives at most 2*2*127 = 508, a line's four planes 2032, five planes 2540, two
 /// planes of codes 0..15 7620: nothing saturates.
-std::vector<Expr> sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk,
-                                   int halves) {
+SumOfCodes sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, int halves, LoopLevel level) {
   const Coding c = coding_of(spec.op);
-  const int lines = c.lines(spec.dims.k);
+  const int lines = c.lines(spec.dims.k), sum_lines = c.lines(inputs_of_sum(spec));
   ImageParam &w = args["w"];
   const Activations q{args["q"], halves, spec.dims.k};
   Var half("half");
@@ -150,12 +142,13 @@ std::vector<Expr> sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, con
       saturating_add(pairs(half, lane, line, stream, unit, token),
                      cast<int16_t>(code_of(spec.op, byte, p.y)) *
                          cast<int16_t>(q(line * c.k_line() + p.y * 4 + half * 2 + p.x, token)));
-  RDom k(0, 2, 0, lines, "k");
-  sums(lane, stream, unit, token) = 0;
-  sums(lane, stream, unit, token) += cast<int32_t>(pairs(k.x, lane, k.y, stream, unit, token));
+  RDom k(0, 2, 0, sum_lines, "k");
+  sums(lane, stream, unit, token, group) = 0;
+  sums(lane, stream, unit, token, group) +=
+      cast<int32_t>(pairs(k.x, lane, group * sum_lines + k.y, stream, unit, token));
 
   // Schedule
-  hold_in_registers(sums, walk);
+  hold_in_registers(sums, level);
   Stage update = sums.update();
   update.reorder(k.x, lane, stream, token, k.y).unroll(stream).unroll(token);
   update.atomic().vectorize(k.x).vectorize(lane);
@@ -165,16 +158,16 @@ std::vector<Expr> sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, con
   Stage products = pairs.update();
   products.reorder(p.x, half, lane, p.y, line, stream, unit, token).unroll(p.y);
   products.atomic(true).vectorize(p.x).vectorize(half).vectorize(lane);
-  return at_walk(walk, halves, [&](Expr token) { return sums(walk.lane, walk.stream, walk.unit, token); });
+  return [sums](const SumPlace &at) { return sums(at.lane, at.stream, at.unit, at.token, at.group); };
 }
 
 /// pmaddwd: i16 products added in pairs to an i32 lane, which is one output row. The bytes of a row are read
 /// as two words, and a word's low and high byte are taken by mask and shift, so no byte is ever moved to
 /// another lane; the activations are widened once a tile and stored in the matching order.
-std::vector<Expr> sums_by_words(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk,
-                                int halves) {
+SumOfCodes sums_by_words(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk, int halves,
+                         LoopLevel level) {
   const Coding c = coding_of(spec.op);
-  const int lines = c.lines(spec.dims.k);
+  const int lines = c.lines(spec.dims.k), sum_lines = c.lines(inputs_of_sum(spec));
   const int stream_lines = format::stream_lines(spec.dims.n, lines),
             streams = format::weight_streams(spec.dims.n);
   ImageParam w = args.dense_as("w", UInt(16), {2, kRowTile, stream_lines, streams});
@@ -185,15 +178,17 @@ std::vector<Expr> sums_by_words(const KernelSpec &spec, KernelArgs &args, const 
   Func sums("sums"), wide("wide");
   wide(word, high, plane, line, token) =
       cast<int16_t>(q(line * c.k_line() + plane * 4 + word * 2 + high, token));
-  RDom k(0, 2, 0, 2, 0, c.planes, 0, lines, "k");
+  RDom k(0, 2, 0, 2, 0, c.planes, 0, sum_lines, "k");
+  const Expr line_of_k = group * sum_lines + k.w;
   const Expr byte =
-      (w(k.x, lane, unit * lines + k.w, stream) >> cast<uint16_t>(k.y * 8)) & cast<uint16_t>(255);
+      (w(k.x, lane, unit * lines + line_of_k, stream) >> cast<uint16_t>(k.y * 8)) & cast<uint16_t>(255);
   const Expr code = cast<int16_t>(code_of(spec.op, byte, k.z));
-  sums(lane, stream, unit, token) = 0;
-  sums(lane, stream, unit, token) += cast<int32_t>(code) * cast<int32_t>(wide(k.x, k.y, k.z, k.w, token));
+  sums(lane, stream, unit, token, group) = 0;
+  sums(lane, stream, unit, token, group) +=
+      cast<int32_t>(code) * cast<int32_t>(wide(k.x, k.y, k.z, line_of_k, token));
 
   // Schedule
-  hold_in_registers(sums, walk);
+  hold_in_registers(sums, level);
   Stage update = sums.update();
   update.reorder(k.x, lane, stream, token, k.y, k.z, k.w)
       .unroll(stream)
@@ -204,7 +199,7 @@ std::vector<Expr> sums_by_words(const KernelSpec &spec, KernelArgs &args, const 
   wide.compute_at(walk.tile()).store_in(MemoryType::Register); // up to 16 * k bytes of stack
   wide.bound(word, 0, 2).bound(high, 0, 2).bound(plane, 0, c.planes).bound(line, 0, lines);
   wide.vectorize(word).vectorize(high).unroll(plane);
-  return at_walk(walk, halves, [&](Expr token) { return sums(walk.lane, walk.stream, walk.unit, token); });
+  return [sums](const SumPlace &at) { return sums(at.lane, at.stream, at.unit, at.token, at.group); };
 }
 
 Generated generate_linear_int(const KernelSpec &spec) {
@@ -213,20 +208,20 @@ Generated generate_linear_int(const KernelSpec &spec) {
   KernelArgs args(spec);
   const LinearTile tile = linear_tile(spec);
   LinearWalk walk(spec, args, tile);
-  const Expr sum = sums_of_codes(spec, args, walk, tile, 1)[0];
-  walk.write(linear_output(spec, args, walk.row, walk.token, sum));
+  const LoopLevel level;
+  walk.write(linear_output(spec, args, walk, sums_of_codes(spec, args, walk, tile, 1, level), level));
   return args.finish({walk.y});
 }
 
 } // namespace
 
-std::vector<Expr> sums_of_codes(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk,
-                                LinearTile tile, int halves) {
+SumOfCodes sums_of_codes(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk, LinearTile tile,
+                         int halves, LoopLevel level) {
   if (has_dot4(spec.cpu))
-    return sums_by_dot4(spec, args, walk, tile, halves);
+    return sums_by_dot4(spec, args, tile, halves, level);
   if (spec.op != Op::linear_s8 && has_pair_dot(spec.cpu))
-    return sums_by_pair_dot(spec, args, walk, halves);
-  return sums_by_words(spec, args, walk, halves);
+    return sums_by_pair_dot(spec, args, halves, level);
+  return sums_by_words(spec, args, walk, halves, level);
 }
 
 Generated generate_linear_s8(const KernelSpec &spec) { return generate_linear_int(spec); }

@@ -47,7 +47,7 @@ LinearTile panel_tile(const KernelSpec &spec) {
 }
 
 const Var lane("lane"), stream("stream"), unit("unit"), token("token"), j("j"), step("step"), half("half"),
-    block("block");
+    block("block"), group("group");
 
 /// codes(j, lane, step, unit, stream): the weights' codes of inputs 4 * step + j.
 Func panel_of_codes(const KernelSpec &spec, KernelArgs &args) {
@@ -74,18 +74,20 @@ void keep_panel(const KernelSpec &spec, Func codes, const LinearWalk &walk) {
 }
 
 /// vpdpbusd on whole registers of codes.
-Func sums_by_dot4(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk) {
+Func sums_by_dot4(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk, LoopLevel level) {
+  const int sum_steps = inputs_of_sum(spec) / 4;
   Func codes = panel_of_codes(spec, args), sums("sums");
-  RDom k(0, 4, 0, spec.dims.k / 4, "k");
+  RDom k(0, 4, 0, sum_steps, "k");
   RVar line("line"), plane("plane");
 
   // Algorithm
-  sums(lane, stream, unit, token) = 0;
-  sums(lane, stream, unit, token) +=
-      cast<int32_t>(codes(k.x, lane, k.y, unit, stream)) * cast<int32_t>(args["q"](k.y * 4 + k.x, token));
+  const Expr step_of_k = group * sum_steps + k.y;
+  sums(lane, stream, unit, token, group) = 0;
+  sums(lane, stream, unit, token, group) += cast<int32_t>(codes(k.x, lane, step_of_k, unit, stream)) *
+                                            cast<int32_t>(args["q"](step_of_k * 4 + k.x, token));
 
   // Schedule
-  sums.compute_at(walk.tile()).store_in(MemoryType::Stack);
+  sums.compute_at(level).store_in(MemoryType::Stack);
   sums.vectorize(lane).unroll(stream).unroll(token);
   Stage update = sums.update();
   update.split(k.y, line, plane, 4).reorder(k.x, lane, stream, token, plane, line);
@@ -97,8 +99,8 @@ Func sums_by_dot4(const KernelSpec &spec, KernelArgs &args, const LinearWalk &wa
 
 /// vpmaddubsw: products added in pairs to i16 lanes, two lanes an output row. They are summed for as many
 /// steps as cannot overflow (a pair of codes up to `top` gives at most 2 * top * 127), and only then widened.
-Func sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk) {
-  const int steps = spec.dims.k / 4;
+Func sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk, LoopLevel level) {
+  const int steps = inputs_of_sum(spec) / 4;
   int block_steps = 32767 / (2 * coding_of(spec.op).top * 127);
   while (steps % block_steps)
     --block_steps;
@@ -114,11 +116,12 @@ Func sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, const LinearWalk
   pairs(half, lane, stream, unit, token, block) = cast<int16_t>(0);
   pairs(half, lane, stream, unit, token, block) +=
       pair(half, lane, stream, unit, token, block * block_steps + s);
-  sums(lane, stream, unit, token) = 0;
-  sums(lane, stream, unit, token) += cast<int32_t>(pairs(k.x, lane, stream, unit, token, k.y));
+  sums(lane, stream, unit, token, group) = 0;
+  sums(lane, stream, unit, token, group) +=
+      cast<int32_t>(pairs(k.x, lane, stream, unit, token, group * (steps / block_steps) + k.y));
 
   // Schedule
-  sums.compute_at(walk.tile()).store_in(MemoryType::Stack);
+  sums.compute_at(level).store_in(MemoryType::Stack);
   sums.vectorize(lane).unroll(stream).unroll(token);
   Stage widened = sums.update();
   widened.reorder(k.x, lane, stream, token, k.y).unroll(stream).unroll(token);
@@ -148,9 +151,10 @@ bool has_panel(const KernelSpec &spec) {
 Generated generate_linear_panel(const KernelSpec &spec) {
   KernelArgs args(spec);
   LinearWalk walk(spec, args, panel_tile(spec));
-  const Func sums = has_dot4(spec.cpu) ? sums_by_dot4(spec, args, walk) : sums_by_pair_dot(spec, args, walk);
-  const Expr sum = sums(walk.lane, walk.stream, walk.unit, walk.token);
-  walk.write(linear_output(spec, args, walk.row, walk.token, sum));
+  const LoopLevel level;
+  const Func sums = (has_dot4(spec.cpu) ? sums_by_dot4 : sums_by_pair_dot)(spec, args, walk, level);
+  const auto sum = [&](const SumPlace &at) { return sums(at.lane, at.stream, at.unit, at.token, at.group); };
+  walk.write(linear_output(spec, args, walk, sum, level));
   return args.finish({walk.y});
 }
 

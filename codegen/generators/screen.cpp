@@ -15,7 +15,8 @@ Generated generate_screen_q4(const KernelSpec &spec) {
   KernelArgs args(spec);
   const LinearTile tile = linear_tile(spec);
   LinearWalk walk(spec, args, tile);
-  const std::vector<Expr> sums = sums_of_codes(spec, args, walk, tile, 2);
+  const SumOfCodes sums = sums_of_codes(spec, args, walk, tile, 2, walk.tile());
+  const auto half = [&](int i) { return sums({walk.lane, walk.stream, walk.unit, walk.token * 2 + i, 0}); };
 
   // The outliers one after the other, each for 16 rows at once.
   ImageParam &x = args["x"], &map = args["map"], &outliers = args["outliers"];
@@ -30,7 +31,7 @@ Generated generate_screen_q4(const KernelSpec &spec) {
   exact(lane, stream, unit, token) +=
       f16_to_f32(cast<uint16_t>(word >> Expr(uint32_t(16))), spec.cpu) * x(column, token);
 
-  const Expr scaled = cast<float>(sums[0] * 128 + sums[1]) * map(0, walk.token) + map(1, walk.token);
+  const Expr scaled = cast<float>(half(0) * 128 + half(1)) * map(0, walk.token) + map(1, walk.token);
   walk.write(scaled * args["row_scale"](walk.row) + exact(walk.lane, walk.stream, walk.unit, walk.token));
   exact.compute_at(walk.tile()).store_in(MemoryType::Stack).vectorize(lane);
   exact.update().reorder(lane, o, stream, unit, token).vectorize(lane);

@@ -47,15 +47,27 @@ float finished(const OpDims &d, float value, float other) {
 /// linear_t2 and linear_t3: code(w, n, k) is that of weight [n, k].
 template <class Code> int ternary_twin(Op op, const OpDims &d, void *const *args, Code code) {
   const TwinArgs a(op, d, args);
-  enum { q, s, sum, w, row_scale, other }; // other: the epilogue's argument, if it has one
+  enum { q, s, sum, w, scale, other }; // sum, scale: of groups, if there are; other: the epilogue's, likewise
   const int32_t y = d.epilogue == Epilogue::none ? other : other + 1;
   for_outputs(d, a, [&](int32_t n, int32_t r) {
-    int32_t dot = 0; // |dot| <= 2 * 127 * k
-    for (int32_t k = 0; k < d.k; ++k)
-      dot += code(a.data<uint8_t>(w), n, k) * a.row<int8_t>(q, r)[k];
-    const float scale = a.data<float>(row_scale)[n] / a.data<float>(s)[r];
-    a.row<float>(y, r)[n] = finished(d, float(dot - a.data<int32_t>(sum)[r]) * scale,
-                                     d.epilogue == Epilogue::none ? 0 : a.row<float>(other, r)[n]);
+    const auto dot = [&](int32_t begin, int32_t end) {
+      int32_t sum_of_codes = 0; // at most 2 * 127 * k
+      for (int32_t k = begin; k < end; ++k)
+        sum_of_codes += code(a.data<uint8_t>(w), n, k) * a.row<int8_t>(q, r)[k];
+      return sum_of_codes;
+    };
+    float value = 0;
+    if (d.group) {
+      const int32_t groups = d.k / d.group;
+      for (int32_t g = 0; g < groups; ++g) {
+        const int32_t exact = dot(g * d.group, (g + 1) * d.group) - a.row<int32_t>(sum, r)[g];
+        value = value + float(exact) * a.data<float>(scale)[format::group_scale_index(d.n, groups, n, g)];
+      }
+      value = value / a.data<float>(s)[r];
+    } else {
+      value = float(dot(0, d.k) - a.data<int32_t>(sum)[r]) * (a.data<float>(scale)[n] / a.data<float>(s)[r]);
+    }
+    a.row<float>(y, r)[n] = finished(d, value, d.epilogue == Epilogue::none ? 0 : a.row<float>(other, r)[n]);
   });
   return 0;
 }
@@ -72,6 +84,18 @@ int linear_t3_twin(const OpDims &d, void *const *args) {
   return ternary_twin(Op::linear_t3, d, args, [&](const uint8_t *w, int32_t n, int32_t k) {
     return format::t3_code(w[format::t3_byte(d.n, d.k, n, k)], format::t3_place(k));
   });
+}
+
+int group_sums_twin(const OpDims &d, void *const *args) {
+  const TwinArgs a(Op::group_sums, d, args);
+  for (int32_t r = a.begin(); r < a.end(); ++r)
+    for (int32_t g = 0; g < d.k / d.group; ++g) {
+      int32_t sum = 0;
+      for (int32_t i = g * d.group; i < (g + 1) * d.group; ++i)
+        sum += a.row<int8_t>(0, r)[i];
+      a.row<int32_t>(1, r)[g] = sum;
+    }
+  return 0;
 }
 
 int linear_s8_twin(const OpDims &d, void *const *args) {

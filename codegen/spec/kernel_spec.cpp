@@ -15,9 +15,9 @@ using format::OpDims;
 
 namespace {
 
-enum class Field { n, k, heads, kv_heads, head_dim, context, epilogue, act, eps };
+enum class Field { n, k, heads, kv_heads, head_dim, context, epilogue, act, eps, group };
 constexpr const char *kFieldNames[] = {"n",       "k",        "heads", "kv_heads", "head_dim",
-                                       "context", "epilogue", "act",   "eps"};
+                                       "context", "epilogue", "act",   "eps",      "group"};
 const char *name_of(Field f) { return kFieldNames[size_t(f)]; }
 
 /// Fields of an op in the order of OpDims.
@@ -30,8 +30,11 @@ std::vector<Field> fields_of(Op op) {
   case Op::rescore_f16:
     return {Field::n, Field::k};
   case Op::linear_t2:
+    return {Field::n, Field::k, Field::epilogue, Field::act, Field::group};
   case Op::linear_t3:
     return {Field::n, Field::k, Field::epilogue, Field::act};
+  case Op::group_sums:
+    return {Field::k, Field::group};
   case Op::rms_norm:
   case Op::norm_quant:
     return {Field::k, Field::eps};
@@ -66,9 +69,13 @@ std::vector<Field> fields_of(Op op) {
   return {};
 }
 
-/// A linear has an activation only where it is the gate's; the field before it says so.
+/// A linear has an activation only where it is the gate's (the field before it says so), and groups only
+/// where its columns are not one.
 bool is_present(const OpDims &d, Op op, Field f) {
-  return f != Field::act || (op != Op::linear_t2 && op != Op::linear_t3) || d.epilogue == Epilogue::gate;
+  const bool ternary = op == Op::linear_t2 || op == Op::linear_t3;
+  if (ternary && f == Field::act)
+    return d.epilogue == Epilogue::gate;
+  return !ternary || f != Field::group || d.group != 0;
 }
 
 int32_t *integer_of(OpDims &d, Field f) {
@@ -85,6 +92,8 @@ int32_t *integer_of(OpDims &d, Field f) {
     return &d.head_dim;
   case Field::context:
     return &d.context;
+  case Field::group:
+    return &d.group;
   case Field::epilogue:
   case Field::act:
   case Field::eps:
@@ -202,7 +211,7 @@ std::optional<KernelSpec> parse_kernel_spec(std::string_view text, std::string *
   };
   std::string_view value;
   for (const Field f : fields_of(spec.op)) {
-    if (!is_present(spec.dims, spec.op, f))
+    if (f == Field::group ? rest.rfind("group=", 0) != 0 : !is_present(spec.dims, spec.op, f))
       continue;
     if (!expect(name_of(f), &value))
       return fail(*error);

@@ -5,7 +5,7 @@
 // Text form, one line:  <op> <field>=<value>... rows=<r> cpu=<variant>
 //   linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni
 // A linear kernel with a tile of its own says so before cpu: rows=4 stripes=2 tokens=4.
-// Fields are those that the op uses, in the order of OpDims (a linear's act only with epilogue=gate); eps prints as the
+// Fields are those that the op uses, in the order of OpDims (a linear's act only with epilogue=gate, its group only where it has groups); eps prints as the
 // shortest decimal that reads back equal.
 // Symbol: linear_t2_n3840_k2560_epiloguenone_rows1__avx512vnni ('.', '-' and '+' of numbers become 'p', 'm' and '').
 #pragma once

@@ -37,6 +37,8 @@ double cost_ns(Op op, const OpDims &d, int32_t rows, int32_t last_position) {
     return r * d.n * d.k / 30.0;
   case Op::linear_f16:
     return r * d.n * d.k / 8.0;
+  case Op::group_sums:
+    return r * d.k / 20.0;
   case Op::skip_sum:
     return r * d.n / 2.0;
   case Op::attention:

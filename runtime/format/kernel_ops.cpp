@@ -32,7 +32,8 @@ constexpr const char *kOpNames[] = {"embed",
                                     "rescore_f16",
                                     "skip_up",
                                     "skip_down",
-                                    "skip_sum"};
+                                    "skip_sum",
+                                    "group_sums"};
 constexpr const char *kActNames[] = {"relu2", "silu", "gelu"};
 constexpr const char *kEpilogueNames[] = {"none", "residual", "gate"};
 static_assert(sizeof(kOpNames) / sizeof(*kOpNames) == size_t(Op::count), "one name for each op");
@@ -71,6 +72,11 @@ struct Builder {
     *this += per_row("s", Elem::f32, false);
     *this += per_row("sum", Elem::i32, false);
   }
+  void quantized_in_groups(int32_t k, int32_t groups) {
+    *this += activation("q", Elem::i8, k, false);
+    *this += per_row("s", Elem::f32, false);
+    *this += activation("group_sums", Elem::i32, groups, false);
+  }
   /// The two halves of a layer's cache, each with its scales if it is int8.
   void cache(const OpDims &d, bool q8, bool output) {
     constexpr int32_t kTiles = kKvBlockTokens / kKvTile;
@@ -92,7 +98,7 @@ struct Builder {
 
 /// Which fields of OpDims an op uses.
 struct Uses {
-  bool n, k, heads, kv_heads, head_dim, context, epilogue, act, eps;
+  bool n, k, heads, kv_heads, head_dim, context, epilogue, act, eps, group;
 };
 Uses uses(Op op) {
   switch (op) {
@@ -101,38 +107,41 @@ Uses uses(Op op) {
   case Op::linear_f16:
   case Op::screen_q4:
   case Op::rescore_f16:
-    return {true, true, 0, 0, 0, 0, 0, 0, 0};
+    return {true, true, 0, 0, 0, 0, 0, 0, 0, 0};
   case Op::linear_t2:
+    return {true, true, 0, 0, 0, 0, true, 0, 0, true};
   case Op::linear_t3:
-    return {true, true, 0, 0, 0, 0, true, 0, 0};
+    return {true, true, 0, 0, 0, 0, true, 0, 0, 0};
+  case Op::group_sums:
+    return {0, true, 0, 0, 0, 0, 0, 0, 0, true};
   case Op::rms_norm:
   case Op::norm_quant:
-    return {0, true, 0, 0, 0, 0, 0, 0, true};
+    return {0, true, 0, 0, 0, 0, 0, 0, true, 0};
   case Op::quantize:
   case Op::add:
   case Op::gather_rows:
-    return {0, true, 0, 0, 0, 0, 0, 0, 0};
+    return {0, true, 0, 0, 0, 0, 0, 0, 0, 0};
   case Op::gate:
   case Op::gate_quant:
-    return {0, true, 0, 0, 0, 0, 0, true, 0};
+    return {0, true, 0, 0, 0, 0, 0, true, 0, 0};
   case Op::gate_norm_quant:
-    return {0, true, 0, 0, 0, 0, 0, true, true};
+    return {0, true, 0, 0, 0, 0, 0, true, true, 0};
   case Op::rope:
-    return {0, 0, true, 0, true, true, 0, 0, 0};
+    return {0, 0, true, 0, true, true, 0, 0, 0, 0};
   case Op::kv_append:
   case Op::kv_append_q8:
-    return {0, 0, 0, true, true, 0, 0, 0, 0};
+    return {0, 0, 0, true, true, 0, 0, 0, 0, 0};
   case Op::attention:
   case Op::attention_q8:
   case Op::attention_chunk:
   case Op::attention_chunk_q8:
   case Op::attention_merge:
-    return {0, 0, true, true, true, 0, 0, 0, 0};
+    return {0, 0, true, true, true, 0, 0, 0, 0, 0};
   case Op::skip_up:
   case Op::skip_down:
-    return {true, true, 0, 0, 0, 0, 0, 0, 0};
+    return {true, true, 0, 0, 0, 0, 0, 0, 0, 0};
   case Op::skip_sum:
-    return {true, 0, 0, 0, 0, 0, true, 0, 0};
+    return {true, 0, 0, 0, 0, 0, true, 0, 0, 0};
   case Op::count:
     break;
   }
@@ -170,7 +179,7 @@ Epilogue epilogue_from_name(const char *name) {
 bool operator==(const OpDims &a, const OpDims &b) {
   return a.n == b.n && a.k == b.k && a.heads == b.heads && a.kv_heads == b.kv_heads &&
          a.head_dim == b.head_dim && a.context == b.context && a.epilogue == b.epilogue && a.act == b.act &&
-         a.eps == b.eps;
+         a.eps == b.eps && a.group == b.group;
 }
 
 const char *op_dims_error(Op op, const OpDims &d) {
@@ -206,6 +215,10 @@ const char *op_dims_error(Op op, const OpDims &d) {
     return "act is not legal here";
   if (u.eps ? !(d.eps >= 0 && d.eps <= 1) : d.eps != 0)
     return u.eps ? "eps must be in [0, 1]" : "eps is not used by this op and must be 0";
+  if (u.group ? (d.group < 0 || d.group % 16 || (d.group && d.k % d.group)) : d.group != 0)
+    return u.group ? "group must be a multiple of 16 that divides k" : "group is not used by this op and must be 0";
+  if (op == Op::group_sums && d.group == 0)
+    return "group must be a multiple of 16 that divides k";
   // Bytes of the widest coding and what lies between its streams, which kernels index by i32.
   if (u.n && u.k && int64_t(d.n) * d.k > INT32_MAX - (1 << 13))
     return "n * k must be below 2^31 - 2^13";
@@ -290,12 +303,19 @@ Signature signature(Op op, const OpDims &d) {
     break;
   case Op::linear_t2:
   case Op::linear_t3:
-    b.quantized_in(d.k);
+    if (d.group)
+      b.quantized_in_groups(d.k, d.k / d.group);
+    else
+      b.quantized_in(d.k);
     lines = op == Op::linear_t2 ? t2_lines(d.k) : t3_lines(d.k);
     b += {"w",   Elem::u8,
           false, Space::weights,
           4,     {4, kRowTile, stream_lines(d.n, lines), weight_streams(d.n)}};
-    b += vector_of("row_scale", Elem::f32, d.n);
+    if (d.group)
+      b += {"group_scale",  Elem::f32, false,
+            Space::weights, 3,         {kRowTile, stream_lines(d.n, d.k / d.group), weight_streams(d.n)}};
+    else
+      b += vector_of("row_scale", Elem::f32, d.n);
     if (d.epilogue != Epilogue::none)
       b += activation(epilogue_name(d.epilogue), Elem::f32, d.n, false);
     b += activation("y", Elem::f32, d.n, true);
@@ -397,6 +417,10 @@ Signature signature(Op op, const OpDims &d) {
     if (d.epilogue == Epilogue::residual)
       b += activation("residual", Elem::f32, d.n, false);
     b += activation("y", Elem::f32, d.n, true);
+    break;
+  case Op::group_sums:
+    b += activation("q", Elem::i8, d.k, false);
+    b += activation("sums", Elem::i32, d.k / d.group, true);
     break;
   case Op::count:
     break;

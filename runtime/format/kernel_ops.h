@@ -24,14 +24,17 @@ enum class Op : uint8_t {
   gate_quant = 5,      ///< gate then quantize
   gate_norm_quant = 6, ///< gate, rms_norm with the sub-norm gain, quantize
   add = 7,             ///< y = a + b
-  linear_t2 = 8, ///< y = epilogue(f32(Σ t*q) * (row_scale/s))               weights: layout A (layouts.h)
+  /// y = epilogue(f32(Σ t*q) * (row_scale/s))                              weights: layout A (layouts.h)
+  /// With groups of columns: y = epilogue((Σ_g f32(Σ_{i in g} t*q) * group_scale[g]) / s), the outer sum in f32 in
+  /// the order of the groups, from 0.
+  linear_t2 = 8,
   linear_s8 = 9, ///< y = f32(Σ w*q) * (row_scale/s)                         weights: int8 rows, stored w+128
   linear_f16 = 10,   ///< y = Σ f32(w)*x in kDotLanes partial sums (layouts.h)  weights: f16 rows
   rope = 11,         ///< half-split rotation (NEOX) of each head by the row's position
   kv_append = 12,    ///< writes k and v as f16 (saturated to ±65504) to the row's slot
   attention = 13,    ///< softmax(q·k/sqrt(D))·v over positions 0..position[r] of the row's sequence
   gather_rows = 14,  ///< y[l,:] = x[index[l],:]
-  linear_t3 = 15,    ///< as linear_t2                                          weights: layout B (layouts.h)
+  linear_t3 = 15,    ///< as linear_t2, no groups                                       weights: layout B (layouts.h)
   kv_append_q8 = 16, ///< writes k and v as int8 with a scale a head (saturated to ±65504) to the row's slot
   attention_q8 = 17, ///< attention over the int8 cache: q·k and p·v in integers (codegen/reference)
   /// Attention in two steps, for few rows: each chunk of kAttentionChunk positions apart, so that a long
@@ -45,7 +48,8 @@ enum class Op : uint8_t {
   skip_up = 23,   ///< h = relu2(gate) * (f32(Σ t*q) * (row_scale/s)), 0 where gate <= 0   weights: U2 (layouts.h)
   skip_down = 24, ///< sums = Σ (t+1)*q, by ranges of the inputs (see skip_down below)     weights: D2 (layouts.h)
   skip_sum = 25,  ///< y = epilogue(f32(Σ sums - sum) * (row_scale/s))
-  count = 26
+  group_sums = 26, ///< sums[r,g] = Σ q[r,i] over the inputs i of group g: what linear_t2 with groups takes for sum
+  count = 27
 };
 const char *op_name(Op op);
 /// Returns Op::count for an unknown name.
@@ -79,6 +83,8 @@ struct OpDims {
   Epilogue epilogue = Epilogue::none; ///< linear_t2, linear_t3; skip_sum, which has no gate
   Act act = Act::relu2;               ///< gate*; linear_t2, linear_t3 with the gate epilogue
   float eps = 0;                      ///< *norm*
+  int32_t group = 0; ///< inputs that share a scale in a row: linear_t2 (0: all of them), group_sums; a multiple of
+                     ///< 16 that divides k
 };
 bool operator==(const OpDims &a, const OpDims &b);
 

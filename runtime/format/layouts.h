@@ -47,6 +47,14 @@ constexpr size_t t2_byte(int32_t n, int32_t k, int32_t row, int32_t col) {
 constexpr int t2_shift(int32_t col) { return 2 * ((col % 16) / 4); }
 static_assert(t2_byte(32, 32, 17, 21) == (8 + 1) * 64 + 1 * 4 + 1 && t2_shift(21) == 2, "layout A, worked example");
 
+/// Scales of groups of columns (linear_t2 with groups): f32, a line of 16 rows side by side for each group of a stripe, in
+/// streams as the weights'. `groups` = k / group. Bytes: 4 * n * groups, and what lies between streams.
+constexpr size_t group_scale_bytes(int32_t n, int32_t groups) { return streams_bytes(n, groups); }
+constexpr size_t group_scale_index(int32_t n, int32_t groups, int32_t row, int32_t group) {
+  return (stripe_line(n, groups, row / kRowTile) + size_t(group)) * kRowTile + size_t(row % kRowTile);
+}
+static_assert(group_scale_index(32, 4, 17, 2) == (8 + 2) * 16 + 1, "scales of groups, worked example");
+
 /// Layout B, "base 3" (linear_t3): five weights a byte. A stripe has one line for each 20 inputs, the last of which may be
 /// partial. In the line of inputs 20*kb .. 20*kb+19:
 ///   byte 4*r + j   ceil(256 * v / 243), v = sum over p = 0..4 of code[16*rb + r][20*kb + 4*p + j] * 3^(4-p)

@@ -1,5 +1,5 @@
-// Ops that move or rotate rows: embed, gather_rows, rope, kv_append. Every variant equals the twin bit for
-// bit and writes nothing else.
+// Ops that move, rotate or sum rows: embed, gather_rows, rope, kv_append, group_sums. Every variant equals
+// the twin bit for bit and writes nothing else.
 #include "runtime/format/layouts.h"
 #include "test/codegen/compiled_kernels.h"
 #include "test/codegen/nasty_floats.h"
@@ -55,6 +55,16 @@ TEST(DataKernels, GatherReadsTheIndexedRows) {
                                        set(call, "logit_rows", {8, 0, 3, 3});
                                      }),
                 "");
+    }
+}
+
+TEST(DataKernels, GroupSumsAreThoseOfEachGroup) {
+  KernelSpec spec = data_spec(Op::group_sums, 0, 768);
+  for (const int32_t group : {16, 48, 128, 768})
+    for (format::CpuVariant cpu : runnable_variants()) {
+      spec.cpu = cpu;
+      spec.dims.group = group;
+      EXPECT_EQ(difference_from_twin(spec, compiled(spec), {5}, 1), "");
     }
 }
 

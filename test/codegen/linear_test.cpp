@@ -1,6 +1,8 @@
 // Every linear kernel of every CPU variant equals its scalar twin bit for bit, and writes nothing but its
 // result.
+#include "runtime/format/layouts.h"
 #include "test/codegen/kernel_runner.h"
+#include <cmath>
 #include <gtest/gtest.h>
 #include <memory>
 
@@ -16,6 +18,10 @@ using format::OpDims;
 OpDims dims(int32_t n, int32_t k, Epilogue epilogue = Epilogue::none, Act act = Act::relu2) {
   OpDims d;
   d.n = n, d.k = k, d.epilogue = epilogue, d.act = act;
+  return d;
+}
+OpDims grouped(int32_t group, OpDims d) {
+  d.group = group;
   return d;
 }
 
@@ -80,6 +86,74 @@ TEST_P(Linear, T2WritesOverItsGate) {
               [](CallBuffers &call) { call.overwrite("gate"); });
 }
 
+/// Any sums of groups, as large as they can be.
+void set_group_sums(CallBuffers &call, const OpDims &d) {
+  const int32_t groups = d.k / d.group;
+  uint32_t random = 1;
+  for (int64_t r = 0; r < call.elements("group_sums") / groups; ++r)
+    for (int32_t g = 0; g < groups; ++g) {
+      random = random * 1664525 + 1013904223;
+      call.data<int32_t>("group_sums")[r * call.row_stride("group_sums") + g] =
+          int32_t(random >> 8) % (127 * d.group + 1) * (random & 1 ? 1 : -1);
+    }
+}
+
+/// One group and many, of one line of weights and of many, also where k is 6 of them.
+TEST_P(Linear, T2WithGroupsEqualsTwin) {
+  for (const OpDims &d : {grouped(16, dims(16, 16)), grouped(128, dims(48, 768)), grouped(16, dims(80, 112)),
+                          grouped(64, dims(256, 256)), grouped(256, dims(256, 256)),
+                          grouped(176, dims(128, 1056)), grouped(64, dims(256, 256, Epilogue::residual)),
+                          grouped(32, dims(48, 64, Epilogue::gate, Act::silu))})
+    expect_twin(Op::linear_t2, d, [&](CallBuffers &call) { set_group_sums(call, d); });
+  const OpDims in_place = grouped(64, dims(256, 128, Epilogue::residual));
+  expect_twin(Op::linear_t2, in_place, [&](CallBuffers &call) {
+    set_group_sums(call, in_place);
+    call.overwrite("residual");
+  });
+}
+
+/// The twin against its meaning, Σ weight * q / s with dequantised weights, in f64. Its error: a rounding for
+/// each product, sum and the quotient, so at most (groups + 2) * 2^-24 of the sum of magnitudes.
+TEST(LinearTwin, GroupsScaleTheirWeights) {
+  const OpDims d = grouped(48, dims(32, 336));
+  const int32_t groups = d.k / d.group, rows = 3;
+  CallBuffers call({Op::linear_t2, d, 0, CpuVariant::portable, {}}, {rows}, 5);
+  const auto q = [&](int32_t r, int32_t i) { return call.data<int8_t>("q")[r * call.row_stride("q") + i]; };
+  for (int32_t r = 0; r < rows; ++r)
+    for (int32_t g = 0; g < groups; ++g) {
+      int32_t sum = 0;
+      for (int32_t i = 0; i < d.group; ++i)
+        sum += q(r, g * d.group + i);
+      call.data<int32_t>("group_sums")[r * call.row_stride("group_sums") + g] = sum;
+    }
+  ASSERT_EQ(call.run_twin(0, call.units()), 0);
+  for (int32_t r = 0; r < rows; ++r)
+    for (int32_t n = 0; n < d.n; ++n) {
+      double expected = 0, magnitudes = 0;
+      for (int32_t g = 0; g < groups; ++g) {
+        const double scale =
+            double(call.data<float>("group_scale")[format::group_scale_index(d.n, groups, n, g)]);
+        double sum = 0;
+        for (int32_t i = g * d.group; i < (g + 1) * d.group; ++i) {
+          const int code =
+              call.data<uint8_t>("w")[format::t2_byte(d.n, d.k, n, i)] >> format::t2_shift(i) & 3;
+          sum += (code - 1) * scale * q(r, i);
+        }
+        expected += sum, magnitudes += std::fabs(sum);
+      }
+      const double s = double(call.data<float>("s")[r]);
+      EXPECT_NEAR(double(call.data<float>("y")[r * call.row_stride("y") + n]), expected / s,
+                  (groups + 2) * 0x1p-24 * magnitudes / std::fabs(s));
+    }
+}
+
+TEST_P(LinearPanel, WithGroupsEqualsTwin) {
+  for (const OpDims &d : {grouped(16, dims(112, 80)), grouped(16 * 43, dims(96, 688)),
+                          grouped(128, dims(128, 2560)), grouped(1280, dims(128, 2560, Epilogue::residual)),
+                          grouped(64, dims(128, 640, Epilogue::gate, Act::gelu))})
+    expect_twin(Op::linear_t2, d, [&](CallBuffers &call) { set_group_sums(call, d); }, {5, 9, 24, 39});
+}
+
 /// Also with the last line cut by k after one, two, three and four of its five places.
 TEST_P(Linear, T3EqualsTwin) {
   for (const OpDims &d : kShapes)
@@ -119,6 +193,16 @@ TEST_P(Linear, ScreenSurvivesLargestSums) {
     expect_twin(Op::screen_q4, dims(16, format::kMaxScreenWidth), [&](CallBuffers &call) {
       call.fill("w", uint8_t(0xff));
       call.fill("q", high);
+    });
+}
+
+TEST_P(Linear, GroupsSurviveLargestSums) {
+  const OpDims d = grouped(2304, dims(16, 6912));
+  for (const int8_t activation : {int8_t(127), int8_t(-127)})
+    expect_twin(Op::linear_t2, d, [&](CallBuffers &call) {
+      call.fill("w", uint8_t(0xaa));
+      call.fill("q", activation);
+      call.fill("group_sums", int32_t(activation) * d.group);
     });
 }
 

@@ -33,6 +33,7 @@ const char *const kTexts[] = {
     "skip_up n=6912 k=2560 rows=2 cpu=avx512vnni",
     "skip_down n=2560 k=6912 rows=0 cpu=portable",
     "skip_sum n=2560 epilogue=residual rows=0 cpu=avx2",
+    "group_sums k=2560 group=128 rows=0 cpu=avx2",
 };
 
 TEST(KernelSpec, PrintsWhatItParses) {
@@ -46,6 +47,17 @@ TEST(KernelSpec, PrintsWhatItParses) {
     symbols.insert(symbol(*spec));
   }
   EXPECT_EQ(symbols.size(), std::size(kTexts));
+}
+
+TEST(KernelSpec, PrintsAGroupOnlyWhereItHasOne) {
+  for (const char *text :
+       {"linear_t2 n=3840 k=2560 epilogue=none group=128 rows=4 cpu=avx2",
+        "linear_t2 n=3840 k=2560 epilogue=gate act=silu group=64 rows=0 tokens=4 cpu=avx2"}) {
+    std::string error;
+    const std::optional<KernelSpec> spec = parse_kernel_spec(text, &error);
+    ASSERT_TRUE(spec) << error;
+    EXPECT_EQ(to_string(*spec), text);
+  }
 }
 
 TEST(KernelSpec, PrintsATileOnlyWhereItHasOne) {
@@ -94,6 +106,14 @@ TEST(KernelSpec, SaysWhatIsWrong) {
       {"linear_t2 n=16 k=16 epilogue=gate rows=1 cpu=avx2", "expected act=<value>, got 'rows=1'"},
       {"linear_t2 n=16 k=16 epilogue=residual act=silu rows=1 cpu=avx2",
        "expected rows=<value>, got 'act=silu'"},
+      {"linear_t2 n=16 k=64 epilogue=none group=24 rows=1 cpu=avx2",
+       "group must be a multiple of 16 that divides k"},
+      {"linear_t2 n=16 k=64 epilogue=none group=48 rows=1 cpu=avx2",
+       "group must be a multiple of 16 that divides k"},
+      {"linear_t2 n=16 k=64 epilogue=none group=-16 rows=1 cpu=avx2",
+       "group must be a multiple of 16 that divides k"},
+      {"linear_t3 n=16 k=80 epilogue=none group=80 rows=1 cpu=avx2", "expected rows=<value>, got 'group=80'"},
+      {"group_sums k=64 rows=0 cpu=avx2", "group must be a multiple of 16 that divides k"},
       {"skip_up n=16 k=128 rows=1 cpu=avx2", "k must be a multiple of 256"},
       {"skip_down n=128 k=16 rows=1 cpu=avx2", "n must be a multiple of 256"},
       {"skip_sum n=256 epilogue=gate act=relu2 rows=0 cpu=avx2", "expected rows=<value>, got 'act=relu2'"},
