@@ -118,7 +118,7 @@ struct IndexBuilder {
         args.push_back(slice(arg));
       const fb::Dims dims = toFb(call.dims);
       calls.push_back(fb::CreateCallDirect(b, uint8_t(call.op), &dims, call.overLogitRows, &choices, &args,
-                                           call.label.c_str()));
+                                           call.label.c_str(), call.dims.group));
     }
     const fb::Slice logits = slice(p.logits);
     return fb::CreatePlanDirect(b, p.maxRows, p.arenaBytes, &calls, &logits, screen());
@@ -143,8 +143,8 @@ struct IndexBuilder {
     std::vector<flatbuffers::Offset<fb::Kernel>> kernelList;
     for (const codegen::KernelSpec &spec : kernels) {
       const fb::Dims dims = toFb(spec.dims);
-      kernelList.push_back(
-          fb::CreateKernelDirect(b, uint8_t(spec.op), &dims, spec.rows, codegen::kernel_name(spec).c_str()));
+      kernelList.push_back(fb::CreateKernelDirect(b, uint8_t(spec.op), &dims, spec.rows,
+                                                  codegen::kernel_name(spec).c_str(), spec.dims.group));
     }
     auto imageList = images();
     auto planOffset = plan();

@@ -20,9 +20,11 @@ enum class Packing : uint8_t {
   f32,      ///< a vector as it is (norm gains)
   ropeCos,  ///< f32 [rows = context, cols = head_dim/2]: cos(position * theta^(-2i/head_dim))
   ropeSin,
-  screen, ///< what an exact head looks at first, of one dense matrix (PackScreen.cpp)
-  u2, ///< neuron rows of one ternary matrix
-  d2  ///< neuron columns of one ternary matrix
+  screen,    ///< what an exact head looks at first, of one dense matrix (PackScreen.cpp)
+  u2,        ///< neuron rows of one ternary matrix
+  d2,        ///< neuron columns of one ternary matrix
+  groupScale ///< f32 [rows, cols]: scale of each of cols equal groups of columns of each ternary row of
+             ///< `names`
 };
 const char *packingName(Packing p);
 

@@ -149,6 +149,8 @@ Packing packingOf(kernel::Packing p) {
     return Packing::u2;
   case kernel::Packing::d2:
     return Packing::d2;
+  case kernel::Packing::group_scale:
+    return Packing::groupScale;
   }
   llvm_unreachable("no such packing");
 }

@@ -1,11 +1,15 @@
 // See FrontEnd.h.
 #include "compiler/driver/FrontEnd.h"
+#include "compiler/bundle/ForEachIndex.h"
 #include "compiler/import/BuildGraph.h"
+#include "compiler/import/StoredCheckpoint.h"
 #include "compiler/transforms/Passes.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Pass/PassManager.h"
 #include "runtime/format/kernel_ops.h"
 #include "llvm/Support/raw_ostream.h"
+#include <iterator>
+#include <mutex>
 
 using namespace llvm;
 
@@ -27,6 +31,31 @@ Decision chooseHead(const import::ModelConfig &config) {
             "--head=exact"};
   return {"head", "exact", "a 4-bit screen finds the rows that can matter; their logits are those of f16",
           "--head=f16"};
+}
+
+/// Which matrices have scales of groups of columns. A tensor may have to be decoded for it.
+Expected<import::ScaleGroups> scaleGroups(const import::Checkpoint &checkpoint, int jobs,
+                                          const std::string &where) {
+  constexpr size_t kLinears = std::size(import::kLinearNames);
+  import::ScaleGroups groups;
+  std::mutex mutex;
+  const auto ask = [&](size_t i) -> Error {
+    const std::string name = import::layerTensor(int32_t(i / kLinears), import::kLinearNames[i % kLinears]);
+    Expected<int32_t> group = checkpoint.scaleGroup(name);
+    if (!group)
+      return group.takeError();
+    if (*group % 16)
+      return createStringError("%s: tensor '%s': expected scales of a multiple of 16 columns, got one for %d",
+                               where.c_str(), name.c_str(), *group);
+    if (*group) {
+      std::lock_guard<std::mutex> lock(mutex);
+      groups[name] = *group;
+    }
+    return Error::success();
+  };
+  if (Error e = forEachIndex(jobs, size_t(checkpoint.config().layers) * kLinears, ask))
+    return e;
+  return groups;
 }
 
 } // namespace
@@ -66,7 +95,10 @@ Expected<Decision> decideHead(const Options &options, const import::ModelConfig 
 Expected<mlir::OwningOpRef<mlir::ModuleOp>>
 buildGraph(mlir::MLIRContext &context, const import::Checkpoint &checkpoint, const Options &options) {
   context.printOpOnDiagnostic(false); // one line for each error
-  mlir::OwningOpRef<mlir::ModuleOp> module = import::buildModule(context, checkpoint.config());
+  Expected<import::ScaleGroups> groups = scaleGroups(checkpoint, std::max(1, options.jobs), options.input);
+  if (!groups)
+    return groups.takeError();
+  mlir::OwningOpRef<mlir::ModuleOp> module = import::buildModule(context, checkpoint.config(), *groups);
   if (!module)
     return createStringError("%s: the graph could not be built (see above)", options.input.c_str());
   return module;

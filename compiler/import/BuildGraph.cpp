@@ -17,8 +17,8 @@ struct Quantized {
 
 class GraphBuilder {
 public:
-  GraphBuilder(MLIRContext &context, const ModelConfig &config)
-      : c_(config), b_(&context), loc_(b_.getUnknownLoc()) {}
+  GraphBuilder(MLIRContext &context, const ModelConfig &config, const ScaleGroups &groups)
+      : c_(config), groups_(groups), b_(&context), loc_(b_.getUnknownLoc()) {}
 
   OwningOpRef<ModuleOp> build() {
     OwningOpRef<ModuleOp> module = ModuleOp::create(loc_);
@@ -118,7 +118,9 @@ private:
   }
 
   Value ternary(Quantized in, const std::string &name, int32_t n, int32_t k) {
-    Value w = weight(name, TernaryType::get(b_.getContext(), n, k));
+    auto group = groups_.find(name);
+    Value w =
+        weight(name, TernaryType::get(b_.getContext(), n, k, group == groups_.end() ? 0 : group->second));
     return TernaryLinearOp::create(b_, loc_, rows(n), in.q, in.s, w, Value());
   }
 
@@ -128,6 +130,7 @@ private:
   }
 
   const ModelConfig &c_;
+  const ScaleGroups &groups_;
   OpBuilder b_;
   Location loc_;
   Value positions_, sequences_, slots_, blockTable_;
@@ -135,9 +138,10 @@ private:
 
 } // namespace
 
-OwningOpRef<ModuleOp> buildModule(MLIRContext &context, const ModelConfig &config) {
+OwningOpRef<ModuleOp> buildModule(MLIRContext &context, const ModelConfig &config,
+                                  const ScaleGroups &groups) {
   context.loadDialect<BitNetDialect, func::FuncDialect>();
-  return GraphBuilder(context, config).build();
+  return GraphBuilder(context, config, groups).build();
 }
 
 } // namespace bitnet::import

@@ -154,6 +154,16 @@ llvm::Error GraphInterpreter::runOp(Operation &op) {
   if (isa<RopeOp>(op))
     for (const Cell &cell : constants_[&op])
       args.push_back(cell.arg());
+  Cell groupSums; // take the place of sum, after q and s
+  if (kernel->dims.group) {
+    format::OpDims dims;
+    dims.k = kernel->dims.k, dims.group = kernel->dims.group;
+    groupSums = allocate(ofLogitRows, dims.k / dims.group * 4);
+    if (llvm::Error e =
+            runTwin(format::Op::group_sums, dims, ofLogitRows, {args[0], groupSums.arg()}, extents_))
+      return e;
+    args[2] = groupSums.arg();
+  }
   for (Value result : op.getResults()) {
     Cells &cells = values_[result];
     if (auto append = dyn_cast<KvAppendOp>(op)) { // its cache is the last operand, and written in place

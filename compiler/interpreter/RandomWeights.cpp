@@ -20,14 +20,24 @@ static int32_t columns(mlir::bitnet::WeightOp op) {
   return int32_t(cast<RankedTensorType>(type).getShape().back());
 }
 
+/// Scales of a row.
+static int32_t groups(mlir::bitnet::WeightOp op) {
+  auto t = dyn_cast<mlir::bitnet::TernaryType>(op.getValue().getType());
+  return t ? int32_t(t.groups()) : 1;
+}
+
 RandomWeights::RandomWeights(ModuleOp module, uint64_t seed) : seed_(seed) {
   module.walk([&](mlir::bitnet::WeightOp op) {
     for (auto [name, rows] : llvm::zip_equal(op.getNames(), op.partRows()))
-      shapes_[cast<StringAttr>(name).getValue()] = {rows, columns(op)};
+      shapes_[cast<StringAttr>(name).getValue()] = {rows, columns(op), groups(op)};
   });
   module.walk([&](kernel::ConstantOp op) {
-    for (auto [name, rows] : llvm::zip_equal(op.getNames(), op.getRows()))
-      shapes_[cast<StringAttr>(name).getValue()] = {rows, int32_t(op.getValue().getType().getCols())};
+    for (auto [name, rows] : llvm::zip_equal(op.getNames(), op.getRows())) {
+      Shape &shape = shapes_[cast<StringAttr>(name).getValue()];
+      shape.rows = rows;
+      const bool ofGroups = op.getValue().getType().getPacking() == kernel::Packing::group_scale;
+      (ofGroups ? shape.groups : shape.cols) = int32_t(op.getValue().getType().getCols());
+    }
   });
 }
 
@@ -50,6 +60,12 @@ llvm::Expected<import::TernaryMatrix> RandomWeights::ternary(const std::string &
   for (uint64_t i = 0; i < uint64_t(m.rows) * uint64_t(m.cols); ++i)
     m.trits.push_back(int8_t(mix(key + i) % 3) - 1);
   m.scales = {0.01f + float(key % 1000) * 1e-4f};
+  if (shape->groups == 1)
+    return m;
+  m.groupCols = m.cols / shape->groups;
+  m.scales.clear();
+  for (uint64_t i = 0; i < uint64_t(m.rows) * uint64_t(shape->groups); ++i)
+    m.scales.push_back(0.01f + float(mix(key - i) % 1000) * 1e-4f);
   return m;
 }
 

@@ -19,7 +19,7 @@ public:
 
 private:
   struct Shape {
-    int32_t rows, cols;
+    int32_t rows = 0, cols = 0, groups = 1; ///< groups: scales of a row
   };
   llvm::Expected<Shape> shapeOf(const std::string &name) const;
   uint64_t keyOf(const std::string &name) const;

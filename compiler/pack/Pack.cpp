@@ -32,6 +32,8 @@ const char *packingName(Packing p) {
     return "u2";
   case Packing::d2:
     return "d2";
+  case Packing::groupScale:
+    return "group_scale";
   }
   return "?";
 }
@@ -50,6 +52,8 @@ uint64_t packedBytes(const Constant &c) {
   case Packing::rowScale:
   case Packing::s8Scale:
     return uint64_t(c.rows) * 4;
+  case Packing::groupScale:
+    return format::group_scale_bytes(c.rows, c.cols);
   case Packing::f16:
     return elements * 2;
   case Packing::s8:
@@ -75,6 +79,8 @@ Error packConstant(const Constant &c, const WeightSource &weights, const Sink &s
     return packD2(c, weights, sink, report);
   case Packing::rowScale:
     return packRowScale(c, weights, sink);
+  case Packing::groupScale:
+    return packGroupScale(c, weights, sink);
   case Packing::f16:
     return packF16(c, weights, sink, report);
   case Packing::s8:

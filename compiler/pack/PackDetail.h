@@ -32,6 +32,7 @@ llvm::Error packTernary(const Constant &c, const WeightSource &weights, const Si
 llvm::Error packU2(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report);
 llvm::Error packD2(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report);
 llvm::Error packRowScale(const Constant &c, const WeightSource &weights, const Sink &sink);
+llvm::Error packGroupScale(const Constant &c, const WeightSource &weights, const Sink &sink);
 llvm::Error packF16(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report);
 llvm::Error packS8(const Constant &c, const WeightSource &weights, const Sink &sink);
 llvm::Error packS8Scale(const Constant &c, const WeightSource &weights, const Sink &sink);

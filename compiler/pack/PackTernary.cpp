@@ -1,5 +1,4 @@
-// Layouts A ("2-bit stripes") and B ("base 3") of runtime/format/layouts.h, and the row scales that go with
-// them.
+// Layouts A ("2-bit stripes") and B ("base 3") of runtime/format/layouts.h, and the scales that go with them.
 #include "compiler/pack/PackDetail.h"
 #include "runtime/format/layouts.h"
 #include <cstring>
@@ -97,19 +96,50 @@ Error packTernary(const Constant &c, const WeightSource &weights, const Sink &si
   return Error::success();
 }
 
-Error packRowScale(const Constant &c, const WeightSource &weights, const Sink &sink) {
+namespace {
+
+/// The scales of the constant's matrices, `groups` a row, 0 for the rows beyond them.
+Expected<std::vector<float>> scalesOf(const Constant &c, const WeightSource &weights, int32_t groups) {
   std::vector<float> scales;
   for (const std::string &name : c.names) {
-    Expected<std::vector<float>> part = weights.rowScales(name);
+    Expected<std::vector<float>> part = weights.scales(name, groups);
     if (!part)
       return part.takeError();
     scales.insert(scales.end(), part->begin(), part->end());
   }
-  if (scales.size() > size_t(c.rows))
+  const size_t expected = size_t(c.rows) * size_t(groups);
+  if (scales.size() > expected)
     return createStringError("packing scales of '%s': expected at most %d rows, got %zu",
-                             c.names.front().c_str(), c.rows, scales.size());
-  scales.resize(size_t(c.rows), 0.0f);
-  return sink(reinterpret_cast<const uint8_t *>(scales.data()), scales.size() * sizeof(float));
+                             c.names.front().c_str(), c.rows, scales.size() / size_t(groups));
+  scales.resize(expected, 0.0f);
+  return scales;
+}
+
+} // namespace
+
+Error packRowScale(const Constant &c, const WeightSource &weights, const Sink &sink) {
+  Expected<std::vector<float>> scales = scalesOf(c, weights, 1);
+  if (!scales)
+    return scales.takeError();
+  return sink(reinterpret_cast<const uint8_t *>(scales->data()), scales->size() * sizeof(float));
+}
+
+Error packGroupScale(const Constant &c, const WeightSource &weights, const Sink &sink) {
+  Expected<std::vector<float>> scales = scalesOf(c, weights, c.cols);
+  if (!scales)
+    return scales.takeError();
+  std::vector<float> out(size_t(format::group_scale_bytes(c.rows, c.cols)) / sizeof(float), 0.0f);
+  for (int32_t row = 0; row < c.rows; ++row)
+    for (int32_t group = 0; group < c.cols; ++group)
+      out[format::group_scale_index(c.rows, c.cols, row, group)] =
+          (*scales)[size_t(row) * size_t(c.cols) + size_t(group)];
+  for (int32_t row = 0; row < c.rows; ++row) // the proof
+    for (int32_t group = 0; group < c.cols; ++group)
+      if (out[format::group_scale_index(c.rows, c.cols, row, group)] !=
+          (*scales)[size_t(row) * size_t(c.cols) + size_t(group)])
+        return createStringError("packing scales of '%s': row %d, group %d does not read back as it was",
+                                 c.names.front().c_str(), row, group);
+  return sink(reinterpret_cast<const uint8_t *>(out.data()), out.size() * sizeof(float));
 }
 
 } // namespace bitnet::compiler

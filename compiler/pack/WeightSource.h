@@ -11,49 +11,56 @@ public:
   virtual ~WeightSource() = default;
   /// Thread-safe. Names are canonical (Checkpoint.h).
   virtual llvm::Expected<import::TernaryMatrix> ternary(const std::string &name) const = 0;
-  /// Scale of each row of a ternary matrix.
-  virtual llvm::Expected<std::vector<float>> rowScales(const std::string &name) const {
+  /// Scales of a ternary matrix, row by row: one for each of `groups` equal groups of columns.
+  virtual llvm::Expected<std::vector<float>> scales(const std::string &name, int32_t groups) const {
     llvm::Expected<import::TernaryMatrix> m = ternary(name);
     if (!m)
       return m.takeError();
-    return expandScales(*m);
+    return expandScales(name, *m, groups);
   }
   /// Rows [begin, min(end, rows)) of a dense tensor; a vector is one row.
   virtual llvm::Expected<import::DenseTensor> dense(const std::string &name, int32_t begin,
                                                     int32_t end) const = 0;
 
 protected:
-  static std::vector<float> expandScales(const import::TernaryMatrix &m) {
-    return m.scales.size() == 1 ? std::vector<float>(size_t(m.rows), m.scales[0]) : m.scales;
+  /// Of a matrix whose own groups are as fine or coarser. Its trits are not looked at.
+  static llvm::Expected<std::vector<float>> expandScales(const std::string &name,
+                                                         const import::TernaryMatrix &m, int32_t groups) {
+    const int32_t own = m.groupCols ? m.cols / m.groupCols : 1;
+    if (groups % own || m.cols % groups)
+      return llvm::createStringError("'%s': expected scales of %d groups of columns, got those of %d",
+                                     name.c_str(), groups, own);
+    const size_t step = m.scales.size() == 1 ? 0 : 1;
+    std::vector<float> scales(size_t(m.rows) * size_t(groups));
+    for (size_t i = 0; i < scales.size(); ++i)
+      scales[i] = m.scales[i / size_t(groups / own) * step];
+    return scales;
   }
 };
 
-/// Keeps the scales of matrices that were decoded, so that asking for them afterwards does not decode again, and the
-/// facts for the report.
+/// Keeps the scales of matrices that were decoded, so that asking for them afterwards does not decode again,
+/// and the facts for the report.
 class CheckpointWeights final : public WeightSource {
 public:
   /// The checkpoint must outlive this.
   explicit CheckpointWeights(const import::Checkpoint &checkpoint) : checkpoint_(checkpoint) {}
   llvm::Expected<import::TernaryMatrix> ternary(const std::string &name) const override {
     llvm::Expected<import::TernaryMatrix> m = checkpoint_.ternary(name);
-    if (m && m->groupCols)
-      return llvm::createStringError("'%s': expected a scale for a tensor or a row, got one for %d columns",
-                                     name.c_str(), m->groupCols);
     if (m) {
       const import::MatrixFacts facts = import::factsOf(*m);
       std::lock_guard<std::mutex> lock(mutex_);
       facts_[name] = facts;
-      scales_[name] = expandScales(*m);
+      decoded_[name] = {m->rows, m->cols, m->groupCols, {}, m->scales};
     }
     return m;
   }
-  llvm::Expected<std::vector<float>> rowScales(const std::string &name) const override {
+  llvm::Expected<std::vector<float>> scales(const std::string &name, int32_t groups) const override {
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      if (auto known = scales_.find(name); known != scales_.end())
-        return known->second;
+      if (auto known = decoded_.find(name); known != decoded_.end())
+        return expandScales(name, known->second, groups);
     }
-    return WeightSource::rowScales(name);
+    return WeightSource::scales(name, groups);
   }
   llvm::Expected<import::DenseTensor> dense(const std::string &name, int32_t begin,
                                             int32_t end) const override {
@@ -66,7 +73,7 @@ public:
 private:
   const import::Checkpoint &checkpoint_;
   mutable std::mutex mutex_;
-  mutable std::map<std::string, std::vector<float>> scales_;
+  mutable std::map<std::string, import::TernaryMatrix> decoded_; ///< without their trits
   mutable std::map<std::string, import::MatrixFacts> facts_;
 };
 

@@ -38,6 +38,13 @@ bool isBase3(Value weight) {
   return packing && packing.getValue() == kernel::stringifyPacking(kernel::Packing::t3);
 }
 
+KernelOf ternaryMatrix(TypedValue<TernaryType> w) {
+  KernelOf k = matrix(isBase3(w) ? format::Op::linear_t3 : format::Op::linear_t2, w.getType().getRows(),
+                      w.getType().getCols());
+  k.dims.group = int32_t(w.getType().getGroup());
+  return k;
+}
+
 KernelOf gate(format::Op op, Value gate, StringRef act) {
   KernelOf k = withWidth(op, gate);
   k.dims.act = format::act_from_name(act.str().c_str());
@@ -64,7 +71,8 @@ SmallVector<PackedShape, 2> packedShapes(Value value) {
   if (auto t = dyn_cast<TernaryType>(weight)) {
     const int32_t rows = paddedRows(t.getRows());
     return {{isBase3(value) ? Packing::t3 : Packing::t2, rows, int32_t(t.getCols())},
-            {Packing::row_scale, rows, int32_t(t.getCols())}};
+            {t.getGroup() ? Packing::group_scale : Packing::row_scale, rows,
+             int32_t(t.getGroup() ? t.groups() : t.getCols())}};
   }
   if (auto t = dyn_cast<Int8MatrixType>(weight)) {
     const int32_t rows = paddedRows(t.getRows());
@@ -86,15 +94,13 @@ std::optional<KernelOf> kernelOf(Operation *op) {
       .Case([](QuantizeActivationOp op) { return withWidth(format::Op::quantize, op.getX()); })
       .Case([](NormQuantizeOp op) { return norm(format::Op::norm_quant, op.getX(), op.getEps()); })
       .Case([](TernaryLinearOp op) {
-        KernelOf k = matrix(isBase3(op.getW()) ? format::Op::linear_t3 : format::Op::linear_t2,
-                            op.getW().getType().getRows(), op.getW().getType().getCols());
+        KernelOf k = ternaryMatrix(op.getW());
         if (op.getResidual())
           k.dims.epilogue = format::Epilogue::residual;
         return k;
       })
       .Case([](GatedLinearOp op) {
-        KernelOf k = matrix(isBase3(op.getW()) ? format::Op::linear_t3 : format::Op::linear_t2,
-                            op.getW().getType().getRows(), op.getW().getType().getCols());
+        KernelOf k = ternaryMatrix(op.getW());
         k.dims.epilogue = format::Epilogue::gate;
         k.dims.act = format::act_from_name(op.getAct().str().c_str());
         return k;

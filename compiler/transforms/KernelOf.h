@@ -16,8 +16,9 @@ struct KernelOf {
 ///
 /// The arguments of the kernel (format::signature) are the operands and then the results of the op in order,
 /// where
-/// - a ternary or int8 matrix stands for two: its bytes and its row scales,
-/// - row scales `s` of int8 rows stand for two: s and sum,
+/// - a ternary or int8 matrix stands for two: its bytes and its scales,
+/// - row scales `s` of int8 rows stand for two: s and sum; where the matrix has groups of columns, the sums
+/// of the groups (kernel group_sums) take the place of sum,
 /// - a KV cache stands for two, keys and values, or for four, each with its scales; the updated cache of
 /// kv_append is the cache it was given,
 /// - rope's cos and sin tables follow its positions.

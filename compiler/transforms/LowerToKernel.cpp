@@ -159,6 +159,8 @@ private:
       llvm::append_range(ins, ropeTables(rope));
     if (isa<GatherRowsOp>(op))
       space = RowSpace::L;
+    if (kernel->dims.group) // q, s, sum
+      ins[2] = groupSums(op, ins[0], kernel->dims, space);
     for (Value result : op.getResults())
       lowerResult(op, result, *kernel, space, outs);
     if (isa<AttentionOp>(op))
@@ -173,6 +175,19 @@ private:
       if (isRows(result.getType()))
         lowered_[result].front() = view(lowered_[result].front(), 0, width(result.getType()));
     return success();
+  }
+
+  /// The sums of q's groups of columns, once for all products that want the same.
+  Value groupSums(Operation &op, Value q, const format::OpDims &product, RowSpace space) {
+    Value &sums = groupSums_[{q, product.group}];
+    if (sums)
+      return sums;
+    sums = alloc(space, product.k / product.group, b_.getI32Type());
+    format::OpDims dims;
+    dims.k = product.k, dims.group = product.group;
+    kernel::CallOp::create(b_, op.getLoc(), format::Op::group_sums, dims, {0, 0},
+                           labels_.of(&op) + ".group_sums", q, sums);
+    return sums;
   }
 
   /// Few rows: chunk by chunk, then merged. More: whole. The numbers are the same.
@@ -273,6 +288,7 @@ private:
   OpBuilder b_;
   Labels labels_;
   llvm::DenseMap<Value, SmallVector<Value, 2>> lowered_;
+  llvm::DenseMap<std::pair<Value, int32_t>, Value> groupSums_; ///< of q and a number of columns
   llvm::DenseMap<Value, Value> cacheOf_; ///< state of a cache → the argument it started as
   llvm::DenseSet<Value> changed_;        ///< states that a kv_append has replaced
   std::map<std::tuple<float, uint32_t, uint32_t>, SmallVector<Value, 2>> ropeTables_; ///< theta, D, context

@@ -16,13 +16,13 @@ namespace {
 
 struct MergeProjections final : impl::MergeProjectionsPassBase<MergeProjections> {
   void runOnOperation() override {
-    // Linears of one input in one block, in the order of the block.
-    llvm::MapVector<std::tuple<Block *, Value, Value>, SmallVector<TernaryLinearOp>> groups;
+    // Linears of one input in one block with scales of as many columns, in the order of the block.
+    llvm::MapVector<std::tuple<Block *, Value, Value, int64_t>, SmallVector<TernaryLinearOp>> alike;
     getOperation().walk([&](TernaryLinearOp op) {
       if (!op.getResidual() && op.getW().getDefiningOp<WeightOp>())
-        groups[{op->getBlock(), op.getQ(), op.getS()}].push_back(op);
+        alike[{op->getBlock(), op.getQ(), op.getS(), op.getW().getType().getGroup()}].push_back(op);
     });
-    for (auto &[input, linears] : groups)
+    for (auto &[input, linears] : alike)
       if (linears.size() > 1)
         merge(linears);
   }
@@ -42,7 +42,8 @@ struct MergeProjections final : impl::MergeProjectionsPassBase<MergeProjections>
       n += linear.getW().getType().getRows();
     }
     TernaryLinearOp first = linears.front();
-    Type matrix = TernaryType::get(&getContext(), n, first.getW().getType().getCols());
+    const TernaryType part = first.getW().getType();
+    Type matrix = TernaryType::get(&getContext(), n, part.getCols(), part.getGroup());
     Value w = WeightOp::create(b, loc, matrix, b.getArrayAttr(names), b.getDenseI32ArrayAttr(rows));
     Type wide = cast<RankedTensorType>(first.getY().getType()).clone({ShapedType::kDynamic, n});
     Value y = TernaryLinearOp::create(b, loc, wide, first.getQ(), first.getS(), w, Value());

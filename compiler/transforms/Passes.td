@@ -39,7 +39,8 @@ def MergeProjectionsPass : BitNetPass<"merge-projections"> {
     %a, %b = bitnet.split %y
     ```
     Makes q|k|v one product (and gate|up, where fuse-gated-linear did not run): fewer dispatches, longer ones. Assumes that equal
-    inputs are one value (run cse first). Leaves alone linears with a residual or a gate. The numbers do not change: rows of a product are independent.
+    inputs are one value (run cse first). Leaves alone linears with a residual or a gate, and those whose scales are of
+    another number of columns. The numbers do not change: rows of a product are independent.
   }];
 }
 
@@ -146,7 +147,8 @@ def SelectKernelsPass : BitNetPass<"select-kernels"> {
     %y = bitnet.ternary_linear %q, %s, %w {bitnet.kernel = "linear_t2", bitnet.choices = array<i32: 1, 1, 2, 2, 4, 4, 8, 8, 0, 0>}
     ```
     A ternary matrix becomes t2 (2 bits a weight) or t3 (five weights a byte): packing=auto takes what the measured rates of
-    all of `cpus` (codegen/spec/ternary_cost.h) say is faster somewhere and slower nowhere.
+    all of `cpus` (codegen/spec/ternary_cost.h) say is faster somewhere and slower nowhere. One whose scales are those of
+    groups of columns becomes t2 whatever is asked for, and never skips.
     `choices` are pairs: use this row tile while the step has at most that many rows (0: any). An op whose sizes no kernel
     takes is an error here, so that later passes can rely on it.
 

@@ -33,13 +33,18 @@ SmallVector<int32_t> choicesOf(format::Op op) {
 struct SelectKernels final : impl::SelectKernelsPassBase<SelectKernels> {
   using SelectKernelsPassBase::SelectKernelsPassBase;
 
-  /// t2 or t3 for a ternary matrix.
-  kernel::Packing ternaryPacking(TernaryType type) const {
+  /// t2 or t3 for a ternary matrix, and why.
+  std::pair<kernel::Packing, const char *> ternaryPacking(TernaryType type) const {
+    if (type.getGroup())
+      return {kernel::Packing::t2,
+              "a line of base-3 has 20 columns, which would belong to two groups of scales"};
     if (packing.getValue() != "auto")
-      return packing.getValue() == "t3" ? kernel::Packing::t3 : kernel::Packing::t2;
+      return {packing.getValue() == "t3" ? kernel::Packing::t3 : kernel::Packing::t2, "asked for"};
     const format::Op op =
         codegen::cheapest_ternary(paddedRows(type.getRows()), int32_t(type.getCols()), cpus_);
-    return op == format::Op::linear_t3 ? kernel::Packing::t3 : kernel::Packing::t2;
+    if (op == format::Op::linear_t3)
+      return {kernel::Packing::t3, "a row is faster on some measured machine and slower on none"};
+    return {kernel::Packing::t2, "base-3 is slower on some measured machine, or does not fit"};
   }
 
   LogicalResult initialize(MLIRContext *context) override {
@@ -60,16 +65,18 @@ struct SelectKernels final : impl::SelectKernelsPassBase<SelectKernels> {
   void runOnOperation() override {
     chooseSkipping();
     Builder b(&getContext());
-    std::map<std::string, int> matrices; // by packing
+    std::map<std::pair<std::string, std::string>, int> matrices; // by packing and reason
     WalkResult result = getOperation().walk([&](Operation *op) {
       if (auto weight = dyn_cast<WeightOp>(op)) {
         if (op->hasAttr(kPackingAttr)) // chosen by chooseSkipping
           return WalkResult::advance();
         auto ternary = dyn_cast<TernaryType>(weight.getValue().getType());
-        const kernel::Packing chosen =
-            ternary ? ternaryPacking(ternary) : packedShapes(weight.getValue()).front().packing;
-        if (ternary)
-          ++matrices[kernel::stringifyPacking(chosen).str()];
+        kernel::Packing chosen = packedShapes(weight.getValue()).front().packing;
+        if (ternary) {
+          const char *why;
+          std::tie(chosen, why) = ternaryPacking(ternary);
+          ++matrices[{kernel::stringifyPacking(chosen).str(), why}];
+        }
         op->setAttr(kPackingAttr, b.getStringAttr(kernel::stringifyPacking(chosen)));
         return WalkResult::advance();
       }
@@ -98,10 +105,8 @@ struct SelectKernels final : impl::SelectKernelsPassBase<SelectKernels> {
       signalPassFailure();
     else if (explain)
       for (const auto &[chosen, count] : matrices)
-        compiler::explain(getOperation(), "packing", chosen + " for " + std::to_string(count) + " matrices",
-                          packing.getValue() != "auto" ? "asked for"
-                          : chosen == "t3" ? "a row is faster on some measured machine and slower on none"
-                                           : "base-3 is slower on some measured machine, or does not fit");
+        compiler::explain(getOperation(), "packing",
+                          chosen.first + " for " + std::to_string(count) + " matrices", chosen.second);
   }
 
   /// Marks the products that skip, and their weights.

@@ -31,6 +31,10 @@ StringRef actBehind(Value q) {
 Skipping skipping(format::Op op, const char *packing, StringRef act, TernaryType w) {
   if (act != format::act_name(format::Act::relu2))
     return {nullptr, nullptr, "the activation is " + act.str() + ", which is never exactly 0; relu2 is"};
+  if (w.getGroup())
+    return {nullptr, nullptr,
+            "scales are those of " + std::to_string(w.getGroup()) +
+                " columns; kernels that skip take one a row"};
   format::OpDims dims;
   dims.n = int32_t(w.getRows()), dims.k = int32_t(w.getCols());
   if (const char *why = format::op_dims_error(op, dims))

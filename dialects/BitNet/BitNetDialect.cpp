@@ -114,9 +114,42 @@ static LogicalResult verifyTwo(function_ref<InFlightDiagnostic()> emitError, int
   LogicalResult Name::verify(function_ref<InFlightDiagnostic()> emitError, int64_t a, int64_t b) {           \
     return verifyTwo(emitError, a, b);                                                                       \
   }
-BITNET_TWO_SIZED_TYPE(TernaryType, getRows, getCols)
 BITNET_TWO_SIZED_TYPE(Int8MatrixType, getRows, getCols)
 #undef BITNET_TWO_SIZED_TYPE
+
+/// `<` rows `x` cols [`,` `group` G] `>`
+Type TernaryType::parse(AsmParser &parser) {
+  int64_t rows = 0, cols = 0, group = 0;
+  SMLoc at = parser.getCurrentLocation();
+  if (parser.parseLess() || parser.parseInteger(rows) || parser.parseKeyword("x") ||
+      parser.parseInteger(cols))
+    return {};
+  if (succeeded(parser.parseOptionalComma())) {
+    if (parser.parseKeyword("group") || parser.parseInteger(group))
+      return {};
+    if (group == 0) { // the form without groups has no word for it
+      parser.emitError(at) << "group: expected a divisor of " << cols << ", got 0";
+      return {};
+    }
+  }
+  if (parser.parseGreater())
+    return {};
+  return getChecked([&] { return parser.emitError(at); }, parser.getContext(), rows, cols, group);
+}
+void TernaryType::print(AsmPrinter &printer) const {
+  printer << "<" << getRows() << " x " << getCols();
+  if (getGroup())
+    printer << ", group " << getGroup();
+  printer << ">";
+}
+LogicalResult TernaryType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t rows, int64_t cols,
+                                  int64_t group) {
+  if (failed(verifyTwo(emitError, rows, cols)))
+    return failure();
+  if (group < 0 || (group && cols % group))
+    return emitError() << "group: expected a divisor of " << cols << ", got " << group;
+  return success();
+}
 
 /// `<` heads `x` head_dim [`x` `q8`] `>`
 Type KvCacheType::parse(AsmParser &parser) {

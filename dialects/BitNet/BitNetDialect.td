@@ -31,12 +31,19 @@ class BitNet_Type<string name, string typeMnemonic> : TypeDef<BitNet_Dialect, na
 }
 
 def BitNet_TernaryType : BitNet_Type<"Ternary", "ternary"> {
-  let summary = "a ternary matrix with a scale for each row";
+  let summary = "a ternary matrix with its scales";
   let description = [{
     `!bitnet.ternary<N x K>`: N output rows of K weights t in {-1, 0, +1}; the value of a weight is t times the scale of its
-    row (one scale for a whole tensor is the same scale for each of its rows). How a file encoded it is forgotten.
+    row (one scale for a whole tensor is the same scale for each of its rows). `!bitnet.ternary<N x K, group G>`: each G
+    neighbouring columns of a row share a scale of their own; G divides K. How a file encoded it is forgotten.
   }];
-  let parameters = (ins "int64_t":$rows, "int64_t":$cols);
+  let parameters = (ins "int64_t":$rows, "int64_t":$cols, "int64_t":$group);
+  let builders = [TypeBuilder<(ins "int64_t":$rows, "int64_t":$cols),
+                              [{ return $_get($_ctxt, rows, cols, 0); }]>];
+  let extraClassDeclaration = [{
+    /// Scales of a row.
+    int64_t groups() const { return getGroup() ? getCols() / getGroup() : 1; }
+  }];
 }
 
 def BitNet_Int8MatrixType : BitNet_Type<"Int8Matrix", "int8"> {

@@ -134,6 +134,9 @@ def BitNet_TernaryLinearOp : BitNet_Op<"ternary_linear"> {
   let description = [{
     y[r, n] = f32(Σ_i t[n, i] * q[r, i]) * (scale[n] / s[r]) [+ residual[r, n]]; the sum is exact in int32.
 
+    With groups of columns g = 0, 1, ...: y[r, n] = acc / s[r] [+ residual[r, n]], where acc starts at 0 and each group in
+    order makes it acc + f32(Σ_{i in g} t[n, i] * q[r, i]) * scale[n, g], in f32; the inner sums are exact in int32.
+
     - C1: q is as wide as w has columns
     - C2: y is as wide as w has rows
     - C3: residual has y's type

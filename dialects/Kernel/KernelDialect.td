@@ -43,7 +43,7 @@ def Packing : Kernel_Enum<"Packing", "how a constant's bytes are made", [
   I32EnumAttrCase<"t2", 0>, I32EnumAttrCase<"row_scale", 1>, I32EnumAttrCase<"f16", 2>, I32EnumAttrCase<"s8", 3>,
   I32EnumAttrCase<"s8_scale", 4>, I32EnumAttrCase<"f32", 5>, I32EnumAttrCase<"rope_cos", 6>,
   I32EnumAttrCase<"rope_sin", 7>, I32EnumAttrCase<"t3", 8>, I32EnumAttrCase<"screen", 9>, I32EnumAttrCase<"u2", 10>,
-  I32EnumAttrCase<"d2", 11>]>;
+  I32EnumAttrCase<"d2", 11>, I32EnumAttrCase<"group_scale", 12>]>;
 
 class Kernel_Type<string name, string typeMnemonic> : TypeDef<Kernel_Dialect, name> {
   let mnemonic = typeMnemonic;
@@ -68,7 +68,8 @@ def Kernel_ConstType : Kernel_Type<"Const", "const"> {
   let summary = "packed bytes in the bundle";
   let description = [{
     `!kernel.const<t2, 3840 x 2560>`: the bytes that a packing makes of a matrix of this many rows (padded) and columns. The
-    packings row_scale and s8_scale make one f32 of each row. A vector (f32) has one row.
+    packings row_scale and s8_scale make one f32 of each row, group_scale one of each group of columns, which are its own
+    columns. A vector (f32) has one row.
   }];
   let parameters = (ins EnumParameter<Packing>:$packing, "int64_t":$rows, "int64_t":$cols);
   let assemblyFormat = "`<` $packing `,` $rows `x` $cols `>`";

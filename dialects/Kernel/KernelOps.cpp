@@ -71,7 +71,8 @@ LogicalResult ConstantOp::verify() {
   }
   if (!names || getTheta()) // C1
     return emitOpError("expected names and no theta for ") << getValue().getType();
-  if (names > 1 && packing != Packing::t2 && packing != Packing::t3 && packing != Packing::row_scale) // C2
+  if (names > 1 && packing != Packing::t2 && packing != Packing::t3 && packing != Packing::row_scale &&
+      packing != Packing::group_scale) // C2
     return emitOpError("names: expected one for ") << getValue().getType() << ", got " << names;
   if (getRows().size() != names) // C3
     return emitOpError("entries of rows: expected ") << names << ", got " << getRows().size();
@@ -104,7 +105,7 @@ void CallOp::build(OpBuilder &builder, OperationState &state, format::Op op, con
         dims.epilogue == format::Epilogue::none ? StringAttr()
                                                 : builder.getStringAttr(format::epilogue_name(dims.epilogue)),
         hasAct ? builder.getStringAttr(format::act_name(dims.act)) : StringAttr(),
-        dims.eps != 0 ? builder.getF32FloatAttr(dims.eps) : FloatAttr(),
+        dims.eps != 0 ? builder.getF32FloatAttr(dims.eps) : FloatAttr(), size(dims.group),
         builder.getDenseI32ArrayAttr(choices), label.empty() ? StringAttr() : builder.getStringAttr(label),
         ins, outs);
 }
@@ -125,6 +126,7 @@ format::OpDims CallOp::dims() {
     d.act = format::act_from_name(getAct()->str().c_str()); // unknown: Act::count, which no kernel accepts
   if (getEps())
     d.eps = getEps()->convertToFloat();
+  d.group = int32_t(getGroup().value_or(0));
   return d;
 }
 
@@ -170,6 +172,9 @@ static format::Arg constArg(ConstType type) {
     break;
   case Packing::f16:
     set(format::Elem::f16, {cols, rows});
+    break;
+  case Packing::group_scale:
+    set(format::Elem::f32, {tile, format::stream_lines(rows, cols), format::weight_streams(rows)});
     break;
   case Packing::row_scale:
   case Packing::s8_scale:

@@ -58,7 +58,7 @@ def Kernel_ConstantOp : Kernel_Op<"constant", [Pure]> {
     has. Rows up to the type's are padding. The rope tables have no tensor, but a theta.
 
     - C1: rope tables have no name and a positive theta; the others have names and no theta
-    - C2: several names only with t2 and row_scale
+    - C2: several names only with t2, t3 and their scales
     - C3: rows has one positive entry a name, and their sum is at most the type's rows
 
     ```mlir
@@ -100,7 +100,7 @@ def Kernel_CacheOp : Kernel_Op<"cache", [Pure]> {
 def Kernel_CallOp : Kernel_Op<"call", [AttrSizedOperandSegments, MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "one kernel over the rows of a step";
   let description = [{
-    Runs `kernel` with the sizes n ... eps (format::OpDims; a size that the kernel does not have is left out) on arguments in the
+    Runs `kernel` with the sizes n ... group (format::OpDims; a size that the kernel does not have is left out) on arguments in the
     order of format::signature, inputs before outputs. `choices` are pairs (most rows, row tile), ascending in the first, the
     last of which is 0 (any number of rows); row tile -1 means that the call is left out.
 
@@ -119,7 +119,7 @@ def Kernel_CallOp : Kernel_Op<"call", [AttrSizedOperandSegments, MemoryEffects<[
   let arguments = (ins KernelName:$kernel,
     OptionalAttr<I32Attr>:$n, OptionalAttr<I32Attr>:$k, OptionalAttr<I32Attr>:$heads, OptionalAttr<I32Attr>:$kv_heads,
     OptionalAttr<I32Attr>:$head_dim, OptionalAttr<I32Attr>:$context_length, OptionalAttr<StrAttr>:$epilogue, OptionalAttr<StrAttr>:$act,
-    OptionalAttr<F32Attr>:$eps, DenseI32ArrayAttr:$choices, OptionalAttr<StrAttr>:$label,
+    OptionalAttr<F32Attr>:$eps, OptionalAttr<I32Attr>:$group, DenseI32ArrayAttr:$choices, OptionalAttr<StrAttr>:$label,
     Variadic<AnyTypeOf<[Kernel_SliceType, Kernel_ConstType, Kernel_CacheType, Kernel_InputType]>>:$ins,
     Variadic<AnyTypeOf<[Kernel_SliceType, Kernel_CacheType]>>:$outs);
   let assemblyFormat = [{

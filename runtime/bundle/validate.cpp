@@ -225,7 +225,7 @@ Status Validator::read_model() {
 }
 
 /// Reads op and dims; illegal ones are an error at `where`.
-Status read_dims(uint8_t op, const fb::Dims *d, const std::string &where, OpDims *out) {
+Status read_dims(uint8_t op, const fb::Dims *d, int32_t group, const std::string &where, OpDims *out) {
   if (op >= uint8_t(Op::count))
     return bad_bundle(where + ": unknown op " + number(int32_t(op)));
   if (!d)
@@ -238,7 +238,8 @@ Status read_dims(uint8_t op, const fb::Dims *d, const std::string &where, OpDims
           d->context(),
           format::Epilogue(d->epilogue()),
           format::Act(d->act()),
-          d->eps()};
+          d->eps(),
+          group};
   if (const char *why = format::op_dims_error(Op(op), *out))
     return bad_bundle(where + ": " + format::op_name(Op(op)) + ": " + why);
   return {};
@@ -248,7 +249,7 @@ Status Validator::read_kernels() {
   for (const fb::Kernel *k : *index_->kernels()) {
     const std::string where = "kernel " + number(uint64_t(out_.kernels.size()));
     OpDims dims;
-    BITNET_RETURN_IF_ERROR(read_dims(k->op(), k->dims(), where, &dims));
+    BITNET_RETURN_IF_ERROR(read_dims(k->op(), k->dims(), k->group(), where, &dims));
     if (k->rows() < 0 || (k->rows() > 0 && format::kRowPad % k->rows() != 0))
       return bad_bundle(where + ": rows: expected 0 or a divisor of 8, got " + number(k->rows()));
     out_.kernels.push_back({Op(k->op()), dims, k->rows(), text(k->name())});
@@ -325,7 +326,7 @@ Status Validator::read_call(const fb::Call &call) {
   std::string where = "call " + number(uint64_t(out_.plan.calls.size()));
   if (!out.label.empty())
     where += " '" + out.label + "'";
-  BITNET_RETURN_IF_ERROR(read_dims(call.op(), call.dims(), where, &out.dims));
+  BITNET_RETURN_IF_ERROR(read_dims(call.op(), call.dims(), call.group(), where, &out.dims));
   out.op = Op(call.op());
   out.over_logit_rows = call.over_logit_rows();
   BITNET_RETURN_IF_ERROR(check_call_shape(out, where));
@@ -434,7 +435,7 @@ Status Validator::read_choices(const flatbuffers::Vector<const fb::Choice *> *ch
 Status Validator::read_screen(const fb::Screen &screen) {
   const std::string where = "plan: screen";
   Screen out{};
-  BITNET_RETURN_IF_ERROR(read_dims(uint8_t(Op::screen_q4), screen.dims(), where, &out.dims));
+  BITNET_RETURN_IF_ERROR(read_dims(uint8_t(Op::screen_q4), screen.dims(), 0, where, &out.dims));
   const Call *head = out_.plan.calls.empty() ? nullptr : &out_.plan.calls.back();
   if (!head || head->op != Op::linear_f16 || !head->over_logit_rows || !(head->dims == out.dims) ||
       head->dims.k != out_.model.width || head->args.back().offset != out_.plan.logits.offset)

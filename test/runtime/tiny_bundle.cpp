@@ -148,7 +148,7 @@ std::string TinyBundle::index() const {
   std::vector<flatbuffers::Offset<fb::Kernel>> kernels;
   for (const Kernel &k : bundle.kernels) {
     const fb::Dims dims = to_fb(k.dims);
-    kernels.push_back(fb::CreateKernelDirect(b, uint8_t(k.op), &dims, k.rows, k.name.c_str()));
+    kernels.push_back(fb::CreateKernelDirect(b, uint8_t(k.op), &dims, k.rows, k.name.c_str(), k.dims.group));
   }
   std::vector<flatbuffers::Offset<fb::Image>> images;
   for (size_t i = 0; i < bundle.images.size(); ++i) {
@@ -169,8 +169,8 @@ std::string TinyBundle::index() const {
     for (const Slice &s : c.args)
       args.push_back(slice(s));
     const fb::Dims dims = to_fb(c.dims);
-    calls.push_back(
-        fb::CreateCallDirect(b, uint8_t(c.op), &dims, c.over_logit_rows, &choices, &args, c.label.c_str()));
+    calls.push_back(fb::CreateCallDirect(b, uint8_t(c.op), &dims, c.over_logit_rows, &choices, &args,
+                                         c.label.c_str(), c.dims.group));
   }
   const fb::Slice logits = slice(bundle.plan.logits);
   flatbuffers::Offset<fb::Screen> screen;

@@ -83,6 +83,18 @@ TEST(BuildGraph, UntiedHeadHasItsOwnTensor) {
   EXPECT_TRUE(Graph(c).names("output.weight"));
 }
 
+TEST(BuildGraph, ScalesOfGroupsAreOfTheMatricesThatHaveThem) {
+  mlir::MLIRContext context;
+  mlir::OwningOpRef<mlir::ModuleOp> module =
+      import::buildModule(context, config(), {{"blk.1.attn_k.weight", 32}});
+  module->walk([](WeightOp op) {
+    if (auto t = mlir::dyn_cast<TernaryType>(op.getValue().getType())) {
+      EXPECT_EQ(t.getGroup(),
+                mlir::cast<mlir::StringAttr>(op.getNames()[0]) == "blk.1.attn_k.weight" ? 32 : 0);
+    }
+  });
+}
+
 TEST(BuildGraph, ActivationIsTheConfigurations) {
   import::ModelConfig c = config();
   c.act = format::Act::silu;

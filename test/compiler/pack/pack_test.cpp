@@ -14,10 +14,15 @@ namespace {
 /// Deterministic weights: trit (r * 7 + c * 3 + seed) % 3 - 1; dense value (r - c) / 8.
 class Weights final : public WeightSource {
 public:
-  int32_t rows = 24, cols = 32;
+  int32_t rows = 24, cols = 32, groupCols = 0;
   float dense00 = 0;
   llvm::Expected<import::TernaryMatrix> ternary(const std::string &name) const override {
-    import::TernaryMatrix m{rows, cols, 0, {}, { name == "a" ? 0.5f : 0.25f }};
+    import::TernaryMatrix m{rows, cols, groupCols, {}, { name == "a" ? 0.5f : 0.25f }};
+    if (groupCols) {
+      m.scales.clear();
+      for (int32_t i = 0; i < rows * (cols / groupCols); ++i)
+        m.scales.push_back(scale(name, i));
+    }
     for (int32_t r = 0; r < rows; ++r)
       for (int32_t c = 0; c < cols; ++c)
         m.trits.push_back(trit(name, r, c));
@@ -34,6 +39,8 @@ public:
   static int8_t trit(const std::string &name, int32_t r, int32_t c) {
     return int8_t((r * 7 + c * 3 + name[0]) % 3 - 1);
   }
+  /// Of group i, counted over all rows.
+  static float scale(const std::string &name, int32_t i) { return float(name[0] * 1000 + i); }
   static float value(int32_t r, int32_t c) { return float(r - c) / 8; }
 };
 
@@ -192,6 +199,40 @@ TEST(PackRowScale, FollowsTheRowsOfEachMatrix) {
   const float *scales = reinterpret_cast<const float *>(bytes.data());
   EXPECT_EQ(scales[23], 0.5f);
   EXPECT_EQ(scales[24], 0.25f);
+}
+
+TEST(PackGroupScale, FollowsTheGroupsOfEachMatrix) {
+  Weights w;
+  w.groupCols = 16;
+  const std::vector<uint8_t> bytes = pack(constant(Packing::groupScale, {"a", "b"}, 64, 2), w);
+  const float *scales = reinterpret_cast<const float *>(bytes.data());
+  for (int32_t r = 0; r < 64; ++r)
+    for (int32_t g = 0; g < 2; ++g)
+      EXPECT_EQ(scales[format::group_scale_index(64, 2, r, g)], r < 24 ? Weights::scale("a", r * 2 + g)
+                                                                : r < 48
+                                                                    ? Weights::scale("b", (r - 24) * 2 + g)
+                                                                    : 0.0f) // rows of padding
+          << r << " " << g;
+}
+
+TEST(PackGroupScale, TakesCoarserScales) {
+  Weights w;
+  w.cols = 64, w.groupCols = 32;
+  std::vector<uint8_t> bytes = pack(constant(Packing::groupScale, {"a"}, 32, 4), w);
+  const float *scales = reinterpret_cast<const float *>(bytes.data());
+  EXPECT_EQ(scales[format::group_scale_index(32, 4, 5, 1)], Weights::scale("a", 10));
+  EXPECT_EQ(scales[format::group_scale_index(32, 4, 5, 2)], Weights::scale("a", 11));
+  w.groupCols = 0;
+  bytes = pack(constant(Packing::groupScale, {"a"}, 32, 4), w);
+  EXPECT_EQ(reinterpret_cast<const float *>(bytes.data())[format::group_scale_index(32, 4, 23, 3)], 0.5f);
+}
+
+TEST(PackGroupScale, RefusesFinerScales) {
+  Weights w;
+  w.groupCols = 16;
+  auto bytes = packConstant(constant(Packing::rowScale, {"a"}, 32, 32), w);
+  ASSERT_FALSE(bool(bytes));
+  EXPECT_EQ(llvm::toString(bytes.takeError()), "'a': expected scales of 1 groups of columns, got those of 2");
 }
 
 TEST(PackF16, RowsFollowEachOther) {

@@ -78,3 +78,33 @@ func.func @screened_head(%tokens: tensor<?xi32> {bitnet.input = "tokens"},
      : (tensor<?x64xf32>, tensor<100x64xf16>) -> tensor<?x100xf32>
   return %y : tensor<?x100xf32>
 }
+
+// -----
+
+// Scales of groups take the sums of groups, made once for the products that want the same.
+// CHECK-LABEL: func @scales_of_groups
+// CHECK: kernel.call "quantize" {{.*}} outs(%[[Q:.*]], %[[S:.*]], %[[SUM:.*]] :
+// CHECK: kernel.call "group_sums" {choices = array<i32: 0, 0>, group = 16 : i32, k = 64 : i32, label = "blk.0.a.group_sums"} ins(%[[Q]] : !kernel.slice<R x 64 x i8>) outs(%[[SUMS:.*]] : !kernel.slice<R x 4 x i32>)
+// CHECK: kernel.call "linear_t2" {{.*}}group = 16 : i32{{.*}} ins(%[[Q]], %[[S]], %[[SUMS]], %{{.*}}, %{{.*}} : {{.*}}, !kernel.const<t2, 64 x 64>, !kernel.const<group_scale, 64 x 4>)
+// CHECK: kernel.call "linear_t2" {{.*}}group = 16 : i32{{.*}} ins(%[[Q]], %[[S]], %[[SUMS]],
+// CHECK: kernel.call "group_sums" {{.*}}group = 32 : i32{{.*}} outs(%[[OTHER:.*]] : !kernel.slice<R x 2 x i32>)
+// CHECK: kernel.call "linear_t2" {{.*}}group = 32 : i32{{.*}} ins(%[[Q]], %[[S]], %[[OTHER]],
+// CHECK: kernel.call "linear_t2" {{.*}} ins(%[[Q]], %[[S]], %[[SUM]], %{{.*}}, %{{.*}} : {{.*}}, !kernel.const<row_scale, 64 x 64>
+// CHECK-NOT: group_sums
+func.func @scales_of_groups(%tokens: tensor<?xi32> {bitnet.input = "tokens"}) -> tensor<?x64xf32> {
+  %t = bitnet.weight ["t"] : tensor<96x64xf16>
+  %x = bitnet.embedding %tokens, %t : (tensor<?xi32>, tensor<96x64xf16>) -> tensor<?x64xf32>
+  %q, %s = bitnet.quantize_activation %x : (tensor<?x64xf32>) -> (tensor<?x64xi8>, tensor<?xf32>)
+  %wa = bitnet.weight ["blk.0.a.weight"] : !bitnet.ternary<64 x 64, group 16>
+  %a = bitnet.ternary_linear %q, %s, %wa : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<64 x 64, group 16>) -> tensor<?x64xf32>
+  %wb = bitnet.weight ["blk.0.b.weight"] : !bitnet.ternary<64 x 64, group 16>
+  %b = bitnet.ternary_linear %q, %s, %wb, %a
+     : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<64 x 64, group 16>, tensor<?x64xf32>) -> tensor<?x64xf32>
+  %wc = bitnet.weight ["blk.0.c.weight"] : !bitnet.ternary<64 x 64, group 32>
+  %c = bitnet.ternary_linear %q, %s, %wc, %b
+     : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<64 x 64, group 32>, tensor<?x64xf32>) -> tensor<?x64xf32>
+  %wd = bitnet.weight ["blk.0.d.weight"] : !bitnet.ternary<64 x 64>
+  %d = bitnet.ternary_linear %q, %s, %wd, %c
+     : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<64 x 64>, tensor<?x64xf32>) -> tensor<?x64xf32>
+  return %d : tensor<?x64xf32>
+}

@@ -39,6 +39,23 @@ func.func @keeps_a_linear_with_residual(%q: tensor<?x64xi8>, %s: tensor<?xf32>, 
   return %a, %b : tensor<?x64xf32>, tensor<?x64xf32>
 }
 
+// CHECK-LABEL: func @merges_only_scales_of_as_many_columns
+// CHECK: bitnet.weight ["a", "c"] {rows = array<i32: 32, 16>} : !bitnet.ternary<48 x 64, group 16>
+// CHECK: bitnet.weight ["b"] : !bitnet.ternary<16 x 64, group 32>
+// CHECK: bitnet.weight ["d"] : !bitnet.ternary<16 x 64>
+func.func @merges_only_scales_of_as_many_columns(%q: tensor<?x64xi8>, %s: tensor<?xf32>)
+    -> (tensor<?x32xf32>, tensor<?x16xf32>, tensor<?x16xf32>, tensor<?x16xf32>) {
+  %wa = bitnet.weight ["a"] : !bitnet.ternary<32 x 64, group 16>
+  %a = bitnet.ternary_linear %q, %s, %wa : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<32 x 64, group 16>) -> tensor<?x32xf32>
+  %wb = bitnet.weight ["b"] : !bitnet.ternary<16 x 64, group 32>
+  %b = bitnet.ternary_linear %q, %s, %wb : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<16 x 64, group 32>) -> tensor<?x16xf32>
+  %wc = bitnet.weight ["c"] : !bitnet.ternary<16 x 64, group 16>
+  %c = bitnet.ternary_linear %q, %s, %wc : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<16 x 64, group 16>) -> tensor<?x16xf32>
+  %wd = bitnet.weight ["d"] : !bitnet.ternary<16 x 64>
+  %d = bitnet.ternary_linear %q, %s, %wd : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<16 x 64>) -> tensor<?x16xf32>
+  return %a, %b, %c, %d : tensor<?x32xf32>, tensor<?x16xf32>, tensor<?x16xf32>, tensor<?x16xf32>
+}
+
 // CHECK-LABEL: func @keeps_parts_of_a_merged_weight
 // CHECK: bitnet.weight ["a", "b", "c"] {rows = array<i32: 32, 16, 16>} : !bitnet.ternary<64 x 64>
 func.func @keeps_parts_of_a_merged_weight(%q: tensor<?x64xi8>, %s: tensor<?xf32>) -> (tensor<?x48xf32>, tensor<?x16xf32>) {

@@ -16,6 +16,15 @@ func.func @linears_have_a_tile_for_each_few_rows(%q: tensor<?x64xi8>, %s: tensor
 // BASE3: bitnet.weight ["w"] {bitnet.packing = "t3"}
 // BASE3: bitnet.kernel = "linear_t3"
 
+// BASE3-LABEL: func @scales_of_groups_are_never_base_3
+// BASE3: bitnet.weight ["w"] {bitnet.packing = "t2"}
+// BASE3: bitnet.kernel = "linear_t2"
+func.func @scales_of_groups_are_never_base_3(%q: tensor<?x64xi8>, %s: tensor<?xf32>) -> tensor<?x64xf32> {
+  %w = bitnet.weight ["w"] : !bitnet.ternary<64 x 64, group 16>
+  %a = bitnet.ternary_linear %q, %s, %w : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<64 x 64, group 16>) -> tensor<?x64xf32>
+  return %a : tensor<?x64xf32>
+}
+
 // CHECK-LABEL: func @other_kernels_take_any_rows
 // CHECK: bitnet.weight ["gain"] {bitnet.packing = "f32"}
 // CHECK: bitnet.norm_quantize {{.*}} {bitnet.choices = array<i32: 0, 0>, bitnet.kernel = "norm_quant"
@@ -70,6 +79,15 @@ func.func @residual_beside_padding(%q: tensor<?x64xi8>, %s: tensor<?xf32>, %x: t
   // expected-error @+1 {{'bitnet.ternary_linear' op no kernel 'linear_t2' of these sizes: a linear with a residual or gate must have a multiple of 16 rows}}
   %y = bitnet.ternary_linear %q, %s, %w, %x : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<20 x 64>, tensor<?x20xf32>) -> tensor<?x20xf32>
   return %y : tensor<?x20xf32>
+}
+
+// -----
+
+func.func @groups_that_cut_a_line_of_weights(%q: tensor<?x64xi8>, %s: tensor<?xf32>) -> tensor<?x64xf32> {
+  %w = bitnet.weight ["w"] : !bitnet.ternary<64 x 64, group 8>
+  // expected-error @+1 {{'bitnet.ternary_linear' op no kernel 'linear_t2' of these sizes: group must be a multiple of 16 that divides k}}
+  %y = bitnet.ternary_linear %q, %s, %w : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<64 x 64, group 8>) -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
 }
 
 // -----

@@ -51,3 +51,24 @@ func.func @a_shared_weight_stays_dense(%q: tensor<?x256xi8>, %s: tensor<?xf32>, 
   return %h, %y : tensor<?x64xf32>, tensor<?x64xf32>
 }
 }
+
+// -----
+
+// expected-remark @+2 {{decided: skipping = off for 2 products: scales are those of 64 columns; kernels that skip take one a row}}
+// expected-remark @+1 {{decided: packing = t2 for 2 matrices: a line of base-3 has 20 columns, which would belong to two groups of scales}}
+module {
+// SELECT-LABEL: func @scales_of_groups_stay_dense
+// SELECT: bitnet.weight ["u"] {bitnet.packing = "t2"}
+// SELECT: bitnet.gated_linear {{.*}} bitnet.kernel = "linear_t2"}
+// SELECT: bitnet.weight ["d"] {bitnet.packing = "t2"}
+// SELECT: bitnet.ternary_linear {{.*}} bitnet.kernel = "linear_t2"}
+func.func @scales_of_groups_stay_dense(%q: tensor<?x256xi8>, %s: tensor<?xf32>, %gate: tensor<?x256xf32>) -> tensor<?x256xf32> {
+  %u = bitnet.weight ["u"] : !bitnet.ternary<256 x 256, group 64>
+  %h = bitnet.gated_linear %q, %s, %u, %gate {act = "relu2"}
+     : (tensor<?x256xi8>, tensor<?xf32>, !bitnet.ternary<256 x 256, group 64>, tensor<?x256xf32>) -> tensor<?x256xf32>
+  %q1, %s1 = bitnet.quantize_activation %h : (tensor<?x256xf32>) -> (tensor<?x256xi8>, tensor<?xf32>)
+  %d = bitnet.weight ["d"] : !bitnet.ternary<256 x 256, group 64>
+  %y = bitnet.ternary_linear %q1, %s1, %d : (tensor<?x256xi8>, tensor<?xf32>, !bitnet.ternary<256 x 256, group 64>) -> tensor<?x256xf32>
+  return %y : tensor<?x256xf32>
+}
+}

@@ -70,6 +70,26 @@ func.func private @ternary_type_sizes(!bitnet.ternary<0 x 64>)
 
 // -----
 
+// expected-error @+1 {{group: expected a divisor of 64, got 48}}
+func.func private @ternary_type_group(!bitnet.ternary<16 x 64, group 48>)
+
+// -----
+
+// expected-error @+1 {{group: expected a divisor of 64, got -16}}
+func.func private @ternary_type_negative_group(!bitnet.ternary<16 x 64, group -16>)
+
+// -----
+
+// expected-error @+1 {{group: expected a divisor of 64, got 0}}
+func.func private @ternary_type_no_group(!bitnet.ternary<16 x 64, group 0>)
+
+// -----
+
+// expected-error @+1 {{expected 'group'}}
+func.func private @ternary_type_word(!bitnet.ternary<16 x 64, scale 16>)
+
+// -----
+
 // expected-error @+1 {{expected positive 32-bit sizes, got 2 x 4294967296}}
 func.func private @kv_cache_type_sizes(!bitnet.kv_cache<2 x 4294967296>)
 

@@ -7,6 +7,8 @@ func.func @weights() {
   %a = bitnet.weight ["a"] : !bitnet.ternary<64 x 48>
   // CHECK: bitnet.weight ["blk.0.attn_q.weight", "blk.0.attn_k.weight"] {rows = array<i32: 64, 32>} : !bitnet.ternary<96 x 64>
   %ab = bitnet.weight ["blk.0.attn_q.weight", "blk.0.attn_k.weight"] {rows = array<i32: 64, 32>} : !bitnet.ternary<96 x 64>
+  // CHECK: bitnet.weight ["g"] : !bitnet.ternary<64 x 48, group 16>
+  %g = bitnet.weight ["g"] : !bitnet.ternary<64 x 48, group 16>
   // CHECK: bitnet.weight ["c"] : !bitnet.int8<96 x 64>
   %c = bitnet.weight ["c"] : !bitnet.int8<96 x 64>
   // CHECK: bitnet.weight ["d"] {bitnet.packing = "f16"} : tensor<96x64xf16>

@@ -130,6 +130,42 @@ TEST(Validate, ChecksKernels) {
             "kernel 6: rows: expected 0 or a divisor of 8, got 3");
 }
 
+/// Puts a product with scales of groups of columns first: 16 x 64, kernel and call of these dims, scales at
+/// this offset.
+void add_product(TinyBundle &b, int32_t kernel_group, int32_t call_group, uint64_t scales = 0) {
+  format::OpDims dims;
+  dims.n = 16, dims.k = 64, dims.group = kernel_group;
+  b.bundle.kernels.push_back({Op::linear_t2, dims, 0, "t2"});
+  b.bundle.images[0].entries.push_back(0);
+  dims.group = call_group;
+  runtime::Call call{};
+  call.op = Op::linear_t2;
+  call.dims = dims;
+  call.choices = {{0, uint32_t(b.bundle.kernels.size() - 1)}};
+  for (int i = 0; i < 6; ++i) // q, s, group_sums, w, group_scale, y
+    call.args.push_back({i == 3 || i == 4 ? Space::weights : Space::arena, i == 4 ? scales : 0, 0});
+  b.bundle.plan.calls.insert(b.bundle.plan.calls.begin(), call);
+}
+
+TEST(Validate, ChecksGroups) {
+  TinyBundle fine;
+  add_product(fine, 16, 16);
+  EXPECT_EQ(validate(fine.file()).message(), "");
+  EXPECT_EQ(rejects([](TinyBundle &b) { b.bundle.kernels[0].dims.group = 16; }),
+            "kernel 0: embed: group is not used by this op and must be 0");
+  for (const int32_t group : {-16, 8, 48, 128, INT32_MIN, INT32_MAX}) {
+    const std::string why = ": linear_t2: group must be a multiple of 16 that divides k";
+    EXPECT_EQ(rejects([&](TinyBundle &b) { add_product(b, group, 16); }), "kernel 7" + why);
+    EXPECT_EQ(rejects([&](TinyBundle &b) { add_product(b, 16, group); }), "call 0" + why);
+  }
+  EXPECT_EQ(rejects([](TinyBundle &b) { add_product(b, 16, 32); }),
+            "call 0: kernel 7 is of another op or size");
+  const uint64_t end = TinyBundle().payloads[0].bytes.size();
+  EXPECT_EQ(rejects([&](TinyBundle &b) { add_product(b, 16, 16, end - 192); }),
+            "call 0: argument 'group_scale': expected 64-aligned bytes inside the weights of " +
+                std::to_string(end) + ", got [" + std::to_string(end - 192) + ", +256)");
+}
+
 TEST(Validate, ChecksImages) {
   EXPECT_EQ(rejects([](TinyBundle &b) { b.bundle.images.clear(), b.image_section.clear(); }),
             "images: expected at least one, got none");
