@@ -242,6 +242,30 @@ TEST_F(GgufParts, HoldEachTensorOnceAndAllOfThem) {
                                        "F/m-00001-of-00003.gguf too");
 }
 
+TEST(GgufPartsInMemory, AreOneFileToTheRuleOfTypesEachWithItsAlignment) {
+  auto part = [](uint16_t number, uint32_t alignment) {
+    GgufWriter writer;
+    writer.alignment = alignment;
+    writer.u16("split.no", number).u16("split.count", 2).u32("general.alignment", alignment);
+    return writer;
+  };
+  // The 128 weights of the first part would be q2_0 as well; the second, at its own alignment, decides.
+  const std::string small = part(0, 32).tensor("a", {128}, 42, std::string(34, 'x')).finish();
+  for (auto [bytes, name] : {std::make_pair(512 * 96 / 128 * 34, "pq2_0"), {512 * 96 / 64 * 18, "q2_0"}}) {
+    const std::string large = part(1, 64)
+                                  .tensor("b", {512, 96}, 42, std::string(size_t(bytes), 'x'))
+                                  .tensor("c", {1}, 0, "1234")
+                                  .finish();
+    llvm::Expected<GgufFile> file =
+        GgufFile::read({bytesInMemory("0.gguf", small), bytesInMemory("1.gguf", large)}, nullptr);
+    ASSERT_EQ(errorOf(file), "");
+    for (const char *tensor : {"a", "b"})
+      EXPECT_STREQ(file->tensor(tensor)->type->name, name) << tensor;
+    EXPECT_EQ(file->tensor("b")->file->name(), "1.gguf");
+    EXPECT_EQ(file->tensor("c")->offset % 64, 0u);
+  }
+}
+
 TEST_F(GgufParts, LieInTheFolderOfTheNamedOne) {
   writeParts();
   spill((folder_ / "outside.gguf").string(), parts_[1]);
