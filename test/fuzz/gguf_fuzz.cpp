@@ -33,10 +33,12 @@ std::vector<std::string> bitnet::fuzz::seeds() {
   packed.tensors["blk.0.attn_q.weight"] = {{256, 256}, kGgmlI2S, std::string(256 * 64 + 32, '\x55')};
   packed.tensors["blk.0.attn_k.weight"] = {{256, 128}, kGgmlTQ1, std::string(128 * 54, '\x30')};
   packed.tensors["blk.0.attn_v.weight"] = {{256, 128}, kGgmlTQ2, std::string(128 * 66, '\x24')};
-  packed.matrix("blk.0.attn_output", 256, 256);
-  packed.matrix("blk.0.ffn_gate", 48, 256);
-  packed.matrix("blk.0.ffn_up", 48, 256);
-  packed.matrix("blk.0.ffn_down", 256, 48);
+  packed.tensors["blk.0.attn_output.weight"] = {{256, 256}, kGgmlTQ2, std::string(256 * 66, '\x24')};
+  packed.set("bitnet-b1.58.feed_forward_length", 16); // small, since these are floats
+  packed.matrix("blk.0.ffn_gate", 16, 256);
+  packed.matrix("blk.0.ffn_up", 16, 256);
+  packed.matrix("blk.0.ffn_down", 256, 16);
+  packed.vector("blk.0.ffn_sub_norm", 16);
   GgufWriter vocabulary;
   vocabulary.text("general.architecture", "bitnet")
       .text("tokenizer.ggml.model", "gpt2")
@@ -57,7 +59,6 @@ std::vector<std::string> bitnet::fuzz::seeds() {
   for (uint32_t id : {36, 38, 39, 40, 41, 42, 134, 135, 142, 143, 335})
     for (const GgufTypeInfo &type : ggufMeanings(id)) { // a model of 256 columns, of that type alone
       TinyModel one = packed;
-      one.matrix("blk.0.attn_q", 256, 256);
       for (auto &[name, tensor] : one.tensors)
         if (tensor.dims == std::vector<uint64_t>{256, 256} ||
             tensor.dims == std::vector<uint64_t>{256, 128}) {
