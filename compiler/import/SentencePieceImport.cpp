@@ -81,6 +81,8 @@ Expected<ImportedTokenizer> importSentencePiece(const std::string &model,
   }
   parts.spmModel = model;
   parts.preName = "sentencepiece";
+  if (ids.legacy)
+    parts.front = TokenizerParts::Front::always;
   parts.ids = ids;
   const auto fallback = [](std::optional<int64_t> &id, const std::string &text, int32_t other) {
     if (!id && text.empty() && other >= 0)

@@ -93,6 +93,8 @@ private:
     takeText(file, "pad_token", ids.padText);
     if (at(file, "add_bos_token").is_boolean())
       ids.addBos = at(file, "add_bos_token").get<bool>();
+    if (at(file, "legacy").is_boolean())
+      ids.legacy = at(file, "legacy").get<bool>();
     if (at(file, "add_eos_token").is_boolean())
       ids.addEos = at(file, "add_eos_token").get<bool>();
     takeTemplate(at(file, "chat_template"));

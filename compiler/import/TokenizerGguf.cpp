@@ -199,8 +199,17 @@ private:
     parts_.ignoreMerges = pre->ignoreMerges;
     parts_.nfc = pre->nfc;
     if (!parts_.ids.addBos)
-      parts_.ids.addBos = pre->addBos && in_.bos.has_value();
+      decideBos(pre->addBos, "as tokenizers that split like " + name + " do");
     return Error::success();
+  }
+
+  /// Where the file does not say whether a text starts with BOS.
+  void decideBos(bool add, const std::string &reason) {
+    parts_.ids.addBos = add && in_.bos.has_value();
+    if (in_.bos)
+      parts_.decisions.push_back({"BOS before a text", add ? "yes" : "no",
+                                  "the file has a BOS token and does not say whether to add it; " + reason,
+                                  "add_bos"});
   }
 
   Error readSentencePiece() {
@@ -254,7 +263,7 @@ private:
     parts_.byteFallback = bytes;
     parts_.ids.unk = unknown;
     if (!parts_.ids.addBos)
-      parts_.ids.addBos = in_.bos.has_value(); // Llama 2's habit; files that differ say so
+      decideBos(true, "as SentencePiece models of Llama 2's kind do");
     return Error::success();
   }
 

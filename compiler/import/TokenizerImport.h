@@ -63,6 +63,7 @@ struct SpecialIds {
   std::string bosText, eosText, padText, unkText;
   std::vector<int64_t> stop;
   std::optional<bool> addBos, addEos;
+  bool legacy = false; ///< SentencePiece: text after a special token gets a space in front, too
 };
 
 /// The parsers behind the above, on bytes in memory (`where` starts every error); the fuzz targets enter

@@ -29,7 +29,8 @@ public:
   bool adds_prefix() const { return adds_prefix_; }
 
   /// Appends the ids of `text`. at_start: this is the beginning of the user's text, which gets the prefix;
-  /// what follows a special token does not (as the Hugging Face tokenizers have it with legacy = false).
+  /// what follows a special token does not, unless the tokenizer has it so (legacy, as Hugging Face calls
+  /// it).
   Status encode(std::string_view text, bool at_start, std::vector<int32_t> *ids) const;
 
 private:

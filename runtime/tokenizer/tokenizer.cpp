@@ -92,7 +92,7 @@ Status Tokenizer::encode_plain(std::string_view text, Scratch *scratch, std::vec
   const bool at_start = scratch->at_start, continues = scratch->continues;
   scratch->begun();
   if (pieces_)
-    return pieces_->encode(text, at_start, ids);
+    return pieces_->encode(text, at_start || (front_mark_ == FrontMark::always && !continues), ids);
   std::string marked;
   if (marks_ == Marks::after_added) {
     append_with_marks(text, &marked);

@@ -57,6 +57,8 @@ private:
       return std::move(pieces).status();
     out_->pieces_ = *std::move(pieces);
     out_->strip_front_ = out_->pieces_->adds_prefix();
+    if (in_.front_mark() == fb::FrontMark::always)
+      out_->front_mark_ = Tokenizer::FrontMark::always;
     return {};
   }
 

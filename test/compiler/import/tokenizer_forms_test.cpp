@@ -155,6 +155,25 @@ TEST(TokenizerForms, MissingPreTokenizerOfAnotherVocabularyIsRefused) {
   EXPECT_TRUE(imported->decisions.empty());
 }
 
+TEST(TokenizerForms, BosThatTheFileLeavesOpenIsDecidedAndReported) {
+  for (const char *pre : {"llama-bpe", "gpt-2"}) {
+    GgufVocabulary vocabulary = withoutPre(300, 299, "<s>");
+    vocabulary.pre = pre;
+    vocabulary.bos = 299;
+    vocabulary.addBos.reset();
+    auto imported = importGgufTokenizer(vocabulary, "m.gguf", {});
+    ASSERT_TRUE(bool(imported));
+    ASSERT_EQ(imported->decisions.size(), 1u);
+    EXPECT_EQ(imported->decisions[0].what, "BOS before a text");
+    EXPECT_EQ(imported->decisions[0].value, std::string(pre) == "gpt-2" ? "no" : "yes");
+    EXPECT_EQ(imported->decisions[0].flag, "add_bos");
+    vocabulary.addBos = true;
+    auto said = importGgufTokenizer(vocabulary, "m.gguf", {});
+    ASSERT_TRUE(bool(said));
+    EXPECT_TRUE(said->decisions.empty());
+  }
+}
+
 TEST_F(KjvTokenizer, FolderHasTheChatTemplate) {
   auto imported = importTokenizerFolder(folder, {});
   ASSERT_TRUE(bool(imported));

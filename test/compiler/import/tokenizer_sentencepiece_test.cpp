@@ -93,6 +93,22 @@ TEST_F(SentencePieceImport, OnlyTheBeginningOfTheTextGetsAPrefix) {
   EXPECT_EQ(*rest, std::vector<int32_t>(line + 1, ids.end()));
 }
 
+TEST_F(SentencePieceImport, LegacyGivesEachPartAPrefix) {
+  SpecialIds ids;
+  ids.legacy = true;
+  const auto legacy =
+      loadImported(importSentencePiece(model, {{"</line>", 331}}, ids, "tokenizer.model", {}));
+  ASSERT_TRUE(legacy);
+  std::vector<int32_t> expected = encode(*tokenizer, "light");
+  const std::vector<int32_t> part = expected;
+  expected.push_back(331);
+  expected.insert(expected.end(), part.begin(), part.end());
+  EXPECT_EQ(encode(*legacy, "light</line>light", false, true), expected);
+  const auto rest = legacy->encode("light", false, false, /*continues=*/true);
+  ASSERT_TRUE(rest.ok());
+  EXPECT_NE(*rest, part);
+}
+
 TEST_F(SentencePieceImport, ControlPiecesAreTextUnlessAskedFor) {
   EXPECT_EQ(encode(*tokenizer, "</s>", false, true), (std::vector<int32_t>{2}));
   const std::vector<int32_t> ids = encode(*tokenizer, "</s>");
