@@ -105,7 +105,7 @@ const Codec *codecNamed(llvm::StringRef name);
 
 /// Bytes of a matrix; nothing if it is not whole blocks, is empty, or has more bytes than 2^63.
 std::optional<uint64_t> encodedBytes(const Codec &codec, int64_t rows, int64_t cols);
-/// "rows of a multiple of 256 columns", for messages; empty if any matrix is whole blocks.
+/// "a multiple of 4 rows and a multiple of 64 columns", for messages; empty if any matrix is whole blocks.
 std::string blockRule(const Codec &codec);
 
 /// Checks size and shape, decodes, and brings the scales into the coarsest form.

@@ -83,4 +83,18 @@ TEST(Encodings, OfABinaryModelAreOneModel) {
   expectOneModel("binary", {{"i2_s"}, {"q1_0"}, {"tq1_0"}, {"q2_0"}, {"iq1_bn"}, {"f16"}}, "--zeros=0");
 }
 
+TEST(Encodings, WithScalesOfGroupsAreOneModel) {
+  expectOneModel("grouped",
+                 {{"f32"},
+                  {"f16"},
+                  {"tq1_0"},
+                  {"tq2_0"},
+                  {"q2_0"},
+                  {"pq2_0"},
+                  {"ptq1_0"},
+                  {"bf16", {}, "hf"},
+                  {"mlx", {}, "hf"}},
+                 "--scale-group=256");
+}
+
 } // namespace
