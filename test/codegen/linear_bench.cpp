@@ -1,8 +1,8 @@
 // How fast a linear kernel streams its weights: codegen_linear_bench [--cache] <rows> '<kernel spec>'...
-// Not a test. Calls the kernel on one thread over enough copies of the weights to miss every cache (with
-// --cache: on one copy), and prints microseconds a call, GB/s of weights and GMAC/s, best and median, beside
-// what plain loads of the same bytes reach (the matrix's 8 streams side by side, as a decode kernel reads
-// them).
+// Not a test. Calls the kernel on one thread over enough copies of the weights (and of scales of groups) to
+// miss every cache (with --cache: on one copy), and prints microseconds a call, GB/s and GMAC/s, best and
+// median, beside what plain loads of the same bytes reach (the matrix's 8 streams side by side, as a decode
+// kernel reads them).
 #include "test/codegen/kernel_runner.h"
 #include <algorithm>
 #include <cstdio>
@@ -78,13 +78,18 @@ void measure(const KernelSpec &spec, int32_t rows, bool cached) {
   CallBuffers call(spec, {rows, rows, 16, 1, 16}, 1);
   if (!has_matrix(spec))
     return measure_rows(spec, kernel, call, rows);
-  const size_t bytes = size_t(call.elements("w")) * (spec.op == format::Op::linear_f16 ? 2 : 1);
+  const size_t of_weights = size_t(call.elements("w")) * (spec.op == format::Op::linear_f16 ? 2 : 1),
+               of_scales = spec.dims.group ? size_t(call.elements("group_scale")) * 4 : 0,
+               bytes = of_weights + of_scales;
   const size_t copies = cached ? 1 : std::max<size_t>(1, kFootprint / bytes);
   void *memory = mmap(nullptr, copies * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   madvise(memory, copies * bytes, MADV_HUGEPAGE);
   auto *weights = static_cast<uint8_t *>(memory);
-  for (size_t c = 0; c < copies; ++c)
-    std::memcpy(weights + c * bytes, call.data<uint8_t>("w"), bytes);
+  for (size_t c = 0; c < copies; ++c) {
+    std::memcpy(weights + c * bytes, call.data<uint8_t>("w"), of_weights);
+    if (of_scales)
+      std::memcpy(weights + c * bytes + of_weights, call.data<uint8_t>("group_scale"), of_scales);
+  }
 
   const size_t calls =
       std::max<size_t>(copies, cached ? size_t(0.02e12 / (double(spec.dims.n) * spec.dims.k * rows)) + 1 : 1);
@@ -93,6 +98,8 @@ void measure(const KernelSpec &spec, int32_t rows, bool cached) {
     kernel_times.push_back(seconds_of([&] {
                              for (size_t c = 0; c < calls; ++c) {
                                call.point("w", weights + c % copies * bytes);
+                               if (of_scales)
+                                 call.point("group_scale", weights + c % copies * bytes + of_weights);
                                call.run(kernel.function(), 0, call.units());
                              }
                            }) /

@@ -238,6 +238,36 @@ INSTANTIATE_TEST_SUITE_P(Flags, OddShapes,
                          testing::Values("--vocab 1003", "--heads 4 --kv-heads 1", "--heads 4 --kv-heads 4",
                                          "--dim 320 --heads 5 --kv-heads 5 --ffn 400", "--layers 1",
                                          "--ffn 1040 --gate-zeros 0.75", "--dim 512 --ffn 272 --gate-zeros 0",
-                                         "--dim 320 --heads 5 --kv-heads 5 --ffn 512"));
+                                         "--dim 320 --heads 5 --kv-heads 5 --ffn 512",
+                                         "--dim 256 --ffn 512 --scale-group 64",
+                                         "--dim 320 --heads 5 --kv-heads 5 --ffn 480 --scale-group 32"));
+
+/// Scales of groups of columns, from the bytes of a file to the logits: the compiled model gives what the
+/// graph before all passes gives, op by op, with the weights as the checkpoint decodes them.
+TEST(GroupScales, CompiledModelIsItsGraph) {
+  const std::string checkpoint = test::scratch("groups.gguf"), bundle = test::scratch("groups.bnx"),
+                    graph = test::scratch("groups.mlir");
+  test::Ran ran =
+      test::run({test::binary("make-dummy-model"), checkpoint, "--preset", "tiny", "--vocab", "304", "--dim",
+                 "256", "--ffn", "512", "--encoding", "tq2_0", "--scale-group", "256"});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  ran = test::run({test::binary("bitnetc"), checkpoint, "--emit=bitnet", "-o", graph});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(contents(graph).find("256 x 512, group 256>"), std::string::npos); // down
+  ran = test::run({test::binary("bitnetc"), checkpoint, "--target=host", "-o", bundle});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  const Tokens tokens = {1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144};
+  const Model model = openModel(bundle);
+  const Logits logits = allLogits(model.get(), openSession(model.get(), 2).get(), tokens, 4);
+  const size_t vocab = size_t(vocabulary(model.get()));
+  ran = test::run({test::binary("bitnet-interpret"), graph, "--weights", checkpoint, "--steps=0:11",
+                   "--tokens=1,2,3,5,8,13,21,34,55,89,144", "--print-logits=" + std::to_string(vocab)});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  std::istringstream values(ran.out.substr(ran.out.find("values ") + 7));
+  Logits expected(vocab); // of the last row
+  for (float &value : expected)
+    ASSERT_TRUE(values >> value);
+  expectSame(Logits(logits.end() - ptrdiff_t(vocab), logits.end()), expected);
+}
 
 } // namespace
