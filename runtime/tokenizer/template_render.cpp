@@ -40,8 +40,14 @@ private:
 
   // ---- errors and limits
 
+  /// Errors are one line; texts of the template can be in them.
+  static std::string one_line(std::string text) {
+    std::replace_if(
+        text.begin(), text.end(), [](char c) { return static_cast<uint8_t>(c) < 0x20; }, ' ');
+    return text;
+  }
   static std::string at_line(int line, const std::string &text) {
-    return "line " + std::to_string(line) + ": " + text;
+    return "line " + std::to_string(line) + ": " + one_line(text);
   }
   static Status fails(int line, const std::string &text) { return invalid_argument(at_line(line, text)); }
   static Status needs_engine(int line, const std::string &what) {
@@ -698,10 +704,7 @@ private:
       return made;
     }
     if (name == "raise_exception" && one_text) {
-      std::string reason(given.values[0].str());
-      std::replace_if(
-          reason.begin(), reason.end(), [](char c) { return static_cast<uint8_t>(c) < 0x20; }, ' ');
-      return invalid_argument(std::move(reason));
+      return invalid_argument(one_line(std::string(given.values[0].str())));
     }
     if (name == "strftime_now" && one_text) {
       const std::time_t now = std::time(nullptr);

@@ -54,6 +54,7 @@ TEST(Chat, ReasonsOfATemplateAreHandedOn) {
   EXPECT_EQ(render("{{ raise_exception('roles must\nalternate') }}"), "chat template: roles must alternate");
   EXPECT_EQ(render("\n{{ messages[9].role }}"),
             "chat template: line 2: expected something to take 'role' of, got something undefined");
+  EXPECT_EQ(render("{{ messages | selectattr('role', 'a\\nb\\x00') }}").find('\n'), std::string::npos);
   EXPECT_EQ(render("{{ 'a' + none }}"), "chat template: line 1: cannot apply '+' to a text and none");
 }
 
