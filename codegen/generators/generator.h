@@ -65,6 +65,7 @@ Generated generate_attention_merge(const KernelSpec &spec);
 Generated generate_embed(const KernelSpec &spec);
 Generated generate_group_sums(const KernelSpec &spec);
 Generated generate_gate(const KernelSpec &spec); ///< gate, gate_quant, gate_norm_quant
+Generated generate_head_norm(const KernelSpec &spec);
 Generated generate_kv_append(const KernelSpec &spec);
 Generated generate_kv_append_q8(const KernelSpec &spec);
 Generated generate_linear_f16(const KernelSpec &spec);

@@ -123,6 +123,8 @@ Generated generate(const KernelSpec &spec) {
     return generate_linear_f16(spec);
   case Op::rope:
     return generate_rope(spec);
+  case Op::head_norm:
+    return generate_head_norm(spec);
   case Op::kv_append:
     return generate_kv_append(spec);
   case Op::kv_append_q8:

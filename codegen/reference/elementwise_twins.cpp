@@ -24,6 +24,15 @@ int rms_norm_twin(const OpDims &d, void *const *args) {
   return 0;
 }
 
+int head_norm_twin(const OpDims &d, void *const *args) {
+  const TwinArgs a(Op::head_norm, d, args);
+  for (int32_t r = a.begin(); r < a.end(); ++r)
+    for (int32_t h = 0; h < d.heads; ++h)
+      rms_norm_row(a.row<float>(0, r) + h * d.head_dim, a.data<float>(1), d.eps, d.head_dim,
+                   a.row<float>(2, r) + h * d.head_dim); // y may be x
+  return 0;
+}
+
 int quantize_twin(const OpDims &d, void *const *args) {
   const TwinArgs a(Op::quantize, d, args);
   for (int32_t r = a.begin(); r < a.end(); ++r)

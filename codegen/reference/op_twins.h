@@ -17,6 +17,7 @@ int gate_norm_quant_twin(const format::OpDims &dims, void *const *args);
 int gate_quant_twin(const format::OpDims &dims, void *const *args);
 int gather_rows_twin(const format::OpDims &dims, void *const *args);
 int group_sums_twin(const format::OpDims &dims, void *const *args);
+int head_norm_twin(const format::OpDims &dims, void *const *args);
 int kv_append_twin(const format::OpDims &dims, void *const *args);
 int kv_append_q8_twin(const format::OpDims &dims, void *const *args);
 int linear_f16_twin(const format::OpDims &dims, void *const *args);

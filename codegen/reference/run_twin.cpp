@@ -61,6 +61,8 @@ int run_twin(format::Op op, const format::OpDims &dims, void *const *args) {
     return skip_sum_twin(dims, args);
   case Op::group_sums:
     return group_sums_twin(dims, args);
+  case Op::head_norm:
+    return head_norm_twin(dims, args);
   case Op::count:
     break;
   }

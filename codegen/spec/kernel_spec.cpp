@@ -49,6 +49,8 @@ std::vector<Field> fields_of(Op op) {
     return {Field::k, Field::act, Field::eps};
   case Op::rope:
     return {Field::heads, Field::head_dim, Field::context};
+  case Op::head_norm:
+    return {Field::heads, Field::head_dim, Field::eps};
   case Op::kv_append:
   case Op::kv_append_q8:
     return {Field::kv_heads, Field::head_dim};

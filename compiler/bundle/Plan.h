@@ -30,9 +30,11 @@ const char *packingName(Packing p);
 
 struct Constant {
   Packing packing;
-  std::vector<std::string> names; ///< canonical tensor names (Checkpoint.h); empty for rope tables
-  int32_t rows = 0, cols = 0;     ///< rows padded to a multiple of 16 for matrices (pad rows are zero)
-  float theta = 0;                ///< rope tables only
+  std::vector<std::string> names;  ///< canonical tensor names (Checkpoint.h); empty for rope tables
+  int32_t rows = 0, cols = 0;      ///< rows padded to a multiple of 16 for matrices (pad rows are zero)
+  float theta = 0;                 ///< rope tables only
+  std::vector<double> frequencies; ///< rope tables, in place of theta^(-2i/head_dim); may be empty
+  float magnitude = 1;             ///< rope tables: factor of cos and sin
 };
 
 struct PlanArg {

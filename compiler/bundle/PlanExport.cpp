@@ -110,15 +110,20 @@ private:
     c.rows = int32_t(type.getRows());
     c.cols = int32_t(type.getCols());
     c.theta = op.getTheta() ? op.getTheta()->convertToFloat() : 0;
-    const auto [at, isNew] =
-        constants_.try_emplace({c.packing, c.names, c.rows, c.cols, c.theta}, plan_.constants.size());
+    if (op.getFrequencies())
+      c.frequencies = op.getFrequencies()->vec();
+    c.magnitude = op.getMagnitude() ? op.getMagnitude()->convertToFloat() : 1;
+    const auto [at, isNew] = constants_.try_emplace(
+        {c.packing, c.names, c.rows, c.cols, c.theta, c.frequencies, c.magnitude}, plan_.constants.size());
     if (isNew)
       plan_.constants.push_back(std::move(c));
     return at->second;
   }
 
   Plan plan_;
-  std::map<std::tuple<Packing, std::vector<std::string>, int32_t, int32_t, float>, uint64_t> constants_;
+  std::map<std::tuple<Packing, std::vector<std::string>, int32_t, int32_t, float, std::vector<double>, float>,
+           uint64_t>
+      constants_;
 };
 
 } // namespace

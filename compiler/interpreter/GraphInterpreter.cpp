@@ -108,6 +108,9 @@ llvm::Expected<GraphInterpreter::Cells> GraphInterpreter::ropeTables(Operation &
     c.rows = int32_t(rope.getContextLength());
     c.cols = int32_t(rope.getHeadDim() / 2);
     c.theta = rope.getTheta().convertToFloat();
+    if (rope.getFrequencies())
+      c.frequencies = rope.getFrequencies()->vec();
+    c.magnitude = rope.getMagnitude() ? rope.getMagnitude()->convertToFloat() : 1;
     llvm::Expected<std::vector<uint8_t>> bytes = packConstant(c, weights_);
     if (!bytes)
       return bytes.takeError();

@@ -110,16 +110,20 @@ Error packF32(const Constant &c, const WeightSource &weights, const Sink &sink) 
 }
 
 Error packRope(const Constant &c, const Sink &sink) {
-  // angle = position * theta^(-2i/D), i < D/2 (Su et al., arXiv 2104.09864), in double, rounded once to f32.
+  // angle = position * theta^(-2i/D), i < D/2 (Su et al., arXiv 2104.09864), or position * frequency[i], in
+  // double, rounded once to f32.
   const bool isCos = c.packing == Packing::ropeCos;
   std::vector<float> row(size_t(c.cols));
-  std::vector<double> frequency(size_t(c.cols));
-  for (int32_t i = 0; i < c.cols; ++i)
+  std::vector<double> frequency = c.frequencies;
+  if (!frequency.empty() && frequency.size() != size_t(c.cols))
+    return createStringError("rope tables: expected %d frequencies, got %zu", c.cols, frequency.size());
+  frequency.resize(size_t(c.cols));
+  for (int32_t i = 0; c.frequencies.empty() && i < c.cols; ++i)
     frequency[i] = std::pow(double(c.theta), -double(i) / c.cols);
   for (int32_t position = 0; position < c.rows; ++position) {
     for (int32_t i = 0; i < c.cols; ++i) {
       const double angle = position * frequency[i];
-      row[i] = float(isCos ? std::cos(angle) : std::sin(angle));
+      row[i] = float(c.magnitude * (isCos ? std::cos(angle) : std::sin(angle)));
     }
     if (Error e = sink(reinterpret_cast<const uint8_t *>(row.data()), row.size() * sizeof(float)))
       return e;

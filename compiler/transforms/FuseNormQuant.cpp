@@ -19,6 +19,8 @@ struct FoldNormIntoQuantize : OpRewritePattern<QuantizeActivationOp> {
     auto norm = op.getX().getDefiningOp<RmsNormOp>();
     if (!norm)
       return rewriter.notifyMatchFailure(op, "input is not an rms_norm");
+    if (norm.getGain().getType().getDimSize(0) != op.getX().getType().getDimSize(1))
+      return rewriter.notifyMatchFailure(op, "norms each head by itself");
     if (!norm->hasOneUse())
       return rewriter.notifyMatchFailure(op, "the normed rows have another use");
     rewriter.replaceOpWithNewOp<NormQuantizeOp>(op, op.getResultTypes(), norm.getX(), norm.getGain(),

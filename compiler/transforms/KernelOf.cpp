@@ -90,7 +90,16 @@ std::optional<KernelOf> kernelOf(Operation *op) {
         auto table = cast<RankedTensorType>(op.getTable().getType());
         return matrix(format::Op::embed, table.getDimSize(0), table.getDimSize(1));
       })
-      .Case([](RmsNormOp op) { return norm(format::Op::rms_norm, op.getX(), op.getEps()); })
+      .Case([](RmsNormOp op) {
+        KernelOf k = norm(format::Op::rms_norm, op.getX(), op.getEps());
+        if (const int32_t head = widthOf(op.getGain()); head != k.dims.k) { // each head by itself
+          k.op = format::Op::head_norm;
+          k.dims.head_dim = head;
+          k.dims.heads = k.dims.k / head;
+          k.dims.k = 0;
+        }
+        return k;
+      })
       .Case([](QuantizeActivationOp op) { return withWidth(format::Op::quantize, op.getX()); })
       .Case([](NormQuantizeOp op) { return norm(format::Op::norm_quant, op.getX(), op.getEps()); })
       .Case([](TernaryLinearOp op) {

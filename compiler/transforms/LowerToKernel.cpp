@@ -119,7 +119,8 @@ private:
     for (const PackedShape &shape : shapes) {
       Type type = kernel::ConstType::get(b_.getContext(), shape.packing, shape.rows, shape.cols);
       values.push_back(kernel::ConstantOp::create(b_, weight.getLoc(), type, weight.getNames(),
-                                                  b_.getDenseI32ArrayAttr(weight.partRows()), FloatAttr()));
+                                                  b_.getDenseI32ArrayAttr(weight.partRows()), FloatAttr(),
+                                                  DenseF64ArrayAttr(), FloatAttr()));
     }
     return success();
   }
@@ -214,7 +215,8 @@ private:
     Type type =
         kernel::ConstType::get(b_.getContext(), kernel::Packing::screen, kernel.dims.n, kernel.dims.k);
     return kernel::ConstantOp::create(b_, weight.getLoc(), type, weight.getNames(),
-                                      b_.getDenseI32ArrayAttr(weight.partRows()), FloatAttr());
+                                      b_.getDenseI32ArrayAttr(weight.partRows()), FloatAttr(),
+                                      DenseF64ArrayAttr(), FloatAttr());
   }
 
   /// A product that leaves out inputs of 0: its sums by ranges of inputs, then their sum.
@@ -260,14 +262,16 @@ private:
   }
 
   SmallVector<Value, 2> ropeTables(RopeOp rope) {
-    SmallVector<Value, 2> &tables =
-        ropeTables_[{rope.getTheta().convertToFloat(), rope.getHeadDim(), rope.getContextLength()}];
+    SmallVector<Value, 2> &tables = ropeTables_[{
+        rope.getTheta().convertToFloat(), rope.getHeadDim(), rope.getContextLength(),
+        rope.getFrequenciesAttr().getAsOpaquePointer(), rope.getMagnitudeAttr().getAsOpaquePointer()}];
     if (tables.empty())
       for (auto packing : {kernel::Packing::rope_cos, kernel::Packing::rope_sin}) {
         Type type =
             kernel::ConstType::get(b_.getContext(), packing, rope.getContextLength(), rope.getHeadDim() / 2);
         tables.push_back(kernel::ConstantOp::create(b_, rope.getLoc(), type, b_.getArrayAttr({}),
-                                                    b_.getDenseI32ArrayAttr({}), rope.getThetaAttr()));
+                                                    b_.getDenseI32ArrayAttr({}), rope.getThetaAttr(),
+                                                    rope.getFrequenciesAttr(), rope.getMagnitudeAttr()));
       }
     return tables;
   }
@@ -291,7 +295,9 @@ private:
   llvm::DenseMap<std::pair<Value, int32_t>, Value> groupSums_; ///< of q and a number of columns
   llvm::DenseMap<Value, Value> cacheOf_; ///< state of a cache → the argument it started as
   llvm::DenseSet<Value> changed_;        ///< states that a kv_append has replaced
-  std::map<std::tuple<float, uint32_t, uint32_t>, SmallVector<Value, 2>> ropeTables_; ///< theta, D, context
+  /// By theta, D, context, frequencies and magnitude (attributes are unique).
+  std::map<std::tuple<float, uint32_t, uint32_t, const void *, const void *>, SmallVector<Value, 2>>
+      ropeTables_;
 };
 
 struct LowerToKernel final : impl::LowerToKernelPassBase<LowerToKernel> {

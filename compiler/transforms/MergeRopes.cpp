@@ -72,8 +72,8 @@ struct MergeRopes final : impl::MergeRopesPassBase<MergeRopes> {
   static void mergeRun(MutableArrayRef<RopeOp> run, Value x) {
     RopeOp first = *llvm::min_element(run, [](RopeOp a, RopeOp b) { return a->isBeforeInBlock(b); });
     OpBuilder b(first);
-    Value y = RopeOp::create(b, first.getLoc(), x.getType(), x, first.getPositions(), first.getThetaAttr(),
-                             first.getHeadDimAttr(), first.getContextLengthAttr());
+    Value y = RopeOp::create(b, first.getLoc(), x.getType(), ValueRange{x, first.getPositions()},
+                             first->getAttrs());
     SmallVector<Type> types;
     for (RopeOp rope : run)
       types.push_back(rope.getY().getType());

@@ -40,8 +40,9 @@ Columns columnsOf(Value slice) {
 /// of the input (rope: on elements of the same head), and kernels read it before they write.
 Value overwritableInput(CallOp call) {
   switch (call.op()) {
-  case format::Op::rope: // x
-  case format::Op::add:  // a
+  case format::Op::rope:      // x
+  case format::Op::head_norm: // x
+  case format::Op::add:       // a
     return call.getIns()[0];
   case format::Op::linear_t2:
   case format::Op::linear_t3: // residual or gate, after q, s, sum, w and row_scale

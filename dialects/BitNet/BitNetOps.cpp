@@ -1,5 +1,6 @@
 // Verifiers and folds of the bitnet ops. Comments C1... name the constraints of BitNetOps.td.
 #include "dialects/BitNet/BitNet.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace mlir::bitnet;
@@ -63,7 +64,10 @@ LogicalResult EmbeddingOp::verify() { // C1
 }
 
 LogicalResult RmsNormOp::verify() { // C1
-  return expectSize(*this, "elements of gain", width(getX().getType()), width(getGain().getType()));
+  const int64_t k = width(getX().getType()), gain = width(getGain().getType());
+  if (gain < 1 || k % gain)
+    return emitOpError("elements of gain: expected a divisor of ") << k << ", got " << gain;
+  return success();
 }
 
 LogicalResult QuantizeActivationOp::verify() { // C1
@@ -113,6 +117,17 @@ LogicalResult RopeOp::verify() {
     return emitOpError("theta: expected a positive number, got ") << getTheta().convertToFloat();
   if (int32_t(getContextLength()) < 1)
     return emitOpError("context_length: expected a positive number, got ") << int32_t(getContextLength());
+  // C3
+  if (!getFrequencies())
+    return getMagnitude() ? emitOpError("magnitude: expected only with frequencies") : success();
+  const ArrayRef<double> frequencies = *getFrequencies();
+  if (failed(expectSize(*this, "elements of frequencies", headDim / 2, frequencies.size())))
+    return failure();
+  for (double f : frequencies)
+    if (!std::isfinite(f))
+      return emitOpError("frequencies: expected finite numbers, got ") << f;
+  if (getMagnitude() && !(getMagnitude()->isFinite() && getMagnitude()->convertToFloat() > 0))
+    return emitOpError("magnitude: expected a positive number, got ") << getMagnitude()->convertToFloat();
   return success();
 }
 

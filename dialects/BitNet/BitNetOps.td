@@ -82,9 +82,10 @@ def BitNet_EmbeddingOp : BitNet_Op<"embedding"> {
 def BitNet_RmsNormOp : BitNet_Op<"rms_norm", [AllTypesMatch<["x", "y"]>]> {
   let summary = "root mean square normalisation";
   let description = [{
-    y[r, i] = (x[r, i] * (1 / sqrt(mean(x[r]²) + eps))) * gain[i]; the order of the sum is that of the scalar twin.
+    y[r, i] = (x[r, i] * (1 / sqrt(mean(x[r]²) + eps))) * gain[i]; the order of the sum is that of the scalar twin. Where gain
+    is narrower than x, it norms each head of that many columns by itself.
 
-    - C1: gain has one element a column of x
+    - C1: the elements of gain divide the width of x
 
     ```mlir
     %y = bitnet.rms_norm %x, %gain {eps = 1.0e-5 : f32} : (tensor<?x64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
@@ -190,17 +191,20 @@ def BitNet_RopeOp : BitNet_Op<"rope", [AllTypesMatch<["x", "y"]>]> {
   let summary = "rotary position embedding of every head";
   let description = [{
     With h = head_dim / 2, a = positions[r] * theta^(-j/h), for each head and j < h:
-    y[j] = x[j] cos a - x[j+h] sin a; y[j+h] = x[j+h] cos a + x[j] sin a. Positions are below `context_length`.
+    y[j] = x[j] cos a - x[j+h] sin a; y[j+h] = x[j+h] cos a + x[j] sin a. Positions are below `context_length`. A scaled
+    rotation has a = positions[r] * frequencies[j] instead, and cos a and sin a times `magnitude` (1 if left out).
 
     - C1: head_dim is a positive multiple of 4 that divides the width of x
     - C2: theta and context_length are positive
+    - C3: there are h frequencies, all finite, and a magnitude, finite and positive, only with them
 
     ```mlir
     %y = bitnet.rope %x, %positions {context_length = 128 : i32, head_dim = 16 : i32, theta = 1.0e4 : f32}
        : (tensor<?x64xf32>, tensor<?xi32>) -> tensor<?x64xf32>
     ```
   }];
-  let arguments = (ins Rows:$x, RowIndices:$positions, F32Attr:$theta, I32Attr:$head_dim, I32Attr:$context_length);
+  let arguments = (ins Rows:$x, RowIndices:$positions, F32Attr:$theta, I32Attr:$head_dim, I32Attr:$context_length,
+                       OptionalAttr<DenseF64ArrayAttr>:$frequencies, OptionalAttr<F32Attr>:$magnitude);
   let results = (outs Rows:$y);
   let hasVerifier = 1;
 }

@@ -67,9 +67,13 @@ LogicalResult ConstantOp::verify() {
   if (packing == Packing::rope_cos || packing == Packing::rope_sin) { // C1
     if (names || !getTheta() || !(getTheta()->convertToFloat() > 0))
       return emitOpError("expected no name and a positive theta for ") << getValue().getType();
+    const int64_t cols = getValue().getType().getCols();
+    if (getFrequencies() && int64_t(getFrequencies()->size()) != cols)
+      return emitOpError("elements of frequencies: expected ")
+             << cols << ", got " << getFrequencies()->size();
     return success();
   }
-  if (!names || getTheta()) // C1
+  if (!names || getTheta() || getFrequencies() || getMagnitude()) // C1
     return emitOpError("expected names and no theta for ") << getValue().getType();
   if (names > 1 && packing != Packing::t2 && packing != Packing::t3 && packing != Packing::row_scale &&
       packing != Packing::group_scale) // C2

@@ -55,9 +55,10 @@ def Kernel_ConstantOp : Kernel_Op<"constant", [Pure]> {
   let summary = "packed bytes of checkpoint tensors";
   let description = [{
     The bytes that compiler/pack makes from the rows of the named tensors, one after the other; `rows` says how many each
-    has. Rows up to the type's are padding. The rope tables have no tensor, but a theta.
+    has. Rows up to the type's are padding. The rope tables have no tensor, but a theta, or the frequencies and the magnitude of
+    a scaled rotation (bitnet.rope).
 
-    - C1: rope tables have no name and a positive theta; the others have names and no theta
+    - C1: rope tables have no name, a positive theta, and no frequencies or one a column; the others have names and none of these
     - C2: several names only with t2, t3 and their scales
     - C3: rows has one positive entry a name, and their sum is at most the type's rows
 
@@ -65,7 +66,8 @@ def Kernel_ConstantOp : Kernel_Op<"constant", [Pure]> {
     %w = kernel.constant ["output.weight"] {rows = array<i32: 100>} : !kernel.const<f16, 112 x 64>
     ```
   }];
-  let arguments = (ins StrArrayAttr:$names, DefaultValuedAttr<DenseI32ArrayAttr, "{}">:$rows, OptionalAttr<F32Attr>:$theta);
+  let arguments = (ins StrArrayAttr:$names, DefaultValuedAttr<DenseI32ArrayAttr, "{}">:$rows, OptionalAttr<F32Attr>:$theta,
+                       OptionalAttr<DenseF64ArrayAttr>:$frequencies, OptionalAttr<F32Attr>:$magnitude);
   let results = (outs Kernel_ConstType:$value);
   let assemblyFormat = "$names attr-dict `:` type($value)";
   let hasVerifier = 1;

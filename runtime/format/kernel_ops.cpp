@@ -33,7 +33,8 @@ constexpr const char *kOpNames[] = {"embed",
                                     "skip_up",
                                     "skip_down",
                                     "skip_sum",
-                                    "group_sums"};
+                                    "group_sums",
+                                    "head_norm"};
 constexpr const char *kActNames[] = {"relu2", "silu", "gelu"};
 constexpr const char *kEpilogueNames[] = {"none", "residual", "gate"};
 static_assert(sizeof(kOpNames) / sizeof(*kOpNames) == size_t(Op::count), "one name for each op");
@@ -128,6 +129,8 @@ Uses uses(Op op) {
     return {0, true, 0, 0, 0, 0, 0, true, true, 0};
   case Op::rope:
     return {0, 0, true, 0, true, true, 0, 0, 0, 0};
+  case Op::head_norm:
+    return {0, 0, true, 0, true, 0, 0, 0, true, 0};
   case Op::kv_append:
   case Op::kv_append_q8:
     return {0, 0, 0, true, true, 0, 0, 0, 0, 0};
@@ -206,6 +209,8 @@ const char *op_dims_error(Op op, const OpDims &d) {
     return "epilogue is not legal here";
   if (op == Op::skip_sum && d.epilogue == Epilogue::gate)
     return "epilogue is not legal here";
+  if (op == Op::head_norm && d.head_dim % 16)
+    return "head_dim must be a multiple of 16";
   if (op == Op::skip_up && d.k % 256)
     return "k must be a multiple of 256";
   if ((op == Op::skip_down || op == Op::skip_sum) && d.n % 256)
@@ -338,6 +343,11 @@ Signature signature(Op op, const OpDims &d) {
     b += input_rows("positions");
     b += {"cos", Elem::f32, false, Space::weights, 2, {d.head_dim / 2, d.context}};
     b += {"sin", Elem::f32, false, Space::weights, 2, {d.head_dim / 2, d.context}};
+    b += heads_of("y", d.head_dim, d.heads, true);
+    break;
+  case Op::head_norm:
+    b += heads_of("x", d.head_dim, d.heads, false);
+    b += vector_of("gain", Elem::f32, d.head_dim);
     b += heads_of("y", d.head_dim, d.heads, true);
     break;
   case Op::kv_append:

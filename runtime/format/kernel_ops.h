@@ -49,7 +49,8 @@ enum class Op : uint8_t {
   skip_down = 24, ///< sums = Σ (t+1)*q, by ranges of the inputs (see skip_down below)     weights: D2 (layouts.h)
   skip_sum = 25,  ///< y = epilogue(f32(Σ sums - sum) * (row_scale/s))
   group_sums = 26, ///< sums[r,g] = Σ q[r,i] over the inputs i of group g: what linear_t2 with groups takes for sum
-  count = 27
+  head_norm = 27, ///< rms_norm of each head of a row, one gain for all
+  count = 28
 };
 const char *op_name(Op op);
 /// Returns Op::count for an unknown name.
@@ -76,9 +77,9 @@ struct OpDims {
   int32_t n =
       0; ///< output features (linear*; multiple of 16), vocabulary rows of the table (embed; multiple of 16)
   int32_t k = 0;                      ///< input features, or width of an elementwise op; multiple of 16
-  int32_t heads = 0;                  ///< rope: heads rotated; attention*: query heads; kv_append*: 0
+  int32_t heads = 0;                  ///< rope, head_norm: heads; attention*: query heads; kv_append*: 0
   int32_t kv_heads = 0;               ///< attention*, kv_append*
-  int32_t head_dim = 0;               ///< rope, attention*, kv_append*; multiple of 4
+  int32_t head_dim = 0;               ///< rope, attention*, kv_append*; multiple of 4; head_norm: of 16
   int32_t context = 0;                ///< rope: rows of the cos/sin tables
   Epilogue epilogue = Epilogue::none; ///< linear_t2, linear_t3; skip_sum, which has no gate
   Act act = Act::relu2;               ///< gate*; linear_t2, linear_t3 with the gate epilogue
@@ -153,7 +154,7 @@ struct Signature {
   bool each_chunk; ///< times the chunks that the step's longest row has: see work_units
 };
 /// Outputs overlap no input, except that these may be one buffer (same address and row stride), so that
-/// plan-memory can write in place: y and x of rope, y and residual or gate of linear_t2 and linear_t3, y and
+/// plan-memory can write in place: y and x of rope and head_norm, y and residual or gate of linear_t2 and linear_t3, y and
 /// residual of skip_sum, y and a of add. A kernel must not compute an element of such an output twice. dims
 /// must be legal (op_dims_error == nullptr).
 Signature signature(Op op, const OpDims &d);

@@ -89,6 +89,45 @@ TEST(RowKernels, EqualTheTwinOnEveryVariant) {
     }
 }
 
+KernelSpec head_norm_spec(int32_t heads, int32_t head_dim) {
+  KernelSpec spec{Op::head_norm, {}, 0, format::CpuVariant::portable};
+  spec.dims.heads = heads;
+  spec.dims.head_dim = head_dim;
+  spec.dims.eps = 1e-6f;
+  return spec;
+}
+
+TEST(RowKernels, HeadNormEqualsTheTwinOnEveryVariantAlsoInPlace) {
+  for (auto [heads, head_dim] : {std::pair<int32_t, int32_t>{1, 16}, {3, 48}, {16, 128}, {4, 256}})
+    for (format::CpuVariant cpu : runnable_variants())
+      for (bool in_place : {false, true}) {
+        KernelSpec spec = head_norm_spec(heads, head_dim);
+        spec.cpu = cpu;
+        EXPECT_EQ(difference_from_twin(spec, compiled(spec), {kKinds}, 2,
+                                       [&, k = heads * head_dim](CallBuffers &call) {
+                                         fill(call, "x", k, kKinds, 2);
+                                         if (in_place)
+                                           call.overwrite("x");
+                                       }),
+                  "");
+      }
+}
+
+TEST(RowKernels, HeadNormIsRmsNormOfEachHead) {
+  constexpr int32_t kHeads = 3, kDim = 64;
+  CallBuffers all(head_norm_spec(kHeads, kDim), {1}, 5);
+  KernelSpec one_head = row_spec(Op::rms_norm, kDim, Act::relu2, 1e-6f);
+  all.run_twin(0, 1);
+  for (int32_t h = 0; h < kHeads; ++h) {
+    CallBuffers one(one_head, {1}, 5);
+    std::copy_n(all.data<float>("x") + h * kDim, kDim, one.data<float>("x"));
+    std::copy_n(all.data<float>("gain"), kDim, one.data<float>("gain"));
+    one.run_twin(0, 1);
+    for (int32_t i = 0; i < kDim; ++i)
+      EXPECT_EQ(all.data<float>("y")[h * kDim + i], one.data<float>("y")[i]);
+  }
+}
+
 TEST(RowKernels, QuantizeNanAndInfinityAlikeOnEveryVariant) {
   const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   for (KernelSpec spec : {row_spec(Op::quantize, 64), row_spec(Op::norm_quant, 48)})

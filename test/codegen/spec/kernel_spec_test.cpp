@@ -34,6 +34,7 @@ const char *const kTexts[] = {
     "skip_down n=2560 k=6912 rows=0 cpu=portable",
     "skip_sum n=2560 epilogue=residual rows=0 cpu=avx2",
     "group_sums k=2560 group=128 rows=0 cpu=avx2",
+    "head_norm heads=16 head_dim=128 eps=1e-06 rows=0 cpu=avx2",
 };
 
 TEST(KernelSpec, PrintsWhatItParses) {

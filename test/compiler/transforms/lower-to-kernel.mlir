@@ -108,3 +108,21 @@ func.func @scales_of_groups(%tokens: tensor<?xi32> {bitnet.input = "tokens"}) ->
      : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<64 x 64>, tensor<?x64xf32>) -> tensor<?x64xf32>
   return %d : tensor<?x64xf32>
 }
+
+// -----
+
+// A norm whose gain is a head's; a scaled rotation, whose tables another does not share.
+// CHECK-LABEL: func @head_norm_and_scaled_rope
+// CHECK: kernel.call "head_norm" {{.*}}eps = 9.99999997E-7 : f32, head_dim = 32 : i32, heads = 2 : i32
+// CHECK: kernel.constant [] {frequencies = array<f64: 1.000000e+00, 5.000000e-01>, magnitude = 1.500000e+00 : f32, theta = 1.000000e+04 : f32} : <rope_cos, 128 x 2>
+// CHECK: kernel.constant [] {theta = 1.000000e+04 : f32} : <rope_cos, 128 x 2>
+func.func @head_norm_and_scaled_rope(%tokens: tensor<?xi32> {bitnet.input = "tokens"},
+                                     %positions: tensor<?xi32> {bitnet.input = "positions"}) -> tensor<?x64xf32> {
+  %t = bitnet.weight ["t"] : tensor<96x64xf16>
+  %g = bitnet.weight ["g"] : tensor<32xf32>
+  %x = bitnet.embedding %tokens, %t : (tensor<?xi32>, tensor<96x64xf16>) -> tensor<?x64xf32>
+  %n = bitnet.rms_norm %x, %g {eps = 1.0e-6 : f32} : (tensor<?x64xf32>, tensor<32xf32>) -> tensor<?x64xf32>
+  %a = bitnet.rope %n, %positions {context_length = 128 : i32, frequencies = array<f64: 1.0, 0.5>, head_dim = 4 : i32, magnitude = 1.5 : f32, theta = 1.0e4 : f32} : (tensor<?x64xf32>, tensor<?xi32>) -> tensor<?x64xf32>
+  %b = bitnet.rope %a, %positions {context_length = 128 : i32, head_dim = 4 : i32, theta = 1.0e4 : f32} : (tensor<?x64xf32>, tensor<?xi32>) -> tensor<?x64xf32>
+  return %b : tensor<?x64xf32>
+}

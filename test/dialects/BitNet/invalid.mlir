@@ -111,9 +111,9 @@ func.func @embedding_table_type(%tokens: tensor<?xi32>, %table: tensor<96x64xf32
 
 // -----
 
-func.func @rms_norm_c1(%x: tensor<?x64xf32>, %gain: tensor<32xf32>) {
-  // expected-error @+1 {{'bitnet.rms_norm' op elements of gain: expected 64, got 32}}
-  %y = bitnet.rms_norm %x, %gain {eps = 0.0 : f32} : (tensor<?x64xf32>, tensor<32xf32>) -> tensor<?x64xf32>
+func.func @rms_norm_c1(%x: tensor<?x64xf32>, %gain: tensor<48xf32>) {
+  // expected-error @+1 {{'bitnet.rms_norm' op elements of gain: expected a divisor of 64, got 48}}
+  %y = bitnet.rms_norm %x, %gain {eps = 0.0 : f32} : (tensor<?x64xf32>, tensor<48xf32>) -> tensor<?x64xf32>
   return
 }
 
@@ -227,6 +227,22 @@ func.func @rope_c1_divides(%x: tensor<?x64xf32>, %p: tensor<?xi32>) {
 func.func @rope_c1_multiple_of_4(%x: tensor<?x64xf32>, %p: tensor<?xi32>) {
   // expected-error @+1 {{'bitnet.rope' op head_dim: expected a multiple of 4 that divides 64, got 2}}
   %y = bitnet.rope %x, %p {context_length = 8 : i32, head_dim = 2 : i32, theta = 1.0 : f32} : (tensor<?x64xf32>, tensor<?xi32>) -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+func.func @rope_c3_frequencies(%x: tensor<?x64xf32>, %p: tensor<?xi32>) {
+  // expected-error @+1 {{'bitnet.rope' op elements of frequencies: expected 8, got 2}}
+  %y = bitnet.rope %x, %p {context_length = 8 : i32, frequencies = array<f64: 1.0, 0.5>, head_dim = 16 : i32, theta = 1.0 : f32} : (tensor<?x64xf32>, tensor<?xi32>) -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+func.func @rope_c3_magnitude(%x: tensor<?x64xf32>, %p: tensor<?xi32>) {
+  // expected-error @+1 {{'bitnet.rope' op magnitude: expected only with frequencies}}
+  %y = bitnet.rope %x, %p {context_length = 8 : i32, head_dim = 16 : i32, magnitude = 1.5 : f32, theta = 1.0 : f32} : (tensor<?x64xf32>, tensor<?xi32>) -> tensor<?x64xf32>
   return
 }
 

@@ -33,6 +33,14 @@ func.func @constant_c1_table() {
 
 // -----
 
+func.func @constant_frequencies() {
+  // expected-error @+1 {{'kernel.constant' op elements of frequencies: expected 8, got 1}}
+  %c = kernel.constant [] {frequencies = array<f64: 1.0>, theta = 1.0 : f32} : !kernel.const<rope_sin, 128 x 8>
+  return
+}
+
+// -----
+
 func.func @constant_c1_tensor() {
   // expected-error @+1 {{'kernel.constant' op expected names and no theta for '!kernel.const<f32, 1 x 64>'}}
   %c = kernel.constant [] : !kernel.const<f32, 1 x 64>
