@@ -20,11 +20,11 @@ struct BundleInput {
   const import::Checkpoint *checkpoint = nullptr;
   const Plan *plan = nullptr;
   std::vector<VariantImage> images;
-  std::string head;   ///< "exact", "f16" or "q8"
-  std::string kv;     ///< "f16" or "q8"
+  std::string head; ///< "exact", "f16", "q8" or "none"
+  std::string kv;   ///< "f16" or "q8"
   /// Called once everything is packed; JSON text that must not depend on time, paths or threads.
   std::function<std::string(const PackReport &)> report;
-  int jobs = 1;       ///< threads that pack
+  int jobs = 1; ///< threads that pack
   /// Called now and then with packed bytes so far and in all; from one thread at a time. May be empty.
   std::function<void(uint64_t done, uint64_t total)> progress;
 };

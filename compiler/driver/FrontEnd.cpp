@@ -21,6 +21,8 @@ namespace {
 /// The head that suits the model. A screen reads a quarter of the f16 bytes but costs some steps around it,
 /// which a head that stays in the caches does not win back.
 Decision chooseHead(const import::ModelConfig &config) {
+  if (config.embeds)
+    return {"head", "none", "the model gives embeddings", "--set pooling=none"};
   constexpr int64_t kWorthAScreen = int64_t(16) << 20; // f16 bytes
   const int64_t bytes = int64_t(config.vocab) * config.width * 2;
   if (config.width > format::kMaxScreenWidth)
@@ -86,6 +88,10 @@ std::vector<std::string> messagesOf(Error error) {
 Expected<Decision> decideHead(const Options &options, const import::ModelConfig &config) {
   if (options.head.empty())
     return chooseHead(config);
+  if (config.embeds)
+    return createStringError("--head=%s: expected a model with a head, got one that gives embeddings; --set "
+                             "pooling=none compiles it with its embedding as the head",
+                             options.head.c_str());
   if (options.head == "exact" && config.width > format::kMaxScreenWidth)
     return createStringError("--head=exact: expected a width of at most %d, got %d; use f16 or q8",
                              format::kMaxScreenWidth, config.width);
@@ -114,7 +120,7 @@ Error runPasses(mlir::ModuleOp module, const Options &options) {
   });
   mlir::PassManager pm(module.getContext());
   PipelineOptions pipeline;
-  pipeline.head = options.head;
+  pipeline.head = options.head == "none" ? "f16" : options.head; // there is nothing to choose for
   pipeline.kv = options.kv;
   pipeline.packing = options.packing;
   for (format::CpuVariant cpu : options.targets)

@@ -20,7 +20,7 @@
 | `top_p`, `min_p` | cut after the temperature is applied (llama.cpp: before) |
 | `typical_p`, `tfs_z`, `mirostat_mode`, `grammar`, `suffix`, `tools`, `functions`, `response_format` of JSON | refused by name, unless they are off |
 | `tokenize`, `detokenize`, `token_bos/eos/nl`, `n_ctx`, `n_embd`, `n_vocab`, `metadata` | the same |
-| `embed`, `create_embedding` | the same; where pooling_type does not say otherwise, the mean (one vector a text) |
+| `embed`, `create_embedding` | the same; where pooling_type does not say otherwise, the last token of models that give embeddings, the mean of others |
 | `eval`, `sample`, `generate`, `reset`, `n_tokens`, `input_ids`, `eval_tokens`, `eval_logits` | the same, with prefixes kept by `generate` |
 | `save_state`, `load_state` | a state holds the tokens; loading replays them, which gives the same bits |
 | `set_cache`, `LlamaCache`, `LlamaGrammar`, `create_chat_completion_openai_v1`, pickling | not there |
@@ -163,6 +163,8 @@ class Llama:
         self._pooling_type = pooling_type
         self._model: BitNetModel | None = load_model(model_path, compiler_flags=compiler_flags)
         self._info = self._model._native.info()
+        if pooling_type == LLAMA_POOLING_TYPE_UNSPECIFIED and self._info["head"] == "none":
+            self._pooling_type = LLAMA_POOLING_TYPE_LAST
         tokenizer = self._model._native.tokenizer()
         if tokenizer is None:
             raise ConfigError(f"{self.model_path}: has no tokenizer; compile it again with --tokenizer")
@@ -399,7 +401,8 @@ class Llama:
     ) -> Any:
         """The embedding of a text (a list of floats) or of several (a list of those).
 
-        Mean of the final norm's outputs unless pooling_type says otherwise; NONE gives a vector for each token.
+        Of the final norm's outputs, the last (models that give embeddings) or the mean (others), unless pooling_type
+        says otherwise; NONE gives a vector for each token.
         truncate: cut at the context instead of an error. return_count: also the number of tokens.
         """
         texts = [input] if isinstance(input, str) else list(input)

@@ -165,6 +165,11 @@ BITNET_API const float *bitnet_session_logits(const bitnet_session *session, siz
 /* f32 [width], likewise, for a step in which a row wanted HIDDEN; such a step has at most max_rows rows. With a q8 head these
  * are the int8 values that it reads, scaled back. */
 BITNET_API const float *bitnet_session_hidden(const bitnet_session *session, size_t i);
+/* The embedding of a text by a model that gives embeddings (head "none"): the hidden state of its last token, divided by its
+ * length, f32 [width]. The sequence is emptied first and holds the text afterwards. Encode with ADD_SPECIAL: such models look
+ * at the token that ends a text. BITNET_UNSUPPORTED for models with a head. */
+BITNET_API bitnet_status bitnet_session_embed(bitnet_session *session, const int32_t *tokens, size_t n_tokens, int32_t sequence,
+                                              float *vector, bitnet_error *error);
 /* Positions that a sequence holds. */
 BITNET_API int32_t bitnet_session_length(const bitnet_session *session, int32_t sequence);
 /* Forgets positions >= length of a sequence (0 = all). */

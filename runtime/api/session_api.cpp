@@ -34,6 +34,16 @@ bitnet_status bitnet_session_step(bitnet_session *session, const bitnet_row *row
   });
 }
 
+bitnet_status bitnet_session_embed(bitnet_session *session, const int32_t *tokens, size_t n_tokens,
+                                   int32_t sequence, float *vector, bitnet_error *error) {
+  return at_c_border(error, [&]() -> Status {
+    if (!session || !vector || (!tokens && n_tokens > 0))
+      return invalid_argument("bitnet_session_embed: expected a session, tokens and a place for the vector, "
+                              "got NULL");
+    return session->impl->embed(tokens, n_tokens, sequence, vector);
+  });
+}
+
 const float *bitnet_session_logits(const bitnet_session *session, size_t i) {
   return session ? session->impl->logits(i) : nullptr;
 }

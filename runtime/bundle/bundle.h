@@ -83,7 +83,7 @@ struct Plan {
   int32_t max_rows = 0;
   uint64_t arena_bytes = 0;
   std::vector<Call> calls;
-  Slice logits{}; ///< arena: f32 [max_rows, logits_stride], at least vocab wide
+  Slice logits{}; ///< arena: f32 [max_rows, logits_stride], at least vocab wide; without a head, width
   std::optional<Screen> screen;
 };
 
@@ -94,6 +94,8 @@ struct ModelInfo {
   format::Act act;
   uint64_t ternary_weights;
   std::string kv = "f16"; ///< what the cache is kept as: f16 or q8
+  /// No head: steps give hidden states only.
+  bool embeds() const { return head == "none"; }
 };
 
 struct Tensor {

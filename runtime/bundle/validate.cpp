@@ -561,9 +561,12 @@ Status Validator::check_logits() {
       if (logits.space != Space::arena || (logits.row_stride != 0 && logits.row_stride != stride))
         return bad_bundle("plan: logits: expected row stride " + number(stride) + " in the arena, got " +
                           number(logits.row_stride));
-      if (arg.extent[0] < out_.model.vocab)
-        return bad_bundle("plan: logits: expected at least the vocabulary of " + number(out_.model.vocab) +
-                          ", got " + number(arg.extent[0]));
+      const bool embeds = out_.model.embeds();
+      const int32_t least = embeds ? out_.model.width : out_.model.vocab;
+      if (arg.extent[0] < least)
+        return bad_bundle(std::string("plan: logits: expected at least the ") +
+                          (embeds ? "width of " : "vocabulary of ") + number(least) + ", got " +
+                          number(arg.extent[0]));
       logits.row_stride = stride;
       return {};
     }

@@ -32,6 +32,9 @@ Engine::Engine(const Model &model, const EngineOptions &options)
 }
 
 Result<std::unique_ptr<Engine>> Engine::create(const Model &model, const EngineOptions &options) {
+  if (model.bundle().model.embeds())
+    return unsupported("generation: expected a model with a head, got one that gives embeddings; use bitnet "
+                       "embed, or embed() in Python");
   std::unique_ptr<Engine> engine(new Engine(model, options));
   auto slab = engine->add_slab();
   if (!slab.ok())

@@ -50,6 +50,7 @@ double cost_ns(Op op, const OpDims &d, int32_t rows, int32_t last_position) {
   case Op::attention_merge:
     return r * d.heads * d.head_dim * (last_position / format::kAttentionChunk + 1.0) / 4.0;
   case Op::rope:
+  case Op::head_norm:
     return r * d.heads * d.head_dim / 4.0;
   case Op::kv_append:
   case Op::kv_append_q8:

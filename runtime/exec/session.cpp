@@ -37,7 +37,8 @@ Result<std::unique_ptr<Session>> Session::create(const Model &model, const Sessi
   auto arena = map_memory(bundle.plan.arena_bytes + format::kArenaSlack, "session arena");
   if (!arena.ok())
     return std::move(arena).status();
-  auto kept = map_memory(size_t(bundle.plan.max_rows) * size_t(bundle.model.vocab) * sizeof(float), "logits");
+  const auto n_logits = size_t(bundle.model.embeds() ? 1 : bundle.model.vocab);
+  auto kept = map_memory(size_t(bundle.plan.max_rows) * n_logits * sizeof(float), "logits");
   if (!kept.ok())
     return std::move(kept).status();
   auto cache =
@@ -106,6 +107,10 @@ Status Session::check(const bitnet_row *rows, size_t n_rows) {
     ++length;
     if (row.want & ~(BITNET_WANT_LOGITS | BITNET_WANT_HIDDEN))
       return invalid_argument("want: expected bits of bitnet_want, got " + std::to_string(row.want)).in(at());
+    if (row.want & BITNET_WANT_LOGITS && m.embeds())
+      return unsupported("logits: expected a model with a head, got one that gives embeddings; use bitnet "
+                         "embed, or bitnet_session_embed")
+          .in(at());
     if (row.best < 0)
       return invalid_argument("best: expected 0 (all logits) or more, got " + std::to_string(row.best))
           .in(at());
@@ -115,7 +120,7 @@ Status Session::check(const bitnet_row *rows, size_t n_rows) {
     wanted += row.want != 0;
     wants_hidden |= (row.want & BITNET_WANT_HIDDEN) != 0;
   }
-  if (wants_hidden && !walker_.has_head())
+  if (wants_hidden && !walker_.has_head() && !m.embeds())
     return unsupported("step: hidden states: the bundle's plan does not end with its head");
   if (wants_hidden && n_rows > max_wanted)
     return invalid_argument("step: rows of a step with hidden states: expected at most " +
@@ -139,6 +144,31 @@ Status Session::step(const bitnet_row *rows, size_t n_rows, const RowCheck *chec
       cache_.truncate(s, lengths_[size_t(s)]);
   }
   return status;
+}
+
+Status Session::embed(const int32_t *tokens, size_t n_tokens, int32_t sequence, float *vector) {
+  if (!model_.bundle().model.embeds())
+    return unsupported("embed: expected a model that gives embeddings, got one with a head; bitnetc --set "
+                       "pooling=last compiles it as one, which is right only if it was trained so");
+  if (n_tokens == 0)
+    return invalid_argument("embed: expected at least one token, got none");
+  BITNET_RETURN_IF_ERROR(truncate(sequence, 0));
+  std::vector<bitnet_row> rows;
+  for (size_t at = 0; at < n_tokens;) {
+    const size_t end = std::min(n_tokens, at + logits_.size());
+    rows.clear();
+    for (; at < end; ++at)
+      rows.push_back({tokens[at], int32_t(at), sequence, at + 1 == n_tokens ? BITNET_WANT_HIDDEN : 0, 0, 0});
+    BITNET_RETURN_IF_ERROR(step(rows.data(), rows.size()));
+  }
+  const float *last = hidden(0);
+  double squares = 0;
+  for (size_t i = 0; i < width(); ++i)
+    squares += double(last[i]) * double(last[i]);
+  const double length = squares > 0 ? std::sqrt(squares) : 1;
+  for (size_t i = 0; i < width(); ++i)
+    vector[i] = float(double(last[i]) / length);
+  return {};
 }
 
 Status Session::run(const bitnet_row *rows, size_t n_rows, const RowCheck *checks) {
@@ -178,6 +208,11 @@ std::pair<int32_t, int32_t> Session::order_head_rows(const bitnet_row *rows, int
   return {wanted, full};
 }
 
+const float *Session::result_row(int32_t place) const {
+  const Slice &result = model_.bundle().plan.logits;
+  return reinterpret_cast<const float *>(arena_.data() + result.offset + size_t(place) * result.row_stride);
+}
+
 Status Session::run_chunk(const bitnet_row *rows, int32_t n_rows, const RowCheck *checks, bool is_last) {
   int32_t last_position = 0, wants = 0;
   for (int32_t r = 0; r < n_rows; ++r) {
@@ -195,8 +230,13 @@ Status Session::run_chunk(const bitnet_row *rows, int32_t n_rows, const RowCheck
   if (wants & BITNET_WANT_HIDDEN) {
     hidden_.resize(logits_.size() * width());
     n_hidden_ = size_t(wanted);
-    for (size_t i = 0; i < n_hidden_; ++i)
-      walker_.read_head_input(head_order_[i], hidden_.data() + i * width());
+    for (size_t i = 0; i < n_hidden_; ++i) {
+      float *out = hidden_.data() + i * width();
+      if (walker_.has_head())
+        walker_.read_head_input(head_order_[i], out);
+      else // the plan's result itself
+        std::memcpy(out, result_row(head_order_[i]), width() * sizeof(float));
+    }
   }
   if (!with_logits)
     return {};
@@ -205,12 +245,9 @@ Status Session::run_chunk(const bitnet_row *rows, int32_t n_rows, const RowCheck
 
   // The last chunk's logits stay in the arena until the next step; earlier ones would be overwritten and are
   // kept.
-  const Bundle &bundle = model_.bundle();
-  const auto vocab = size_t(bundle.model.vocab);
+  const auto vocab = size_t(model_.bundle().model.vocab);
   for (int32_t l = 0; l < wanted; ++l, ++n_logits_) {
-    const auto *row =
-        reinterpret_cast<const float *>(arena_.data() + bundle.plan.logits.offset +
-                                        size_t(head_order_[size_t(l)]) * bundle.plan.logits.row_stride);
+    const float *row = result_row(head_order_[size_t(l)]);
     if (!is_last) {
       float *kept = reinterpret_cast<float *>(kept_logits_.data()) + n_logits_ * vocab;
       std::memcpy(kept, row, vocab * sizeof(float));

@@ -31,6 +31,8 @@ public:
   /// f32 [width] of the i-th row that wanted anything in the last step, if one of them wanted its hidden
   /// state.
   const float *hidden(size_t i) const { return i < n_hidden_ ? hidden_.data() + i * width() : nullptr; }
+  /// bitnet_session_embed. vector: [width].
+  Status embed(const int32_t *tokens, size_t n_tokens, int32_t sequence, float *vector);
 
   /// What an exact head did for the rows so far; all 0 with another head.
   bitnet_head_stats head_stats() const { return exact_head_ ? exact_head_->stats() : bitnet_head_stats{}; }
@@ -50,6 +52,8 @@ private:
   Status run(const bitnet_row *rows, size_t n_rows, const RowCheck *checks);
   std::pair<int32_t, int32_t> order_head_rows(const bitnet_row *rows, int32_t n_rows, const RowCheck *checks);
   Status run_chunk(const bitnet_row *rows, int32_t n_rows, const RowCheck *checks, bool is_last);
+  /// Row `place` of what the plan gives, in the last chunk.
+  const float *result_row(int32_t place) const;
   size_t width() const { return size_t(model_.bundle().model.width); }
 
   const Model &model_;

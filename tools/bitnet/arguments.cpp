@@ -55,6 +55,10 @@ void Arguments::positional(const std::string &name, std::string &value, const st
   positionals_.push_back({name, help, &value});
 }
 
+void Arguments::rest(const std::string &name, std::vector<std::string> &values, const std::string &help) {
+  restName_ = name, restHelp_ = help, rest_ = &values;
+}
+
 void Arguments::flag(const std::string &names, bool &value, const std::string &help) {
   add(names, "", help, [&value](const std::string &) { value = true; });
 }
@@ -129,6 +133,10 @@ bool Arguments::parse(int argc, char **argv) const {
       continue;
     }
     if (only_positionals || argument.size() < 2 || argument[0] != '-') {
+      if (filled == positionals_.size() && rest_) {
+        rest_->push_back(argument);
+        continue;
+      }
       if (filled == positionals_.size())
         throw UsageError("unexpected argument '" + argument + "'");
       *positionals_[filled++].value = argument;
@@ -174,9 +182,11 @@ std::string Arguments::help() const {
   std::string text = summary_ + "\n\nusage: " + command_;
   for (const Positional &positional : positionals_)
     text += " " + positional.name;
-  text += " [flags]\n\n";
+  text += (rest_ ? " [" + restName_ + "...]" : "") + " [flags]\n\n";
   for (const Positional &positional : positionals_)
     text += line("  " + positional.name, positional.help);
+  if (rest_)
+    text += line("  " + restName_, restHelp_);
   for (const Flag &flag : flags_)
     text += line("  " + flag.names + (flag.metavar.empty() ? "" : " " + flag.metavar), flag.help);
   return text + line("  -h, --help", "this text");

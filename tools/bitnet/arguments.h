@@ -27,6 +27,9 @@ public:
   /// A required argument without a dash, in order of declaration.
   void positional(const std::string &name, std::string &value, const std::string &help);
 
+  /// Any number of arguments after the positional ones.
+  void rest(const std::string &name, std::vector<std::string> &values, const std::string &help);
+
   /// names: "-n, --n-gen" or "--seed". The value that a variable holds when declared is the default. A vector
   /// of strings takes the flag any number of times; a vector of numbers takes "1,2,3".
   void flag(const std::string &names, bool &value, const std::string &help);
@@ -64,6 +67,8 @@ private:
   std::string command_, summary_;
   std::vector<Flag> flags_;
   std::vector<Positional> positionals_;
+  std::string restName_, restHelp_;
+  std::vector<std::string> *rest_ = nullptr;
 };
 
 } // namespace bitnet::tools

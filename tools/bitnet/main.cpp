@@ -17,6 +17,7 @@ struct Subcommand {
 };
 constexpr Subcommand kSubcommands[] = {
     {"run", bitnet::tools::run, "write text that continues a prompt"},
+    {"embed", bitnet::tools::embed, "turn texts into vectors, with a model made for it"},
     {"tokenize", bitnet::tools::tokenize, "turn text into token ids, and ids into text"},
     {"perplexity", bitnet::tools::perplexity, "measure how well a model predicts a text"},
     {"bench", bitnet::tools::bench, "measure prompt and generation speed"},

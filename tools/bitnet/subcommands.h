@@ -5,6 +5,7 @@
 namespace bitnet::tools {
 
 int bench(int argc, char **argv);
+int embed(int argc, char **argv);
 int inspect(int argc, char **argv);
 int perplexity(int argc, char **argv);
 int run(int argc, char **argv);

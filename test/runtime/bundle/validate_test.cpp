@@ -122,6 +122,14 @@ TEST(Validate, ChecksTheModel) {
             "model: rope_theta and norm_eps: expected finite numbers above 0 and in [0, 1]");
 }
 
+TEST(Validate, WithoutAHeadTheResultIsAsWideAsTheModel) {
+  EXPECT_EQ(rejects([](TinyBundle &b) {
+              b.bundle.model.head = "none";
+              b.bundle.model.width = 512;
+            }),
+            "plan: logits: expected at least the width of 512, got 304");
+}
+
 TEST(Validate, ChecksKernels) {
   EXPECT_EQ(rejects([](TinyBundle &b) { b.bundle.kernels[0].op = Op(77); }), "kernel 0: unknown op 77");
   EXPECT_EQ(rejects([](TinyBundle &b) { b.bundle.kernels[0].dims.n = 17; }),

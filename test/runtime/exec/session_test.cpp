@@ -150,6 +150,52 @@ TEST_F(Sessions, HiddenStatesAreWhatTheHeadReadsAndNeedNoHead) {
   EXPECT_EQ(s->hidden(0), nullptr);
 }
 
+/// The tiny model without its head.
+TinyBundle embedding_bundle() {
+  TinyBundle bundle;
+  bundle.bundle.model.head = "none";
+  bundle.bundle.plan.calls.pop_back();
+  bundle.bundle.plan.logits = bundle.bundle.plan.calls.back().args.back();
+  return bundle;
+}
+
+TEST_F(Sessions, AModelWithoutHeadGivesHiddenStatesAndNoLogits) {
+  open(embedding_bundle());
+  auto s = session();
+  auto all = rows(0, 3, 0, false);
+  EXPECT_EQ(s->step(all.data(), 3).message(),
+            "step: row 2: logits: expected a model with a head, got one that gives embeddings; use bitnet "
+            "embed, or bitnet_session_embed");
+  EXPECT_EQ(s->length(0), 0);
+  all.back().want = BITNET_WANT_HIDDEN;
+  ok(s->step(all.data(), 3));
+  const float x = float(token(2, 0) + token(0, 0) + token(1, 0) + token(2, 0));
+  for (int32_t k = 0; k < s->model().bundle().model.width; ++k)
+    EXPECT_EQ(s->hidden(0)[k], x);
+}
+
+TEST_F(Sessions, EmbedsATextAsItsLastTokensHiddenState) {
+  open(embedding_bundle());
+  auto s = session({0, 1, 2});
+  const std::vector<int32_t> tokens = {5, 9, 2, 90, 11, 4, 3}; // more than a chunk
+  std::vector<float> vector(size_t(s->model().bundle().model.width));
+  for (int again = 0; again < 2; ++again) { // the sequence is emptied first
+    ok(s->embed(tokens.data(), tokens.size(), 1, vector.data()));
+    for (float x : vector) // all elements are equal here
+      EXPECT_EQ(x, float(1 / std::sqrt(double(vector.size()))));
+    EXPECT_EQ(s->length(1), 7);
+    EXPECT_EQ(s->length(0), 0);
+  }
+  EXPECT_EQ(s->embed(nullptr, 0, 0, vector.data()).message(), "embed: expected at least one token, got none");
+  const int32_t wrong = 300;
+  EXPECT_EQ(s->embed(&wrong, 1, 0, vector.data()).message(),
+            "step: row 0: token: expected [0, 299], got 300");
+  open();
+  EXPECT_EQ(session()->embed(tokens.data(), 1, 0, vector.data()).message(),
+            "embed: expected a model that gives embeddings, got one with a head; bitnetc --set pooling=last "
+            "compiles it as one, which is right only if it was trained so");
+}
+
 TEST_F(Sessions, RefusesBadRowsAndChangesNothing) {
   open();
   auto s = session({70, 1, 2});

@@ -36,6 +36,7 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kFlags = {
       "--frequency-penalty",
       "--speculate"}},
     {"tokenize", {"--prompt", "--file", "--ids", "--no-special", "--parse-special", "--json"}},
+    {"embed", {"--file", "--json", "--cpu", "--threads", "--context"}},
     {"perplexity", {"--window", "--one-document", "--json", "--cpu", "--threads", "--context"}},
     {"bench",
      {"--n-prompt", "--n-gen", "--depth", "--rows", "--without-head", "--threads", "--repetitions",
@@ -112,6 +113,10 @@ TEST(BitnetUsage, WrongCommandLinesSayWhatIsWrongAndExitWith2) {
       {{"bench", "m.bnx", "-p", "0", "-n", "0"},
        "error: bitnet bench: nothing to measure: expected --n-prompt or --n-gen above 0; see bitnet bench "
        "--help\n"},
+      {{"embed", "m.bnx"},
+       "error: bitnet embed: expected texts, or a file with -f; see bitnet embed --help\n"},
+      {{"embed", "m.bnx", "a", "-f", "b"},
+       "error: bitnet embed: expected texts or -f, got both; see bitnet embed --help\n"},
       {{"perplexity", "m.bnx"},
        "error: bitnet perplexity: missing argument FILE: the text; - is standard input; see bitnet "
        "perplexity --help\n"},
