@@ -1,4 +1,5 @@
 // See BuildGraph.h. Every linear layer reads int8 activations; quantisers are shared where the input is.
+// Families differ in options only, so each option stands once, at the place where it matters.
 #include "compiler/import/BuildGraph.h"
 #include "dialects/BitNet/BitNet.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -39,8 +40,11 @@ public:
     // Only wanted rows reach the final norm and the head.
     Value wanted = GatherRowsOp::create(b_, loc_, x.getType(), x, input(5));
     Value normed = norm(wanted, "output_norm.weight");
-    Value head = c_.tiedHead ? table : matrix("output.weight");
-    results[0] = LinearOp::create(b_, loc_, rows(c_.vocab), normed, head);
+    if (c_.embeds)
+      results[0] = normed;
+    else
+      results[0] =
+          LinearOp::create(b_, loc_, rows(c_.vocab), normed, c_.tiedHead ? table : matrix("output.weight"));
     func::ReturnOp::create(b_, loc_, results);
     if (failed(verify(*module)))
       return {};
@@ -55,7 +59,7 @@ private:
     Type table = RankedTensorType::get({ShapedType::kDynamic, ShapedType::kDynamic}, b_.getI32Type());
     SmallVector<Type> args = {index, index, index, index, table, index};
     args.append(c_.layers, KvCacheType::get(b_.getContext(), c_.kvHeads, c_.headDim));
-    SmallVector<Type> results = {rows(c_.vocab)};
+    SmallVector<Type> results = {rows(c_.embeds ? c_.width : c_.vocab)};
     results.append(args.begin() + kInputs, args.end());
     auto step = func::FuncOp::create(b_, loc_, "step", b_.getFunctionType(args, results));
     const char *names[kInputs] = {"tokens", "positions", "sequences", "slots", "block_table", "logit_rows"};
@@ -67,29 +71,53 @@ private:
   Value attention(int32_t layer, Value x, Value &cache) {
     const std::string blk = "blk." + std::to_string(layer) + ".";
     const int32_t qWidth = c_.heads * c_.headDim, kvWidth = c_.kvHeads * c_.headDim;
-    Quantized in = quantize(norm(x, blk + "attn_norm.weight"));
-    Value q = ternary(in, blk + "attn_q.weight", qWidth, c_.width);
-    Value k = ternary(in, blk + "attn_k.weight", kvWidth, c_.width);
-    Value v = ternary(in, blk + "attn_v.weight", kvWidth, c_.width);
-    q = rope(q), k = rope(k);
+    SmallVector<Value> qkv =
+        linears(norm(x, blk + "attn_norm.weight"),
+                {{blk + "attn_q", qWidth}, {blk + "attn_k", kvWidth}, {blk + "attn_v", kvWidth}});
+    Value q = qkv[0], k = qkv[1], v = qkv[2];
+    if (c_.headNorms)
+      q = headNorm(q, blk + "attn_q_norm.weight"), k = headNorm(k, blk + "attn_k_norm.weight");
+    q = rope(layer, q), k = rope(layer, k);
     cache = KvAppendOp::create(b_, loc_, cache.getType(), k, v, slots_, cache);
     Value o = AttentionOp::create(b_, loc_, q.getType(), q, cache, positions_, sequences_, blockTable_);
     if (c_.attnSubNorm)
       o = subNorm(o, blk + "attn_sub_norm.weight");
-    Value y = ternary(quantize(o), blk + "attn_output.weight", c_.width, qWidth);
+    Value y = linears(o, {{blk + "attn_output", c_.width}}).front();
+    if (c_.postNorms)
+      y = norm(y, blk + "post_attention_norm.weight");
     return AddOp::create(b_, loc_, x.getType(), x, y);
   }
 
   Value feedForward(int32_t layer, Value x) {
     const std::string blk = "blk." + std::to_string(layer) + ".";
-    Quantized in = quantize(norm(x, blk + "ffn_norm.weight"));
-    Value gate = ternary(in, blk + "ffn_gate.weight", c_.ffnWidth, c_.width);
-    Value up = ternary(in, blk + "ffn_up.weight", c_.ffnWidth, c_.width);
-    Value h = GatedActivationOp::create(b_, loc_, gate.getType(), gate, up, format::act_name(c_.act));
+    SmallVector<Value> gateUp = linears(norm(x, blk + "ffn_norm.weight"),
+                                        {{blk + "ffn_gate", c_.ffnWidth}, {blk + "ffn_up", c_.ffnWidth}});
+    Value gate = gateUp[0];
+    Value h = GatedActivationOp::create(b_, loc_, gate.getType(), gate, gateUp[1], format::act_name(c_.act));
     if (c_.ffnSubNorm)
       h = subNorm(h, blk + "ffn_sub_norm.weight");
-    Value y = ternary(quantize(h), blk + "ffn_down.weight", c_.width, c_.ffnWidth);
+    Value y = linears(h, {{blk + "ffn_down", c_.width}}).front();
+    if (c_.postNorms)
+      y = norm(y, blk + "post_ffw_norm.weight");
     return AddOp::create(b_, loc_, x.getType(), x, y);
+  }
+
+  struct Matrix {
+    std::string name; ///< without ".weight"
+    int32_t rows;
+  };
+  /// The products of x with matrices: of its int8 rows, or of those of a norm that each matrix has.
+  SmallVector<Value> linears(Value x, ArrayRef<Matrix> matrices) {
+    SmallVector<Value> products;
+    Quantized shared;
+    if (!c_.linearNorms)
+      shared = quantize(x);
+    for (const Matrix &m : matrices) {
+      Quantized in =
+          c_.linearNorms ? quantize(norm(x, m.name + "_norm_in.weight", c_.linearNormEps)) : shared;
+      products.push_back(ternary(in, m.name + ".weight", m.rows, int32_t(width(x.getType()))));
+    }
+    return products;
   }
 
   Type rows(int32_t width) { return RankedTensorType::get({ShapedType::kDynamic, width}, b_.getF32Type()); }
@@ -101,13 +129,15 @@ private:
     return weight(name, RankedTensorType::get({c_.vocab, c_.width}, b_.getF16Type()));
   }
 
-  Value norm(Value x, const std::string &name) { return norm(x, name, c_.normEps); }
-  Value subNorm(Value x, const std::string &name) {
-    return norm(x, name, c_.subNormEps > 0 ? c_.subNormEps : c_.normEps);
+  /// eps 0: that of most norms.
+  Value norm(Value x, const std::string &name, float eps = 0) {
+    return normBy(x, name, int32_t(width(x.getType())), eps);
   }
-  Value norm(Value x, const std::string &name, float eps) {
-    Value gain = weight(name, RankedTensorType::get({width(x.getType())}, b_.getF32Type()));
-    return RmsNormOp::create(b_, loc_, x.getType(), x, gain, b_.getF32FloatAttr(eps));
+  Value subNorm(Value x, const std::string &name) { return norm(x, name, c_.subNormEps); }
+  Value headNorm(Value x, const std::string &name) { return normBy(x, name, c_.headDim, 0); }
+  Value normBy(Value x, const std::string &name, int32_t columns, float eps) {
+    Value gain = weight(name, RankedTensorType::get({columns}, b_.getF32Type()));
+    return RmsNormOp::create(b_, loc_, x.getType(), x, gain, b_.getF32FloatAttr(eps > 0 ? eps : c_.normEps));
   }
 
   Quantized quantize(Value x) {
@@ -124,9 +154,18 @@ private:
     return TernaryLinearOp::create(b_, loc_, rows(n), in.q, in.s, w, Value());
   }
 
-  Value rope(Value x) {
-    return RopeOp::create(b_, loc_, x.getType(), x, positions_, b_.getF32FloatAttr(c_.ropeTheta),
-                          b_.getI32IntegerAttr(c_.headDim), b_.getI32IntegerAttr(c_.context));
+  Value rope(int32_t layer, Value x) {
+    const bool local = size_t(layer) < c_.localLayers.size() && c_.localLayers[size_t(layer)];
+    const float theta = local ? c_.localRopeTheta : c_.ropeTheta;
+    DenseF64ArrayAttr frequencies;
+    FloatAttr magnitude;
+    if (!local && c_.ropeScaling.kind != RopeScaling::Kind::none) {
+      frequencies = b_.getDenseF64ArrayAttr(ropeFrequencies(c_.ropeScaling, theta, c_.headDim));
+      magnitude = b_.getF32FloatAttr(ropeMagnitude(c_.ropeScaling));
+    }
+    return RopeOp::create(b_, loc_, x.getType(), x, positions_, b_.getF32FloatAttr(theta),
+                          b_.getI32IntegerAttr(c_.headDim), b_.getI32IntegerAttr(c_.context), frequencies,
+                          magnitude);
   }
 
   const ModelConfig &c_;

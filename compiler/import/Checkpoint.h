@@ -1,6 +1,7 @@
 // A checkpoint as the rest of the compiler sees it: one model configuration, named tensors that are decoded on demand,
 // one tokenizer, one chat template. Which container or encoding they came from ends here.
 #pragma once
+#include "compiler/import/RopeScaling.h"
 #include "runtime/format/kernel_ops.h"
 #include "llvm/Support/Error.h"
 #include <cstdint>
@@ -22,6 +23,15 @@ struct ModelConfig {
   format::Act act = format::Act::relu2;
   bool attnSubNorm = false, ffnSubNorm = false; ///< norm before o_proj / down_proj
   bool tiedHead = true;                         ///< head = embedding
+  RopeScaling ropeScaling;
+  bool headNorms = false;   ///< a norm on each head of q and k, before the rotation
+  bool postNorms = false;   ///< a norm on what attention and feed-forward network add to the residual stream
+  bool linearNorms = false; ///< a norm on the input of each of a layer's seven matrices
+  float linearNormEps = 0;  ///< of these; 0: normEps
+  std::vector<bool> localLayers; ///< layers that turn by localRopeTheta, unscaled; none: no layer
+  float localRopeTheta = 0;
+  int32_t window = 0;     ///< > 0: some layers see so many positions only, so the context can be no longer
+  bool embeds = false;    ///< no head: a step gives the rows of the last norm, for last-token pooling
 };
 
 /// A ternary matrix, row-major trits {-1,0,+1} as int8 [rows, cols]; value = trit * scale of its place.
@@ -55,7 +65,9 @@ constexpr uint64_t kDecodingBytes = uint64_t(1) << 30;
 struct Decision { std::string what, value, reason, flag; };
 
 /// Canonical tensor names are GGUF's: token_embd.weight, output.weight, output_norm.weight, blk.N.attn_norm.weight,
-/// blk.N.{attn_q,attn_k,attn_v,attn_output,ffn_gate,ffn_up,ffn_down}.weight, blk.N.{attn_sub_norm,ffn_norm,ffn_sub_norm}.weight.
+/// blk.N.{attn_q,attn_k,attn_v,attn_output,ffn_gate,ffn_up,ffn_down}.weight, blk.N.{attn_sub_norm,ffn_norm,ffn_sub_norm}.weight,
+/// blk.N.{attn_q_norm,attn_k_norm,post_attention_norm,post_ffw_norm}.weight; and for the norms on the inputs of matrices
+/// blk.N.attn_q_norm_in.weight and so on.
 /// Rows of attn_q and attn_k are in the half-split (NEOX) order whatever the file had.
 class Checkpoint {
 public:

@@ -1,5 +1,6 @@
 // A GGUF file as a model: which decoder graph, its sizes, its tensors under canonical names (GGUF's own), its
 // tokenizer.
+#include "compiler/import/Families.h"
 #include "compiler/import/ImportError.h"
 #include "compiler/import/OpenContainers.h"
 #include <cmath>
@@ -9,22 +10,6 @@ using namespace llvm;
 
 namespace bitnet::import {
 namespace {
-
-/// Why a known architecture is not this graph.
-const char *refusal(StringRef arch) {
-  static const std::pair<const char *, const char *> reasons[] = {
-      {"qwen3", "it has a norm on each head of q and k"},
-      {"qwen35", "its layers are of two kinds, most of them without attention"},
-      {"qwen2", "its q, k and v have biases"},
-      {"gemma3", "it scales embeddings and has norms after each part"},
-      {"dspark", "it is a speculation head, not a model"},
-      {"falcon", "its attention and feed-forward network run side by side"},
-      {"phi3", "its projections are stored merged"}};
-  for (auto [name, reason] : reasons)
-    if (arch == name)
-      return reason;
-  return "it is not a decoder graph that this compiler knows";
-}
 
 /// Endings of the names of scales.
 constexpr const char *kScaleLeaves[] = {".scale", ".weight_scale"};
@@ -43,7 +28,11 @@ public:
       return error;
     if (Error error = readRope())
       return error;
+    if (Error error = readWindow())
+      return error;
     if (Error error = readActivation())
+      return error;
+    if (Error error = readPooling())
       return error;
     if (Error error = mapTensors())
       return error;
@@ -67,9 +56,22 @@ private:
     if (!*arch)
       return fail("key 'general.architecture': expected a string, got none");
     arch_ = **arch;
-    if (arch_ != "bitnet-b1.58" && arch_ != "bitnet-25" && arch_ != "bitnet" && arch_ != "llama")
-      return fail("architecture " + quoted(arch_) + ": expected bitnet-b1.58, bitnet-25, bitnet or llama; " +
-                  refusal(arch_));
+    family_ = familyOfArch(arch_);
+    if (!family_)
+      return fail("architecture " + quoted(arch_) +
+                  ": expected bitnet-b1.58, bitnet-25, bitnet, llama, qwen3 or gemma3; " +
+                  refusedFamily(arch_));
+    for (const auto &[name, value] : file_.values())
+      if (StringRef(name).starts_with("prism.hadamard."))
+        return fail("key " + quoted(name) +
+                    ": its weights are rotated (Hadamard), which is not supported; without the rotation of "
+                    "the activations they mean nothing");
+    Expected<std::optional<int64_t>> experts = file_.integer(key("expert_count"));
+    if (!experts)
+      return experts.takeError();
+    if (experts->value_or(0) > 0)
+      return fail("key " + quoted(key("expert_count")) + ": expected 0, got " + Twine(**experts) +
+                  "; mixtures of experts are not supported");
     Expected<std::optional<std::string>> name = file_.text("general.name");
     if (!name)
       return name.takeError();
@@ -77,8 +79,15 @@ private:
     config().name = *name ? **name : path.substr(path.rfind('/') + 1);
     config().family = arch_;
     parts_.decisions = file_.decisions();
-    // A plain Llama would otherwise be made ternary without a word, and speak nonsense.
-    parts_.decoding.ternarize = arch_ == "llama" ? Ternarize::refuse : Ternarize::fallback;
+    config().headNorms = family_->headNorms;
+    config().postNorms = family_->postNorms;
+    parts_.trainedWithInt8 = family_->trainedWithInt8;
+    // A plain Llama would otherwise be made ternary without a word, and speak nonsense. Norms on the inputs
+    // of the matrices are those of models trained for ternary weights.
+    parts_.decoding.ternarize =
+        StringRef(arch_).starts_with("bitnet") || file_.tensor("blk.0.attn_q_norm_in.weight")
+            ? Ternarize::fallback
+            : Ternarize::refuse;
     return Error::success();
   }
 
@@ -154,18 +163,82 @@ private:
     Expected<std::optional<std::string>> scaling = file_.text(key("rope.scaling.type"));
     if (!scaling)
       return scaling.takeError();
-    const std::string type = scaling->value_or("linear");                   // what a factor alone means
-    for (const char *name : {"rope.scaling.factor", "rope.scale_linear"}) { // the second in old files
-      float factor = 1;
-      if (Error error = real(name, factor, 1.0))
+    const std::string type = scaling->value_or("linear"); // what a factor alone means
+    std::optional<RopeScaling::Kind> kind = ropeScalingFromName(type);
+    if (!kind || *kind == RopeScaling::Kind::llama3) // GGUF has tensor rope_freqs.weight for llama3
+      return fail("key " + quoted(key("rope.scaling.type")) + ": expected none, linear or yarn, got " +
+                  quoted(type));
+    RopeScaling &rope = config().ropeScaling;
+    for (const char *name : {"rope.scale_linear", "rope.scaling.factor"}) // the first in old files
+      if (Error error = real(name, rope.factor, rope.factor))
         return error;
-      if (type == "linear" && factor != 1 && factor != 0) // 0: not scaled
-        return fail("key " + quoted(key(name)) + ": expected 1, got " + Twine(std::to_string(factor)) +
-                    "; scaled rotation is not supported");
-    }
-    if (type != "none" && type != "linear")
-      return fail("key " + quoted(key("rope.scaling.type")) + ": expected none, got " + quoted(type) +
-                  "; scaled rotation is not supported");
+    if (*kind == RopeScaling::Kind::yarn ||
+        (*kind == RopeScaling::Kind::linear && rope.factor != 1 && rope.factor != 0)) // 0: not scaled
+      rope.kind = *kind;
+    for (auto &[name, value] :
+         {std::pair<const char *, float &>{"rope.scaling.original_context_length", rope.originalContext},
+          {"rope.scaling.yarn_beta_fast", rope.betaFast},
+          {"rope.scaling.yarn_beta_slow", rope.betaSlow}})
+      if (Error error = real(name, value, value))
+        return error;
+    float factor = 1; // ggml multiplies its own magnitude with it
+    if (Error error = real("rope.scaling.attn_factor", factor, 1.0))
+      return error;
+    if (rope.kind == RopeScaling::Kind::yarn && factor != 1)
+      rope.magnitude = ropeMagnitude(rope) * factor;
+    if (rope.kind == RopeScaling::Kind::yarn && rope.originalContext == 0)
+      rope.originalContext = float(config().context);
+    if (Error error = readRopeDivisors())
+      return error;
+    std::string wrong = ropeScalingError(rope, config().headDim);
+    return wrong.empty() ? Error::success() : fail("scaled rotation: " + wrong);
+  }
+
+  /// rope_freqs.weight: what llama3's scaling came to, a divisor for each frequency.
+  Error readRopeDivisors() {
+    const GgufTensor *tensor = file_.tensor("rope_freqs.weight");
+    if (!tensor)
+      return Error::success();
+    RopeScaling &rope = config().ropeScaling;
+    if (rope.kind != RopeScaling::Kind::none)
+      return fail("tensor 'rope_freqs.weight': expected no other scaling of the rotation, got both");
+    const size_t n = size_t(config().headDim / 2);
+    if (tensor->type->id != kGgmlF32 || tensor->bytes != n * sizeof(float))
+      return fail("tensor 'rope_freqs.weight': expected f32 [" + Twine(n) + "], got " + tensor->type->name +
+                  " of " + Twine(tensor->bytes) + " bytes");
+    rope.kind = RopeScaling::Kind::divisors;
+    rope.divisors.resize(n);
+    return tensor->file->read(tensor->offset, rope.divisors.data(), n * sizeof(float));
+  }
+
+  /// Layers that see a window only (gemma3: all but every sixth, which turn by another base).
+  Error readWindow() {
+    ModelConfig &c = config();
+    if (!family_->postNorms)
+      return Error::success();
+    if (Error error = size("attention.sliding_window", c.window, 4096))
+      return error;
+    c.localRopeTheta = 10000; // ggml's, which has no key for it
+    if (Error error = real("rope.freq_base_swa", c.localRopeTheta, c.localRopeTheta))
+      return error;
+    for (int32_t i = 0; i < std::min(c.layers, 4096); ++i)
+      c.localLayers.push_back(i % 6 != 5);
+    limitToWindow(parts_);
+    return Error::success();
+  }
+
+  /// pooling_type: 0 none, 1 mean, 2 first token, 3 last token, 4 rank.
+  Error readPooling() {
+    Expected<std::optional<int64_t>> type = file_.integer(key("pooling_type"));
+    if (!type)
+      return type.takeError();
+    const int64_t pooling = type->value_or(0);
+    if (settings_.pooling || pooling == 0)
+      return Error::success(); // decidePooling looks at the tensors
+    if (pooling != 3)
+      return fail("key " + quoted(key("pooling_type")) + ": expected 0 (none) or 3 (last token), got " +
+                  Twine(pooling) + "; other ways of pooling are not supported");
+    config().embeds = true;
     return Error::success();
   }
 
@@ -183,9 +256,9 @@ private:
       config().act = *act;
       return Error::success();
     }
-    bool relu2 = arch_ == "bitnet-b1.58" || arch_ == "bitnet-25";
-    config().act = relu2 ? format::Act::relu2 : format::Act::silu;
-    if (arch_ == "llama") // silu belongs to that architecture
+    config().act = family_->act;
+    const bool relu2 = family_->act == format::Act::relu2;
+    if (!StringRef(arch_).starts_with("bitnet")) // it belongs to the architecture
       return Error::success();
     parts_.decisions.push_back({"activation", format::act_name(config().act),
                                 "GGUF does not store it; implied by architecture " + arch_,
@@ -229,7 +302,7 @@ private:
   Error mapTensors() {
     for (const GgufTensor &tensor : file_.tensors()) {
       StringRef name(tensor.name);
-      if (isScale(name))
+      if (isScale(name) || name == "rope_freqs.weight") // readRopeDivisors
         continue;
       StoredTensor stored;
       stored.file = tensor.file;
@@ -287,6 +360,7 @@ private:
   const ImportOptions &options_;
   CheckpointParts parts_;
   std::string arch_;
+  const Family *family_ = nullptr;
 };
 
 } // namespace

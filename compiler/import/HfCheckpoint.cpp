@@ -21,7 +21,7 @@ bool exists(const std::string &path) {
 
 /// "model.layers.3.self_attn.q_proj.weight" to "blk.3.attn_q.weight"; names that mean nothing here stay as
 /// they are.
-std::string canonicalName(StringRef name) {
+std::string canonicalName(StringRef name, const Family &family) {
   static const std::pair<const char *, const char *> inLayer[] = {
       {"self_attn.q_proj", "attn_q"},
       {"self_attn.k_proj", "attn_k"},
@@ -35,15 +35,23 @@ std::string canonicalName(StringRef name) {
       {"self_attn.attn_sub_norm", "attn_sub_norm"},
       {"self_attn.inner_attn_ln", "attn_sub_norm"},
       {"mlp.ffn_sub_norm", "ffn_sub_norm"},
-      {"mlp.ffn_layernorm", "ffn_sub_norm"}};
+      {"mlp.ffn_layernorm", "ffn_sub_norm"},
+      {"self_attn.q_norm", "attn_q_norm"},
+      {"self_attn.k_norm", "attn_k_norm"}};
+  // Norms with other meanings where there are two more of them.
+  static const std::pair<const char *, const char *> withPostNorms[] = {
+      {"post_attention_layernorm", "post_attention_norm"},
+      {"pre_feedforward_layernorm", "ffn_norm"},
+      {"post_feedforward_layernorm", "post_ffw_norm"}};
   if (name == "lm_head.weight")
     return "output.weight";
-  if (name == "model.embed_tokens.weight")
-    return "token_embd.weight";
-  if (name == "model.norm.weight")
-    return "output_norm.weight";
   StringRef rest = name;
-  if (!rest.consume_front("model.layers."))
+  rest.consume_front("model."); // a model without a head is saved without it
+  if (rest == "embed_tokens.weight")
+    return "token_embd.weight";
+  if (rest == "norm.weight")
+    return "output_norm.weight";
+  if (!rest.consume_front("layers."))
     return name.str();
   auto [number, part] = rest.split('.');
   unsigned layer = 0;
@@ -51,9 +59,15 @@ std::string canonicalName(StringRef name) {
   if (number.getAsInteger(10, layer) || Twine(layer).str() != number)
     return name.str();
   auto [module, leaf] = part.rsplit('.');
+  // The norm on a projection's own input.
+  const bool onInput = module.consume_back(".norm") || module.consume_back(".rms_norm");
+  if (family.postNorms)
+    for (auto [theirs, ours] : withPostNorms)
+      if (module == theirs)
+        return ("blk." + number + "." + ours + "." + leaf).str();
   for (auto [theirs, ours] : inLayer)
     if (module == theirs)
-      return ("blk." + number + "." + ours + "." + leaf).str();
+      return ("blk." + number + "." + ours + (onInput ? "_norm_in." : ".") + leaf).str();
   return ("blk." + number + "." + part).str();
 }
 
@@ -94,7 +108,11 @@ public:
     for (auto &[name, tensor] : found_)
       if (Error error = mapTensor(name, tensor))
         return error;
-    decideHead();
+    // Norms on the inputs of matrices are those of models trained for ternary weights.
+    const bool inputNorms = parts_.tensors.count(layerTensor(0, "attn_q_norm_in")) != 0;
+    if (inputNorms && parts_.decoding.ternarize == Ternarize::refuse)
+      parts_.decoding.ternarize = Ternarize::fallback;
+    decideHead(parts_.config.embeds || (inputNorms && !parts_.config.linearNorms));
     describe();
     if (options_.tokenizer.empty())
       if (Error error = adoptTokenizer(importTokenizerFolder(folder_, settings_.tokenizer), folder_, parts_))
@@ -128,6 +146,31 @@ private:
       parts_.decisions.push_back({"scale", divides_ ? "divide" : "multiply", "set by the user",
                                   std::string("--set scale=") + (divides_ ? "divide" : "multiply")});
     tied_ = config->tiedHead;
+    family_ = config->family;
+    limitToWindow(parts_);
+    if (Error error = readPooling())
+      return error;
+    parts_.trainedWithInt8 = config->trainedWithInt8;
+    return Error::success();
+  }
+
+  /// What sentence-transformers keeps beside a model that gives embeddings.
+  Error readPooling() {
+    const std::string path = folder_ + "/1_Pooling/config.json";
+    if (settings_.pooling || !exists(path))
+      return Error::success();
+    Expected<std::string> text = readWhole(path, kMaxJsonBytes);
+    if (!text)
+      return text.takeError();
+    Expected<nlohmann::json> pooling = parseJson(*text, path, options_.warn);
+    if (!pooling)
+      return pooling.takeError();
+    const auto last = pooling->is_object() ? pooling->find("pooling_mode_lasttoken") : pooling->end();
+    if (last == pooling->end() || *last != true)
+      return failure(path +
+                     ": expected pooling_mode_lasttoken true, got another way of pooling, which is not "
+                     "supported; --set pooling=last pools over the last token all the same");
+    parts_.config.embeds = true;
     return Error::success();
   }
 
@@ -201,6 +244,11 @@ private:
         return Error::success();
     if (StringRef(name).ends_with(".rotary_emb.inv_freq")) // follows from rope_theta; old files carry it
       return Error::success();
+    for (const char *leaf : {".qweight", ".qzeros"})
+      if (StringRef(name).ends_with(leaf))
+        return failure(found.file->name() + ": tensor " + quoted(name) +
+                       ": expected weights, got an AutoGPTQ pack, which is not supported; convert the model "
+                       "that it was made from");
     StoredTensor stored;
     stored.file = found.file;
     stored.storedName = name;
@@ -220,13 +268,17 @@ private:
                        shapeText(values.shape));
       stored.scale = ScaleTensor{scale->second.file, values.offset, *type, int64_t(count), divides_};
     }
-    std::string canonical = canonicalName(name);
+    std::string canonical = canonicalName(name, *family_);
     if (tensor.dtype == "U8" && tensor.shape.size() == 2)
       if (Error error = mapPacked(canonical, stored))
         return error;
     if (tensor.dtype == "U32" && tensor.shape.size() == 2 && StringRef(name).ends_with(".weight"))
       if (Error error = mapMlx(stored))
         return error;
+    // gemma3 keeps its own norms as w of 1 + w; the norms on inputs are plain.
+    const bool isNorm = StringRef(canonical).ends_with("_norm.weight");
+    if (family_->postNorms && isNorm)
+      stored.plus = 1;
     if (!parts_.tensors.emplace(canonical, std::move(stored)).second)
       return failure(found.file->name() + ": tensor " + quoted(name) + ": expected one tensor for " +
                      quoted(canonical) + ", got a second");
@@ -279,13 +331,13 @@ private:
     return Error::success();
   }
 
-  void decideHead() {
+  void decideHead(bool headless) {
     auto head = parts_.tensors.find("output.weight");
     if (tied_ == true && head != parts_.tensors.end()) {
       parts_.tensors.erase(head);
       if (options_.warn)
         options_.warn(parts_.where + ": lm_head.weight is not used, since tie_word_embeddings is true");
-    } else if (tied_ == false && head == parts_.tensors.end()) {
+    } else if (tied_ == false && head == parts_.tensors.end() && !headless) {
       parts_.decisions.push_back(
           {"head", "tied", "tie_word_embeddings is false, but there is no lm_head.weight", ""});
     }
@@ -304,6 +356,7 @@ private:
   std::string folder_;
   std::map<std::string, Found> found_; // by stored name
   std::optional<bool> tied_;
+  const Family *family_ = nullptr;
   bool divides_ = true;
   int32_t mlxGroup_ = 0;
 };

@@ -3,6 +3,7 @@
 #include "compiler/import/HfConfig.h"
 #include "compiler/import/ImportError.h"
 #include "compiler/import/JsonText.h"
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -31,8 +32,9 @@ public:
   Expected<HfConfig> run() {
     if (!root_.is_object())
       return fail("expected an object");
-    for (auto step : {&ConfigReader::readFamily, &ConfigReader::readSizes, &ConfigReader::readRope,
-                      &ConfigReader::readActivation, &ConfigReader::readMlx, &ConfigReader::readQuantization})
+    for (auto step : {&ConfigReader::readFamily, &ConfigReader::readSizes, &ConfigReader::readLocalLayers,
+                      &ConfigReader::readRope, &ConfigReader::readActivation, &ConfigReader::readMlx,
+                      &ConfigReader::readQuantization})
       if (Error error = (this->*step)())
         return error;
     return std::move(out_);
@@ -93,20 +95,42 @@ private:
     const json *quantization = member(root_, "quantization_config");
     const json *weightBits = member(root_, "weight_bits");
     bool oneBit = weightBits && weightBits->is_number() && weightBits->get<double>() == 1;
-    if (type != "bitnet" && type != "llama")
-      return fail("model_type " + quoted(type) +
-                  ": expected bitnet or llama; other decoder graphs are not supported");
-    out_.model.family = type == "bitnet" ? "bitnet-b1.58" : "llama";
+    if (const json *architectures = member(root_, "architectures");
+        architectures && architectures->is_array())
+      for (const json &name : *architectures) // Qwen3Model, not Qwen3ForCausalLM
+        out_.model.embeds |=
+            name.is_string() && StringRef(name.get_ref<const std::string &>()).ends_with("Model");
+    for (auto &[key, value] : root_.items())
+      if (StringRef(key).contains("hadamard"))
+        return fail(Twine("key ") + quoted(key) +
+                    ": its weights are rotated (Hadamard), which is not supported");
+    out_.family = familyOfModelType(type);
+    if (!out_.family)
+      return fail("model_type " + quoted(type) + ": expected bitnet, llama, qwen3 or gemma3_text; " +
+                  refusedFamily(type));
+    ModelConfig &c = out_.model;
+    c.family = out_.family->arch;
+    c.headNorms = out_.family->headNorms;
+    c.postNorms = out_.family->postNorms;
+    const bool plain = type != "bitnet" && !bitnetFlag && !oneBit && !quantization;
     // A plain Llama would otherwise be made ternary without a word, and speak nonsense.
-    if (type == "llama" && !bitnetFlag && !oneBit && !quantization)
+    if (plain)
       out_.ternarize = Ternarize::refuse;
-    for (const char *bias : {"attention_bias", "mlp_bias"}) {
+    const bool packs =
+        quantization && !member(*quantization, "quant_method"); // mlx: says nothing of training
+    out_.trainedWithInt8 = !plain && (!packs || bitnetFlag || oneBit || type == "bitnet");
+    for (const char *no : {"attention_bias", "mlp_bias", "parallel_attn", "use_parallel_residual",
+                           "use_bidirectional_attention"}) {
       bool used = false;
-      if (Error error = flag(root_, bias, used))
+      if (Error error = flag(root_, no, used))
         return error;
       if (used)
-        return fail(Twine(bias) + ": expected false, got true; biases are not supported");
+        return fail(Twine(no) + ": expected false, got true; " +
+                    (StringRef(no).ends_with("bias") ? "biases are" : "that graph is") + " not supported");
     }
+    for (const char *cap : {"attn_logit_softcapping", "final_logit_softcapping"})
+      if (const json *value = member(root_, cap))
+        return fail(Twine(cap) + ": expected null, got " + shortText(*value) + "; caps are not supported");
     bool tied = false;
     if (Error error = flag(root_, "tie_word_embeddings", tied))
       return error;
@@ -136,13 +160,67 @@ private:
                   ", got " + Twine(c.heads));
     if (Error error = size("head_dim", c.headDim, std::max(1, c.width / c.heads)))
       return error;
-    c.normEps = out_.model.family == "llama" ? 1e-6f : 1e-5f; // transformers' defaults
-    return real(root_, "rms_norm_eps", c.normEps);
+    c.normEps = out_.family->normEps;
+    if (Error error = real(root_, "rms_norm_eps", c.normEps))
+      return error;
+    float scalar = float(c.headDim);
+    if (Error error = real(root_, "query_pre_attn_scalar", scalar))
+      return error;
+    if (scalar != float(c.headDim))
+      return fail("query_pre_attn_scalar: expected the head size " + Twine(c.headDim) + ", got " +
+                  Twine(std::to_string(scalar)) + "; another scale of attention is not supported");
+    return Error::success();
+  }
+
+  /// Which layers see a window only. With a context no longer than the window that changes nothing, but in
+  /// gemma3 those layers also turn by another base.
+  Error readLocalLayers() {
+    ModelConfig &c = out_.model;
+    const bool gemma = out_.family->postNorms;
+    bool useWindow = gemma;
+    if (Error error = flag(root_, "use_sliding_window", useWindow))
+      return error;
+    std::vector<bool> local(size_t(std::min(c.layers, 4096)), false);
+    if (const json *types = member(root_, "layer_types")) {
+      if (!types->is_array() || types->size() != size_t(c.layers))
+        return fail("layer_types: expected a list of " + Twine(c.layers) + " names, got " +
+                    shortText(*types));
+      for (size_t i = 0; i < local.size(); ++i) {
+        const json &name = (*types)[i];
+        if (name != "full_attention" && name != "sliding_attention")
+          return fail("layer_types: expected full_attention or sliding_attention, got " + shortText(name));
+        local[i] = name == "sliding_attention";
+      }
+    } else if (gemma) {
+      int32_t every = 6; // transformers' default
+      for (const char *key : {"sliding_window_pattern", "_sliding_window_pattern"})
+        if (Error error = size(key, every, every))
+          return error;
+      for (size_t i = 0; i < local.size(); ++i)
+        local[i] = (i + 1) % size_t(every) != 0;
+    } else if (useWindow) {
+      local.assign(local.size(), true);
+    }
+    if (std::find(local.begin(), local.end(), true) == local.end())
+      return Error::success();
+    if (Error error = size("sliding_window", c.window, gemma ? 4096 : 0))
+      return error;
+    if (gemma)
+      c.localLayers = std::move(local);
+    return Error::success();
   }
 
   Error readRope() {
-    out_.model.ropeTheta = out_.model.family == "llama" ? 10000.0f : 500000.0f; // transformers' defaults
-    if (Error error = real(root_, "rope_theta", out_.model.ropeTheta))
+    ModelConfig &c = out_.model;
+    c.ropeTheta = out_.family->ropeTheta;
+    if (Error error = real(root_, "rope_theta", c.ropeTheta))
+      return error;
+    if (!c.localLayers.empty()) {
+      c.localRopeTheta = 10000; // transformers' default
+      if (Error error = real(root_, "rope_local_base_freq", c.localRopeTheta))
+        return error;
+    }
+    if (Error error = wholeHead(root_, "partial_rotary_factor"))
       return error;
     for (const char *name : {"rope_parameters", "rope_scaling"}) { // transformers 5 and 4
       const json *rope = member(root_, name);
@@ -150,32 +228,86 @@ private:
         continue;
       if (!rope->is_object())
         return fail(Twine(name) + ": expected an object, got " + shortText(*rope));
-      std::string type = "default";
-      if (Error error = text(*rope, "type", type))
+      const json *full = member(*rope, "full_attention"), *sliding = member(*rope, "sliding_attention");
+      if (sliding) { // transformers 5 where layers are of two kinds
+        if (!sliding->is_object() || (full && !full->is_object()))
+          return fail(Twine(name) + ": expected objects, got " + shortText(*rope));
+        RopeScaling unscaled;
+        if (Error error = readRotation(*sliding, name, c.localRopeTheta, unscaled))
+          return error;
+        if (unscaled.kind != RopeScaling::Kind::none)
+          return fail(Twine(name) + ".sliding_attention: expected rope_type default, got " +
+                      shortText(*sliding));
+      }
+      if (Error error = readRotation(full ? *full : *rope, name, c.ropeTheta, c.ropeScaling))
         return error;
-      if (Error error = text(*rope, "rope_type", type))
-        return error;
-      if (type != "default")
-        return fail(Twine(name) + ": expected rope_type default, got " + quoted(type) +
-                    "; scaled rotation is not supported");
-      if (Error error = real(*rope, "rope_theta", out_.model.ropeTheta))
-        return error;
-      float share = 1;
-      if (Error error = real(*rope, "partial_rotary_factor", share))
-        return error;
-      if (share != 1)
-        return fail(Twine(name) + ": expected partial_rotary_factor 1, got " + Twine(std::to_string(share)));
     }
     return Error::success();
   }
 
+  Error wholeHead(const json &object, const char *name) const {
+    float share = 1;
+    if (Error error = real(object, name, share))
+      return error;
+    return share == 1 ? Error::success()
+                      : fail(Twine(name) + ": expected 1, got " + Twine(std::to_string(share)) +
+                             "; partial rotation is not supported");
+  }
+
+  /// An object of rope_type, rope_theta and what the type needs.
+  Error readRotation(const json &rope, const char *name, float &theta, RopeScaling &scaling) const {
+    std::string type = "default";
+    for (const char *key : {"type", "rope_type"})
+      if (Error error = text(rope, key, type))
+        return error;
+    std::optional<RopeScaling::Kind> kind = ropeScalingFromName(type);
+    if (!kind)
+      return fail(Twine(name) + ": expected rope_type default, linear, llama3 or yarn, got " + quoted(type));
+    if (Error error = real(rope, "rope_theta", theta))
+      return error;
+    if (Error error = wholeHead(rope, "partial_rotary_factor"))
+      return error;
+    if (*kind == RopeScaling::Kind::none)
+      return Error::success();
+    scaling.kind = *kind;
+    scaling.factor = 0; // must be there
+    float mscale = 0, mscaleAll = 0;
+    const std::pair<const char *, float &> numbers[] = {
+        {"factor", scaling.factor},
+        {"original_max_position_embeddings", scaling.originalContext},
+        {"low_freq_factor", scaling.lowFrequency},
+        {"high_freq_factor", scaling.highFrequency},
+        {"beta_fast", scaling.betaFast},
+        {"beta_slow", scaling.betaSlow},
+        {"attention_factor", scaling.magnitude},
+        {"mscale", mscale},
+        {"mscale_all_dim", mscaleAll}};
+    if (Error error = real(root_, "original_max_position_embeddings", scaling.originalContext))
+      return error;
+    for (auto &[key, value] : numbers)
+      if (Error error = real(rope, key, value))
+        return error;
+    if (Error error = flag(rope, "truncate", scaling.wholeDimensions))
+      return error;
+    if (scaling.kind == RopeScaling::Kind::yarn && scaling.originalContext == 0)
+      scaling.originalContext = float(out_.model.context);
+    if (scaling.kind == RopeScaling::Kind::yarn && scaling.magnitude == 0 && mscale > 0 && mscaleAll > 0) {
+      const float stretch = 0.1f * std::log(scaling.factor);
+      scaling.magnitude = (stretch * mscale + 1) / (stretch * mscaleAll + 1);
+    }
+    std::string wrong = ropeScalingError(scaling, out_.model.headDim);
+    return wrong.empty() ? Error::success() : fail(Twine(name) + "." + wrong);
+  }
+
   Error readActivation() {
     std::string name;
-    if (Error error = text(root_, "hidden_act", name))
-      return error;
+    for (const char *key :
+         {"activation", "hidden_activation", "hidden_act"}) // Falcon3's, gemma3's, most others'
+      if (Error error = text(root_, key, name))
+        return error;
     bool stated = !name.empty();
     if (!stated)
-      name = out_.model.family == "llama" ? "silu" : "relu2";
+      name = format::act_name(out_.family->act);
     std::optional<format::Act> act = activationFromName(name);
     if (!act)
       return fail("hidden_act: expected relu2, silu or gelu, got " + quoted(name));
@@ -246,17 +378,18 @@ private:
                   quoted(linearClass));
     if (mode != "offline" && mode != "online")
       return fail("quantization_config.quantization_mode: expected offline or online, got " + quoted(mode));
-    bool rmsNorm = false;
-    if (Error error = flag(*quantization, "use_rms_norm", rmsNorm))
+    if (Error error = flag(*quantization, "use_rms_norm", out_.model.linearNorms))
       return error;
-    if (rmsNorm)
-      return fail("quantization_config.use_rms_norm: expected false, got true; a norm for each projection is "
-                  "not supported");
+    if (out_.model.linearNorms) {
+      out_.model.linearNormEps = 1e-6f; // transformers' default
+      if (Error error = real(*quantization, "rms_norm_eps", out_.model.linearNormEps))
+        return error;
+    }
     if (const json *kept = member(*quantization, "modules_to_not_convert")) {
       if (!kept->is_array())
         return fail("quantization_config.modules_to_not_convert: expected a list, got " + shortText(*kept));
       for (const json &module : *kept)
-        if (!module.is_string() || StringRef(module.get_ref<const std::string &>()).contains("_proj"))
+        if (!module.is_string() || isInLayer(module.get_ref<const std::string &>()))
           return fail("quantization_config.modules_to_not_convert: expected no projection of a layer, got " +
                       shortText(module));
     }
@@ -264,6 +397,14 @@ private:
     if (mode == "online")
       out_.ternarize = Ternarize::always;
     return Error::success();
+  }
+
+  /// Whether transformers would keep a projection of a layer: it looks for the entry in the module's path.
+  static bool isInLayer(StringRef module) {
+    for (const char *part : {"_proj", "layers", "self_attn", "mlp"})
+      if (module.contains(part))
+        return true;
+    return module == "model" || module.empty();
   }
 
   const json &root_;

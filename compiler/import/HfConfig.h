@@ -1,5 +1,6 @@
 // config.json of a Hugging Face checkpoint: the decoder graph it stands for, or why it is not one of ours.
 #pragma once
+#include "compiler/import/Families.h"
 #include "compiler/import/Settings.h"
 
 namespace bitnet::import {
@@ -7,7 +8,9 @@ namespace bitnet::import {
 struct HfConfig {
   ModelConfig model; ///< without name, sub-norms and tiedHead, which the tensors and the folder decide
   std::optional<bool> tiedHead; ///< tie_word_embeddings
-  bool scaleDivides = true;     ///< weight_scale holds 1/scale (linear_class bitlinear, the default)
+  const Family *family = nullptr;
+  bool trainedWithInt8 = true;
+  bool scaleDivides = true; ///< weight_scale holds 1/scale (linear_class bitlinear, the default)
   int32_t mlxGroup = 0; ///< columns that share a scale in packs of mlx, which are of 2 bits; 0: none is one
   Ternarize ternarize = Ternarize::fallback;
   std::vector<Decision> decisions;

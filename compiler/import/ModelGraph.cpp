@@ -1,6 +1,6 @@
 // What the one decoder graph needs of a checkpoint: sizes that the kernels can take, and each tensor by name
-// and shape. A tensor in a layer that the graph has no place for (a bias, a norm of q and k) would change the
-// numbers, so it is an error; one elsewhere is only worth a warning.
+// and shape. A tensor in a layer that the graph has no place for (a bias, a norm of another family) would
+// change the numbers, so it is an error; one elsewhere is only worth a warning.
 #include "compiler/import/ImportError.h"
 #include "compiler/import/StoredCheckpoint.h"
 #include <cmath>
@@ -28,9 +28,10 @@ Error checkConfig(const ModelConfig &c, const std::string &where) {
                         {"ffn width", c.ffnWidth, 16, 1 << 20},
                         {"attention heads", c.heads, 1, 4096},
                         {"key/value heads", c.kvHeads, 1, 4096},
-                        {"head size", c.headDim, 4, 1024},
                         {"vocabulary", c.vocab, 1, 1 << 22},
                         {"context", c.context, 1, 1 << 20},
+                        // The norm of a head sums in 16 lanes.
+                        {"head size", c.headDim, c.headNorms ? 16 : 4, 1024},
                         {"attention width", int64_t(c.heads) * c.headDim, 16, 1 << 20},
                         {"key/value width", int64_t(c.kvHeads) * c.headDim, 16, 1 << 20}};
   for (const Size &size : sizes)
@@ -53,6 +54,14 @@ Error checkConfig(const ModelConfig &c, const std::string &where) {
   if (!(c.ropeTheta > 0 && c.ropeTheta <= 1e12f))
     return failure(where + ": rope base: expected a number above 0 and at most 1e12, got " +
                    Twine(std::to_string(c.ropeTheta)));
+  if (!c.localLayers.empty() && !(c.localRopeTheta > 0 && c.localRopeTheta <= 1e12f))
+    return failure(where + ": rope base of local layers: expected a number above 0 and at most 1e12, got " +
+                   Twine(std::to_string(c.localRopeTheta)));
+  if (std::string error = ropeScalingError(c.ropeScaling, c.headDim); !error.empty())
+    return failure(where + ": scaled rotation: " + error);
+  if (c.window > 0 && c.context > c.window)
+    return failure(where + ": context: expected at most " + Twine(c.window) +
+                   ", the positions that some of its layers see, got " + Twine(c.context));
   return Error::success();
 }
 
@@ -110,9 +119,21 @@ public:
     for (int i = 0; i < 7; ++i)
       if (Error error = need(layerTensor(layer, kLinearNames[i]), shapes[i][0], shapes[i][1], true))
         return error;
+    for (int i = 0; c.linearNorms && i < 7; ++i)
+      if (Error error =
+              need(layerTensor(layer, std::string(kLinearNames[i]) + "_norm_in"), 1, shapes[i][1], false))
+        return error;
     for (const char *norm : {"attn_norm", "ffn_norm"})
       if (Error error = need(layerTensor(layer, norm), 1, c.width, false))
         return error;
+    if (c.postNorms)
+      for (const char *norm : {"post_attention_norm", "post_ffw_norm"})
+        if (Error error = need(layerTensor(layer, norm), 1, c.width, false))
+          return error;
+    if (c.headNorms)
+      for (const char *norm : {"attn_q_norm", "attn_k_norm"})
+        if (Error error = need(layerTensor(layer, norm), 1, c.headDim, false))
+          return error;
     if (c.attnSubNorm)
       if (Error error = need(layerTensor(layer, "attn_sub_norm"), 1, q, false))
         return error;
@@ -129,9 +150,59 @@ private:
 
 } // namespace
 
+void limitToWindow(CheckpointParts &parts) {
+  ModelConfig &c = parts.config;
+  if (c.window < 1 || c.context <= c.window)
+    return;
+  parts.decisions.push_back({"context", std::to_string(c.window),
+                             "some layers see no more positions, and longer texts are not supported; the "
+                             "model was made for " +
+                                 std::to_string(c.context),
+                             ""});
+  c.context = c.window;
+}
+
+void decidePooling(const std::optional<bool> &wanted, CheckpointParts &parts) {
+  const auto there = [&](const std::string &name) { return parts.tensors.count(name) != 0; };
+  ModelConfig &c = parts.config;
+  std::string reason = "the checkpoint says that it gives embeddings";
+  if (wanted) {
+    c.embeds = *wanted;
+    reason = "set by the user";
+  } else if (!c.embeds && there(layerTensor(0, "attn_q_norm_in")) && !there("output.weight") &&
+             !c.linearNorms) {
+    c.embeds = true;
+    reason = "there is a norm on the input of each matrix and no head";
+  }
+  if (!c.embeds)
+    return;
+  parts.tensors.erase("output.weight");
+  parts.decisions.push_back({"pooling", "last token, L2 norm", reason, "--set pooling=none"});
+}
+
+void scaleEmbedding(CheckpointParts &parts) {
+  auto table = parts.tensors.find("token_embd.weight");
+  if (table == parts.tensors.end())
+    return;
+  if (!parts.config.embeds)
+    parts.tensors.emplace("output.weight", table->second);
+  float root = std::sqrt(float(parts.config.width));
+  // transformers keeps the factor in the type of the weights.
+  const bool isBf16 = floatType(table->second) == FloatType::bf16;
+  if (isBf16)
+    root = roundTo(FloatType::bf16, root);
+  table->second.times = root;
+  parts.decisions.push_back(
+      {"embedding scale", std::to_string(root),
+       std::string("the square root of the width") + (isBf16 ? ", rounded to bf16 like the embeddings" : ""),
+       ""});
+}
+
 void inferGraph(CheckpointParts &parts) {
   parts.config.attnSubNorm = parts.tensors.count(layerTensor(0, "attn_sub_norm")) != 0;
   parts.config.ffnSubNorm = parts.tensors.count(layerTensor(0, "ffn_sub_norm")) != 0;
+  if (parts.tensors.count(layerTensor(0, "attn_q_norm_in")))
+    parts.config.linearNorms = true;
   parts.config.tiedHead = parts.tensors.count("output.weight") == 0;
 }
 
@@ -142,7 +213,7 @@ Error checkTensors(const CheckpointParts &parts, const std::function<void(const 
     return error;
   if (Error error = check.need("output_norm.weight", 1, c.width, false))
     return error;
-  if (!c.tiedHead)
+  if (!c.tiedHead && !c.embeds)
     if (Error error = check.need("output.weight", c.vocab, c.width, false))
       return error;
   for (int32_t layer = 0; layer < c.layers; ++layer)

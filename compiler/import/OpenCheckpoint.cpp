@@ -27,6 +27,9 @@ void warnOfCodecs(const CheckpointParts &parts, const std::function<void(const s
 Expected<std::unique_ptr<Checkpoint>> finishCheckpoint(CheckpointParts parts, const ModelSettings &settings,
                                                        const ImportOptions &options) {
   applySettings(settings, parts);
+  decidePooling(settings.pooling, parts);
+  if (parts.config.postNorms)
+    scaleEmbedding(parts);
   inferGraph(parts);
   if (Error error = tieEqualHead(parts))
     return error;
@@ -37,6 +40,10 @@ Expected<std::unique_ptr<Checkpoint>> finishCheckpoint(CheckpointParts parts, co
   warnOfCodecs(parts, options.warn);
   if (Error error = decideByWeights(settings, parts))
     return error;
+  if (!parts.trainedWithInt8 && !parts.config.linearNorms)
+    parts.decisions.push_back({"activations", "int8 per token",
+                               "the model was trained with unquantised ones; its logits differ a little",
+                               ""});
   if (!options.tokenizer.empty())
     if (Error error = adoptTokenizer(importTokenizerFile(options.tokenizer, settings.tokenizer),
                                      options.tokenizer, parts))

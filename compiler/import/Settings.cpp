@@ -132,6 +132,10 @@ const Key keys[] = {
      [](const std::string &v, ModelSettings &s) {
        return choose<bool>(v, {{"multiply", false}, {"divide", true}}, s.scaleDivides);
      }},
+    {"pooling", "last or none: whether a model gives embeddings, the last token's, or logits",
+     [](const std::string &v, ModelSettings &s) {
+       return choose<bool>(v, {{"none", false}, {"last", true}}, s.pooling);
+     }},
     {"pre", "name of the pre-tokenizer, as in tokenizer.ggml.pre", forTokenizer},
     {"bos", "id of the token that begins a text", forTokenizer},
     {"eos", "id of the token that ends a text", forTokenizer},

@@ -17,6 +17,7 @@ struct ModelSettings {
   std::optional<Ternarize> ternarize;
   std::optional<AbsMean> absMean;
   GgufTypeChoice ggufTypes;         ///< of a GGUF file, against the sizes of its tensors
+  std::optional<bool> pooling;      ///< the model gives embeddings, by pooling over its last token
   std::optional<bool> scaleDivides; ///< weight_scale of a Hugging Face checkpoint holds 1/scale
   TokenizerSettings tokenizer;      ///< as given
 };

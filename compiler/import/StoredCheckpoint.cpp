@@ -233,6 +233,9 @@ Expected<DenseTensor> StoredCheckpoint::dense(const std::string &name, int32_t b
                    ": " + fault->what);
   result.values.erase(result.values.begin(), result.values.begin() + (begin - from) * tensor.cols);
   result.values.resize(size_t(result.rows) * cols);
+  if (tensor.times != 1 || tensor.plus != 0)
+    for (float &value : result.values)
+      value = value * tensor.times + tensor.plus;
   return result;
 }
 

@@ -27,6 +27,7 @@ struct StoredTensor {
   int64_t rows = 1, cols = 0;     ///< of the logical matrix; a vector is one row
   std::optional<ScaleTensor> scale;
   std::optional<ScaleTensor> bias; ///< mlx: value = scale * code + bias, as many as there are scales
+  float times = 1, plus = 0; ///< a dense tensor's values are the file's * times + plus
   int32_t pairedHeads = 0; ///< > 0: rows of this many heads are in GGUF llama's order (RoPE pairs 2j, 2j+1)
 };
 
@@ -49,6 +50,7 @@ struct CheckpointParts {
   std::string chatTemplate, source, where;     ///< where: starts errors, the path as given
   std::map<std::string, StoredTensor> tensors; ///< by canonical name (Checkpoint.h)
   CodecSettings decoding;
+  bool trainedWithInt8 = true; ///< else that activations are int8 is a decision of ours
 };
 
 class StoredCheckpoint final : public Checkpoint {
@@ -73,7 +75,14 @@ llvm::Error checkConfig(const ModelConfig &config, const std::string &where);
 /// Every tensor of the graph is there, in the right shape and a known encoding, and nothing in a layer is
 /// left over.
 llvm::Error checkTensors(const CheckpointParts &parts, const std::function<void(const std::string &)> &warn);
-/// Sets attnSubNorm, ffnSubNorm and tiedHead from the tensors that are there.
+/// Makes the context no longer than the window of layers that see no more; a Decision if that changes it.
+void limitToWindow(CheckpointParts &parts);
+/// Whether the model has no head but gives embeddings: what is wanted, what the reader found, or, where it found
+/// nothing, whether the tensors are those of such a model. Before inferGraph.
+void decidePooling(const std::optional<bool> &wanted, CheckpointParts &parts);
+/// gemma3: embeddings are multiplied by the root of the width, but not where the same matrix is the head.
+void scaleEmbedding(CheckpointParts &parts);
+/// Sets attnSubNorm, ffnSubNorm, linearNorms and tiedHead from the tensors that are there.
 void inferGraph(CheckpointParts &parts);
 
 } // namespace bitnet::import

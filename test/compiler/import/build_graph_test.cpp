@@ -51,6 +51,65 @@ TEST(BuildGraph, ReadsEachTensorOfEachLayer) {
   EXPECT_EQ(g.count<QuantizeActivationOp>(), 2 * 4); // q, k and v share one, gate and up share one
 }
 
+TEST(BuildGraph, NormsOfHeadsComeBeforeTheRotation) {
+  import::ModelConfig c = config();
+  c.headNorms = true;
+  Graph g(c);
+  EXPECT_TRUE(g.names("blk.1.attn_q_norm.weight") && g.names("blk.1.attn_k_norm.weight"));
+  g.module->walk([](RopeOp rope) {
+    auto norm = rope.getX().getDefiningOp<RmsNormOp>();
+    ASSERT_TRUE(norm);
+    EXPECT_EQ(norm.getGain().getType().getDimSize(0), 16);
+    EXPECT_FALSE(rope.getFrequencies() || rope.getMagnitude());
+  });
+}
+
+TEST(BuildGraph, NormsOfInputsMakeAQuantiserForEachMatrix) {
+  import::ModelConfig c = config();
+  c.linearNorms = true, c.linearNormEps = 1e-3f;
+  Graph g(c);
+  EXPECT_EQ(g.count<QuantizeActivationOp>(), 2 * 7);
+  EXPECT_TRUE(g.names("blk.0.ffn_down_norm_in.weight"));
+  g.module->walk([](QuantizeActivationOp op) {
+    EXPECT_EQ(op.getX().getDefiningOp<RmsNormOp>().getEps().convertToFloat(), 1e-3f);
+  });
+}
+
+TEST(BuildGraph, PostNormsStandBeforeTheSums) {
+  import::ModelConfig c = config();
+  c.postNorms = true;
+  Graph g(c);
+  EXPECT_TRUE(g.names("blk.0.post_attention_norm.weight") && g.names("blk.0.post_ffw_norm.weight"));
+  g.module->walk([](AddOp add) { EXPECT_TRUE(add.getB().getDefiningOp<RmsNormOp>()); });
+}
+
+TEST(BuildGraph, LocalLayersTurnByTheirOwnBaseAndUnscaled) {
+  import::ModelConfig c = config();
+  c.localLayers = {true, false}, c.localRopeTheta = 500;
+  c.ropeScaling.kind = import::RopeScaling::Kind::yarn;
+  c.ropeScaling.factor = 4, c.ropeScaling.originalContext = 32;
+  Graph g(c);
+  int ropes = 0;
+  g.module->walk([&](RopeOp rope) {
+    const bool local = ropes++ < 2; // q and k of the first layer
+    EXPECT_EQ(rope.getTheta().convertToFloat(), local ? 500.0f : 1e4f);
+    EXPECT_EQ(rope.getFrequencies().has_value(), !local);
+    EXPECT_FLOAT_EQ(local ? 1.1386294f : rope.getMagnitude()->convertToFloat(), 1.1386294f); // 0.1 ln 4 + 1
+  });
+  EXPECT_EQ(ropes, 4);
+}
+
+TEST(BuildGraph, AModelThatEmbedsEndsWithItsNorm) {
+  import::ModelConfig c = config();
+  c.embeds = true;
+  Graph g(c);
+  ASSERT_TRUE(g.module);
+  EXPECT_EQ(g.count<LinearOp>(), 0);
+  auto step = *g.module->getOps<mlir::func::FuncOp>().begin();
+  auto result = mlir::cast<mlir::RankedTensorType>(step.getResultTypes().front());
+  EXPECT_EQ(result.getDimSize(1), c.width);
+}
+
 TEST(BuildGraph, SubNormsAreOptions) {
   import::ModelConfig c = config();
   c.attnSubNorm = false;

@@ -73,8 +73,8 @@ TEST_F(GgufModel, RefusesUnknownSettings) {
   EXPECT_EQ(
       open(TinyModel().finish()),
       "--set speed: expected one of activation, context, rope_theta, norm_eps, "
-      "sub_norm_eps, heads, kv_heads, i2s_layout, ggml_type, tl_kernels, ternarize, absmean, scale, pre, "
-      "bos, eos, add_bos");
+      "sub_norm_eps, heads, kv_heads, i2s_layout, ggml_type, tl_kernels, ternarize, absmean, scale, pooling, "
+      "pre, bos, eos, add_bos");
   options_.settings = {{"context", "many"}};
   EXPECT_EQ(open(TinyModel().finish()),
             "--set context: expected positions that the model is compiled for; at most what "
@@ -118,9 +118,50 @@ TEST_F(GgufModel, TakesKernelsOfTl) {
 }
 
 TEST_F(GgufModel, RefusesOtherArchitecturesByName) {
+  const std::string expected = ": expected bitnet-b1.58, bitnet-25, bitnet, llama, qwen3 or gemma3; ";
+  const std::pair<const char *, const char *> refused[] = {
+      {"qwen35", "its layers are of two kinds, most of them Gated DeltaNet, without attention"},
+      {"qwen3moe", "it is a mixture of experts"},
+      {"qwen2", "its q, k and v have biases"},
+      {"dspark", "it is a speculation head, not a model"},
+      {"falcon", "its attention and feed-forward network run side by side"},
+      {"phi3", "its projections are stored merged"},
+      {"rwkv7", "it is not a decoder graph that this compiler knows"}};
+  for (auto [arch, reason] : refused)
+    EXPECT_EQ(open(TinyModel(arch).finish()),
+              "m.gguf: architecture '" + std::string(arch) + "'" + expected + reason);
+}
+
+TEST_F(GgufModel, RefusesRotatedWeightsAndExperts) {
+  TinyModel model;
+  model.set("prism.hadamard.version", 1);
+  EXPECT_EQ(
+      open(model.finish()),
+      "m.gguf: key 'prism.hadamard.version': its weights are rotated (Hadamard), which is not supported; "
+      "without the rotation of the activations they mean nothing");
+  model = TinyModel("llama");
+  model.set("llama.expert_count", 8);
+  EXPECT_EQ(open(model.finish()),
+            "m.gguf: key 'llama.expert_count': expected 0, got 8; mixtures of experts are not supported");
+}
+
+TEST_F(GgufModel, NeedsTheNormsOfHeadsThatItsArchitectureHas) {
   EXPECT_EQ(open(TinyModel("qwen3").finish()),
-            "m.gguf: architecture 'qwen3': expected bitnet-b1.58, bitnet-25, bitnet "
-            "or llama; it has a norm on each head of q and k");
+            "m.gguf: tensor 'blk.0.attn_q_norm.weight': expected [16], got no such tensor");
+}
+
+TEST_F(GgufModel, RefusesOtherPoolingThanTheLastToken) {
+  TinyModel model;
+  model.set("bitnet-b1.58.pooling_type", 1);
+  EXPECT_EQ(open(model.finish()),
+            "m.gguf: key 'bitnet-b1.58.pooling_type': expected 0 (none) or 3 (last token), "
+            "got 1; other ways of pooling are not supported");
+  model.set("bitnet-b1.58.pooling_type", 3);
+  EXPECT_EQ(open(model.finish()), "");
+  EXPECT_TRUE(checkpoint_->config().embeds);
+  options_.settings = {{"pooling", "none"}};
+  EXPECT_EQ(open(model.finish()), "");
+  EXPECT_FALSE(checkpoint_->config().embeds);
 }
 
 TEST_F(GgufModel, RefusesSizesThatDoNotFit) {
@@ -160,22 +201,50 @@ TEST_F(GgufModel, RefusesSizesThatDoNotFit) {
             "got 17");
 }
 
-TEST_F(GgufModel, RefusesScaledRotationUnderEachOfItsKeys) {
+TEST_F(GgufModel, ReadsScaledRotationUnderEachOfItsKeys) {
   for (const char *name : {"rope.scaling.factor", "rope.scale_linear"}) {
-    const std::string key = "bitnet-b1.58." + std::string(name);
     TinyModel model; // without rope.scaling.type, which then is linear
-    model.keys[key] = [](GgufWriter &w, const std::string &k) { w.f32(k, 2); };
-    EXPECT_EQ(open(model.finish()),
-              "m.gguf: key '" + key + "': expected 1, got 2.000000; scaled rotation is not supported");
-    model.keys[key] = [](GgufWriter &w, const std::string &k) { w.f32(k, 1); };
+    model.keys["bitnet-b1.58." + std::string(name)] = [](GgufWriter &w, const std::string &k) {
+      w.f32(k, 2);
+    };
     EXPECT_EQ(open(model.finish()), "");
+    EXPECT_EQ(checkpoint_->config().ropeScaling.kind, RopeScaling::Kind::linear);
+    EXPECT_EQ(checkpoint_->config().ropeScaling.factor, 2.0f);
+    model.keys["bitnet-b1.58." + std::string(name)] = [](GgufWriter &w, const std::string &k) {
+      w.f32(k, 1);
+    };
+    EXPECT_EQ(open(model.finish()), "");
+    EXPECT_EQ(checkpoint_->config().ropeScaling.kind, RopeScaling::Kind::none);
   }
-  TinyModel model;
-  model.keys["bitnet-b1.58.rope.scaling.type"] = [](GgufWriter &w, const std::string &k) {
-    w.text(k, "yarn");
+  auto text = [](const char *value) {
+    return [=](GgufWriter &w, const std::string &k) { w.text(k, value); };
   };
-  EXPECT_EQ(open(model.finish()), "m.gguf: key 'bitnet-b1.58.rope.scaling.type': expected none, got 'yarn'; "
-                                  "scaled rotation is not supported");
+  TinyModel model;
+  model.keys["bitnet-b1.58.rope.scaling.type"] = text("yarn");
+  model.keys["bitnet-b1.58.rope.scaling.factor"] = [](GgufWriter &w, const std::string &k) { w.f32(k, 4); };
+  EXPECT_EQ(open(model.finish()), "");
+  EXPECT_EQ(checkpoint_->config().ropeScaling.kind, RopeScaling::Kind::yarn);
+  model.keys["bitnet-b1.58.rope.scaling.factor"] = [](GgufWriter &w, const std::string &k) {
+    w.f32(k, 0.5f);
+  };
+  EXPECT_EQ(open(model.finish()),
+            "m.gguf: scaled rotation: factor: expected a number of 1 to 1e+06, got 0.5");
+  model.keys["bitnet-b1.58.rope.scaling.type"] = text("longrope");
+  EXPECT_EQ(open(model.finish()),
+            "m.gguf: key 'bitnet-b1.58.rope.scaling.type': expected none, linear or yarn, "
+            "got 'longrope'");
+}
+
+TEST_F(GgufModel, ReadsTheDivisorsOfTheRotation) {
+  TinyModel model;
+  const std::vector<float> divisors = {1, 1, 2, 2, 4, 4, 8, 8};
+  const std::string bytes(reinterpret_cast<const char *>(divisors.data()), divisors.size() * 4);
+  model.tensors["rope_freqs.weight"] = {{8}, 0, bytes};
+  EXPECT_EQ(open(model.finish()), "");
+  EXPECT_EQ(checkpoint_->config().ropeScaling.divisors, divisors);
+  model.tensors["rope_freqs.weight"] = {{4}, 0, bytes.substr(0, 16)};
+  EXPECT_EQ(open(model.finish()),
+            "m.gguf: tensor 'rope_freqs.weight': expected f32 [8], got f32 of 16 bytes");
 }
 
 TEST_F(GgufModel, NeedsEachTensorInShapeAndEncoding) {

@@ -65,19 +65,82 @@ TEST(HfConfig, ReadsTheDirectionOfTheScale) {
   }
 }
 
+TEST(HfConfig, ReadsScaledRotation) {
+  json config = with({{"rope_scaling",
+                       {{"rope_type", "llama3"},
+                        {"factor", 32.0},
+                        {"low_freq_factor", 1.0},
+                        {"high_freq_factor", 4.0},
+                        {"original_max_position_embeddings", 8192}}}});
+  llvm::Expected<HfConfig> llama3 = parseHfConfig(config.dump(), "config.json", nullptr);
+  ASSERT_EQ(errorOf(llama3), "");
+  EXPECT_EQ(llama3->model.ropeScaling.kind, RopeScaling::Kind::llama3);
+  EXPECT_EQ(llama3->model.ropeScaling.originalContext, 8192.0f);
+  config["rope_scaling"] = {{"type", "yarn"}, {"factor", 4.0}, {"mscale", 1.0}, {"mscale_all_dim", 0.5}};
+  llvm::Expected<HfConfig> yarn = parseHfConfig(config.dump(), "config.json", nullptr);
+  ASSERT_EQ(errorOf(yarn), "");
+  EXPECT_EQ(yarn->model.ropeScaling.originalContext, 64.0f); // max_position_embeddings
+  EXPECT_FLOAT_EQ(ropeMagnitude(yarn->model.ropeScaling), 1.1386294f / 1.0693147f);
+}
+
+TEST(HfConfig, ReadsTheLayersOfGemma3) {
+  json config = with(
+      {{"model_type", "gemma3_text"}, {"num_hidden_layers", 7}, {"sliding_window", 32}, {"head_dim", 16}});
+  config.erase("quantization_config");
+  config["architectures"] = {"Gemma3TextModel"};
+  llvm::Expected<HfConfig> parsed = parseHfConfig(config.dump(), "config.json", nullptr);
+  ASSERT_EQ(errorOf(parsed), "");
+  const ModelConfig &c = parsed->model;
+  EXPECT_EQ(c.localLayers, (std::vector<bool>{1, 1, 1, 1, 1, 0, 1}));
+  EXPECT_EQ(c.window, 32);
+  EXPECT_EQ(c.localRopeTheta, 10000.0f);
+  EXPECT_TRUE(c.headNorms && c.postNorms && c.embeds);
+  config["rope_parameters"] = {
+      {"full_attention", {{"rope_type", "linear"}, {"factor", 8}, {"rope_theta", 1e6}}},
+      {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 2e4}}}};
+  llvm::Expected<HfConfig> v5 = parseHfConfig(config.dump(), "config.json", nullptr);
+  ASSERT_EQ(errorOf(v5), "");
+  EXPECT_EQ(v5->model.ropeTheta, 1e6f);
+  EXPECT_EQ(v5->model.localRopeTheta, 2e4f);
+  EXPECT_EQ(v5->model.ropeScaling.factor, 8.0f);
+  config["query_pre_attn_scalar"] = 256;
+  EXPECT_EQ(configError(config),
+            "config.json: query_pre_attn_scalar: expected the head size 16, got 256.000000; "
+            "another scale of attention is not supported");
+}
+
 TEST(HfConfig, SaysWhatIsWrong) {
+  EXPECT_EQ(configError(with({{"model_type", "qwen2"}})),
+            "config.json: model_type 'qwen2': expected bitnet, llama, qwen3 or gemma3_text; its q, k and v "
+            "have biases");
   EXPECT_EQ(
-      configError(with({{"model_type", "qwen3"}})),
-      "config.json: model_type 'qwen3': expected bitnet or llama; other decoder graphs are not supported");
+      configError(with({{"model_type", "prism_hadamard_qwen35"}})),
+      "config.json: model_type 'prism_hadamard_qwen35': expected bitnet, llama, qwen3 or gemma3_text; its "
+      "weights are rotated, and its layers are of two kinds (a hybrid of Gated DeltaNet and attention)");
+  EXPECT_EQ(configError(with({{"parallel_attn", true}})),
+            "config.json: parallel_attn: expected false, got true; that graph is not supported");
+  EXPECT_EQ(
+      configError(with({{"partial_rotary_factor", 0.5}})),
+      "config.json: partial_rotary_factor: expected 1, got 0.500000; partial rotation is not supported");
+  EXPECT_EQ(configError(with({{"rope_scaling", {{"type", "dynamic"}, {"factor", 2}}}})),
+            "config.json: rope_scaling: expected rope_type default, linear, llama3 or yarn, got 'dynamic'");
   EXPECT_EQ(configError(with({{"hidden_size", 32.5}})),
             "config.json: hidden_size: expected an integer of 1 to 2147483647, got '32.5'");
   EXPECT_EQ(configError(with({{"hidden_act", "tanh"}})),
             "config.json: hidden_act: expected relu2, silu or gelu, got 'tanh'");
   EXPECT_EQ(configError(with({{"attention_bias", true}})),
             "config.json: attention_bias: expected false, got true; biases are not supported");
-  EXPECT_EQ(configError(with({{"rope_scaling", {{"rope_type", "llama3"}, {"factor", 32}}}})),
-            "config.json: rope_scaling: expected rope_type default, got 'llama3'; scaled rotation is not "
-            "supported");
+  EXPECT_EQ(
+      configError(with({{"rope_scaling", {{"rope_type", "llama3"}, {"factor", 32}}}})),
+      "config.json: rope_scaling.original_max_position_embeddings: expected a number of 1 to 1.67772e+07, "
+      "got 0");
+  for (const char *kept : {"model.layers.0.mlp.gate_proj", "model.layers.0", "mlp", "model"})
+    EXPECT_EQ(
+        configError(with({{"quantization_config",
+                           {{"quant_method", "bitnet"}, {"modules_to_not_convert", {"lm_head", kept}}}}})),
+        "config.json: quantization_config.modules_to_not_convert: expected no projection of a layer, got "
+        "'\"" +
+            std::string(kept) + "\"'");
   EXPECT_EQ(configError(with({{"quantization_config", {{"quant_method", "gptq"}}}})),
             "config.json: quantization_config.quant_method: expected bitnet, got 'gptq'");
   EXPECT_EQ(configError(with({{"quantization_config", {{"quant_method", "bitnet"}, {"linear_class", "x"}}}})),

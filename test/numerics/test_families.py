@@ -1,0 +1,139 @@
+"""Every family, from files with its real keys and names through the compiler to logits, against reference.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import families
+import numpy as np
+import pytest
+import reference
+from tiny_checkpoints import END_ID
+
+import bitnet_py
+from bitnet_py import _runtime
+from bitnet_py.llama_cpp_compat import Llama
+from bitnet_py.llm import LLM
+
+
+def as_array(floats: _runtime.Floats) -> np.ndarray:
+    return np.array(floats, np.float32)
+
+
+@pytest.fixture(params=families.CASES, ids=lambda case: case.__name__)
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> families.Case:
+    make: Callable[[Path], families.Case] = request.param
+    return make(tmp_path / "checkpoint")
+
+
+def load(case: families.Case) -> _runtime.Model:
+    """Compiled without a cache of bundles; kernels are shared between cases."""
+    return bitnet_py.load_model(case.path, cache_dir=case.path.parent / "cache", verbose=False)._native
+
+
+def test_equals_the_formulas(case: families.Case) -> None:
+    expected = reference.Reference(case.config, case.shape, case.weights)
+    model = load(case)
+    session = _runtime.Session(model, threads=1)
+    if case.embeds:
+        refuses_generation(model)
+        hidden, got = expected.hidden(families.TOKENS), as_array(session.embed(families.TOKENS))
+        bound = reference.tolerance(lambda seed: expected.hidden(families.TOKENS, seed), hidden)
+        report(hidden, got, bound)
+        return
+    logits, got = expected.logits(families.TOKENS), as_array(session.forward(families.TOKENS, logits="all"))
+    bound = reference.tolerance(lambda seed: expected.logits(families.TOKENS, seed), logits)
+    report(logits, got, bound)
+    greedy(expected, model)
+
+
+def report(expected: np.ndarray, got: np.ndarray, bound: float) -> None:
+    assert got.shape == expected.shape
+    off = np.abs(got - expected)
+    worst = np.unravel_index(off.argmax(), off.shape)
+    spread = float(expected.std())
+    print(f"largest difference {off.max():.2e} of a bound of {bound:.2e}; spread of the values {spread:.2f}")
+    assert bound < 1e-3 * spread, f"the bound {bound} says little about values that spread by {spread}"
+    assert off.max() <= bound, f"at {worst}: expected {expected[worst]}, got {got[worst]}, bound {bound}"
+
+
+def greedy(expected: reference.Reference, model: _runtime.Model) -> None:
+    """The tokens that both continue with, where the reference's choice is clear: a value beside a tie moves logits by
+    about a hundredth of their spread."""
+    session = _runtime.Session(model, threads=1)
+    tokens = families.TOKENS[:4]
+    row = as_array(session.forward(tokens))[-1]
+    clear = 0
+    for _ in range(12):
+        logits = expected.logits(tokens)[-1]
+        best, second = np.sort(logits)[[-1, -2]]
+        if best - second > 0.05 * logits.std():
+            clear += 1
+            assert int(row.argmax()) == int(logits.argmax())
+        tokens.append(int(row.argmax()))
+        row = as_array(session.forward(tokens[-1:]))[-1]
+    assert clear >= 6
+
+
+# ---- embeddings ----
+
+TEXT = "Caf\u00e9, near"
+
+
+def refuses_generation(model: _runtime.Model) -> None:
+    assert model.info()["head"] == "none"
+    refusal = "expected a model with a head, got one that gives embeddings; use bitnet embed, or embed"
+    with pytest.raises(bitnet_py.BitNetError, match=refusal):
+        _runtime.Engine(model)
+    with pytest.raises(bitnet_py.BitNetError, match="logits: expected a model with a head"):
+        _runtime.Session(model, threads=1).forward(families.TOKENS)
+
+
+@pytest.mark.parametrize("make", [families.embedding_qwen3, families.embedding_gemma3], ids=lambda make: make.__name__)
+def test_embeds_texts(make: Callable[[Path], families.Case], tmp_path: Path) -> None:
+    """bitnet embed, LLM.embed and llama_cpp's embed give the last token's vector of the tokens and the eos."""
+    case = make(tmp_path / "checkpoint")
+    tokens = [*TEXT.encode(), END_ID]
+    expected = reference.Reference(case.config, case.shape, case.weights)
+    vector = expected.vector(tokens)
+    bound = reference.tolerance(lambda seed: expected.vector(tokens, seed), vector)
+    assert bound < 0.2 * float(vector.std())
+    bundle = bitnet_py.load_model(case.path, cache_dir=tmp_path / "cache", verbose=False).path
+
+    program = Path(os.environ["BITNET_BIN_DIR"]) / "bitnet"
+    run = subprocess.run(
+        [program, "embed", bundle, TEXT, "other", "--json"], capture_output=True, text=True, check=True
+    )
+    first, other = json.loads(run.stdout)["embeddings"]
+    assert (first["text"], first["tokens"], other["tokens"]) == (TEXT, len(tokens), 6)
+    assert np.abs(np.float32(first["embedding"]) - vector).max() <= bound
+    lines = subprocess.run(
+        [program, "embed", bundle, "-f", "-"], input=f"other\n{TEXT}\n", capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert [np.float32(line.split()).tolist() for line in lines] == [
+        np.float32(v["embedding"]).tolist() for v in (other, first)
+    ]
+
+    llm = LLM(bundle)
+    ours = llm.embed([TEXT], use_tqdm=False)[0].outputs.embedding
+    assert np.abs(np.float32(ours) - np.float32(first["embedding"])).max() < 1e-6
+    llama = Llama(str(bundle), verbose=False)
+    created = llama.create_embedding(TEXT)["data"][0]["embedding"]
+    assert np.abs(np.float32(created) / np.linalg.norm(created) - np.float32(ours)).max() < 1e-6
+
+
+def test_a_model_with_a_head_does_not_embed(tmp_path: Path) -> None:
+    """Unless it is compiled without it."""
+    case = families.embedding_qwen3(tmp_path / "checkpoint")
+    flags = ["--set", "pooling=none"]
+    bundle = bitnet_py.load_model(case.path, cache_dir=tmp_path / "cache", compiler_flags=flags, verbose=False).path
+    program = Path(os.environ["BITNET_BIN_DIR"]) / "bitnet"
+    run = subprocess.run([program, "embed", bundle, "a"], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert (
+        "embed: expected a model that gives embeddings, got one with a head; bitnetc --set pooling=last" in run.stderr
+    )
