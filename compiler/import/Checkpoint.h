@@ -102,6 +102,7 @@ struct ImportOptions {
   std::string tokenizer;                                    ///< --tokenizer: a file that replaces the checkpoint's
   std::vector<std::pair<std::string, std::string>> settings;///< --set key=value, e.g. activation=silu, context=2048
   std::function<void(const std::string &)> warn;            ///< one line each; may be empty
+  bool everyProblem = false;                                ///< join an error for each wrong tensor, not the first alone
 };
 
 /// The keys of --set, for help texts and errors.

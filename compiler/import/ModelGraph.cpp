@@ -72,80 +72,89 @@ std::string shape(int64_t rows, int64_t cols) {
                    : "[" + std::to_string(rows) + ", " + std::to_string(cols) + "]";
 }
 
+/// Notes what is wrong with the tensors: the first problem only, or each one.
 class TensorCheck {
 public:
-  explicit TensorCheck(const CheckpointParts &parts) : parts_(parts) {}
+  TensorCheck(const CheckpointParts &parts, bool everyProblem) : parts_(parts), every_(everyProblem) {}
   const std::set<std::string> &seen() const { return seen_; }
+  bool done() const { return problems_ > 0 && !every_; }
+  Error result() {
+    if (every_ && problems_ > kMost)
+      note(parts_.where + ": " + Twine(problems_ - kMost) + " more tensors are missing or wrong");
+    return std::move(errors_);
+  }
 
-  Error need(const std::string &name, int64_t rows, int64_t cols, bool ternary) {
+  void need(const std::string &name, int64_t rows, int64_t cols, bool ternary) {
+    if (done())
+      return;
     auto found = parts_.tensors.find(name);
     if (found == parts_.tensors.end())
-      return failure(parts_.where + ": tensor " + quoted(name) + ": expected " + shape(rows, cols) +
-                     ", got no such tensor");
+      return wrong(parts_.where + ": tensor " + quoted(name) + ": expected " + shape(rows, cols) +
+                   ", got no such tensor");
+    seen_.insert(name);
     const StoredTensor &tensor = found->second;
     bool known = ternary ? tensor.codec && tensor.codec->decode : hasDenseRows(tensor);
     if (tensor.rows != rows || tensor.cols != cols || !known)
-      return failure(tensor.file->name() + ": tensor " + quoted(tensor.storedName) + ": expected " +
-                     (ternary ? "ternary or float " : "float or block-scaled ") + shape(rows, cols) +
-                     ", got " + tensor.typeName + " " + shape(tensor.rows, tensor.cols));
+      return wrong(tensor.file->name() + ": tensor " + quoted(tensor.storedName) + ": expected " +
+                   (ternary ? "ternary or float " : "float or block-scaled ") + shape(rows, cols) + ", got " +
+                   tensor.typeName + " " + shape(tensor.rows, tensor.cols));
     if (ternary && tensor.codec->scales == Codec::Scales::none && !tensor.scale)
-      return failure(tensor.file->name() + ": tensor " + quoted(tensor.storedName) +
-                     ": expected a tensor of scales beside its " + tensor.codec->name + " codes, got none");
+      return wrong(tensor.file->name() + ": tensor " + quoted(tensor.storedName) +
+                   ": expected a tensor of scales beside its " + tensor.codec->name + " codes, got none");
     for (const std::optional<ScaleTensor> *beside : {&tensor.scale, &tensor.bias})
       if (*beside)
-        if (Error error = fits(tensor, (*beside)->count))
-          return error;
-    seen_.insert(name);
-    return Error::success();
+        fits(tensor, (*beside)->count);
   }
 
-  /// A scale for all, for each row, or for each of equal groups of columns.
-  static Error fits(const StoredTensor &tensor, int64_t scales) {
-    const int64_t groups = scales / tensor.rows;
-    if (scales == 1 || (scales > 0 && scales % tensor.rows == 0 && tensor.cols % groups == 0))
-      return Error::success();
-    return failure(tensor.file->name() + ": scale of tensor " + quoted(tensor.storedName) +
-                   ": expected 1 or " + Twine(tensor.rows) +
-                   " values, or as many for each of equal groups of the " + Twine(tensor.cols) +
-                   " columns, got " + Twine(scales));
-  }
-
-  Error needLayer(int32_t layer) {
+  void needLayer(int32_t layer) {
     const ModelConfig &c = parts_.config;
     int64_t q = int64_t(c.heads) * c.headDim, kv = int64_t(c.kvHeads) * c.headDim;
     const int64_t shapes[7][2] = {{q, c.width},         {kv, c.width},         {kv, c.width},
                                   {c.width, q},         {c.ffnWidth, c.width}, {c.ffnWidth, c.width},
                                   {c.width, c.ffnWidth}};
     for (int i = 0; i < 7; ++i)
-      if (Error error = need(layerTensor(layer, kLinearNames[i]), shapes[i][0], shapes[i][1], true))
-        return error;
+      need(layerTensor(layer, kLinearNames[i]), shapes[i][0], shapes[i][1], true);
     for (int i = 0; c.linearNorms && i < 7; ++i)
-      if (Error error =
-              need(layerTensor(layer, std::string(kLinearNames[i]) + "_norm_in"), 1, shapes[i][1], false))
-        return error;
+      need(layerTensor(layer, std::string(kLinearNames[i]) + "_norm_in"), 1, shapes[i][1], false);
     for (const char *norm : {"attn_norm", "ffn_norm"})
-      if (Error error = need(layerTensor(layer, norm), 1, c.width, false))
-        return error;
+      need(layerTensor(layer, norm), 1, c.width, false);
     if (c.postNorms)
       for (const char *norm : {"post_attention_norm", "post_ffw_norm"})
-        if (Error error = need(layerTensor(layer, norm), 1, c.width, false))
-          return error;
+        need(layerTensor(layer, norm), 1, c.width, false);
     if (c.headNorms)
       for (const char *norm : {"attn_q_norm", "attn_k_norm"})
-        if (Error error = need(layerTensor(layer, norm), 1, c.headDim, false))
-          return error;
+        need(layerTensor(layer, norm), 1, c.headDim, false);
     if (c.attnSubNorm)
-      if (Error error = need(layerTensor(layer, "attn_sub_norm"), 1, q, false))
-        return error;
+      need(layerTensor(layer, "attn_sub_norm"), 1, q, false);
     if (c.ffnSubNorm)
-      if (Error error = need(layerTensor(layer, "ffn_sub_norm"), 1, c.ffnWidth, false))
-        return error;
-    return Error::success();
+      need(layerTensor(layer, "ffn_sub_norm"), 1, c.ffnWidth, false);
+  }
+
+  void wrong(const Twine &text) {
+    if (++problems_ <= kMost && !(problems_ > 1 && !every_))
+      note(text);
   }
 
 private:
+  static constexpr size_t kMost = 20; ///< a wrong number of layers makes thousands
+
+  void note(const Twine &text) { errors_ = joinErrors(std::move(errors_), failure(text)); }
+
+  /// A scale for all, for each row, or for each of equal groups of columns.
+  void fits(const StoredTensor &tensor, int64_t scales) {
+    const int64_t groups = scales / tensor.rows;
+    if (scales == 1 || (scales > 0 && scales % tensor.rows == 0 && tensor.cols % groups == 0))
+      return;
+    wrong(tensor.file->name() + ": scale of tensor " + quoted(tensor.storedName) + ": expected 1 or " +
+          Twine(tensor.rows) + " values, or as many for each of equal groups of the " + Twine(tensor.cols) +
+          " columns, got " + Twine(scales));
+  }
+
   const CheckpointParts &parts_;
+  const bool every_;
   std::set<std::string> seen_;
+  size_t problems_ = 0;
+  Error errors_ = Error::success();
 };
 
 } // namespace
@@ -206,36 +215,37 @@ void inferGraph(CheckpointParts &parts) {
   parts.config.tiedHead = parts.tensors.count("output.weight") == 0;
 }
 
-Error checkTensors(const CheckpointParts &parts, const std::function<void(const std::string &)> &warn) {
+Error checkTensors(const CheckpointParts &parts, const std::function<void(const std::string &)> &warn,
+                   bool everyProblem) {
   const ModelConfig &c = parts.config;
-  TensorCheck check(parts);
-  if (Error error = check.need("token_embd.weight", c.vocab, c.width, false))
-    return error;
-  if (Error error = check.need("output_norm.weight", 1, c.width, false))
-    return error;
+  TensorCheck check(parts, everyProblem);
+  check.need("token_embd.weight", c.vocab, c.width, false);
+  check.need("output_norm.weight", 1, c.width, false);
   if (!c.tiedHead && !c.embeds)
-    if (Error error = check.need("output.weight", c.vocab, c.width, false))
-      return error;
-  for (int32_t layer = 0; layer < c.layers; ++layer)
-    if (Error error = check.needLayer(layer))
-      return error;
+    check.need("output.weight", c.vocab, c.width, false);
+  for (int32_t layer = 0; layer < c.layers && !check.done(); ++layer)
+    check.needLayer(layer);
+  if (check.done())
+    return check.result();
   size_t extra = 0;
   std::string example;
   for (auto &[name, tensor] : parts.tensors) {
     if (check.seen().count(name))
       continue;
     if (StringRef(name).starts_with("blk.") || name == "rope_freqs.weight" ||
-        StringRef(name).ends_with(".bias"))
-      return failure(tensor.file->name() + ": tensor " + quoted(tensor.storedName) +
-                     ": expected only tensors of the " + Twine(c.layers) +
-                     "-layer decoder graph, got one that it has no place for");
+        StringRef(name).ends_with(".bias")) {
+      check.wrong(tensor.file->name() + ": tensor " + quoted(tensor.storedName) +
+                  ": expected only tensors of the " + Twine(c.layers) +
+                  "-layer decoder graph, got one that it has no place for");
+      continue;
+    }
     example = tensor.storedName;
     ++extra;
   }
   if (extra > 0 && warn)
     warn((parts.where + ": " + Twine(extra) + " tensors are not used, " + quoted(example) + " among them")
              .str());
-  return Error::success();
+  return check.result();
 }
 
 } // namespace bitnet::import

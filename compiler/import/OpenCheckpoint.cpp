@@ -35,7 +35,7 @@ Expected<std::unique_ptr<Checkpoint>> finishCheckpoint(CheckpointParts parts, co
     return error;
   if (Error error = checkConfig(parts.config, parts.where))
     return error;
-  if (Error error = checkTensors(parts, options.warn))
+  if (Error error = checkTensors(parts, options.warn, options.everyProblem))
     return error;
   warnOfCodecs(parts, options.warn);
   if (Error error = decideByWeights(settings, parts))

@@ -73,8 +73,9 @@ std::string layerTensor(int32_t layer, llvm::StringRef name);
 /// Values of config: ranges, divisibility, multiples that the kernels need.
 llvm::Error checkConfig(const ModelConfig &config, const std::string &where);
 /// Every tensor of the graph is there, in the right shape and a known encoding, and nothing in a layer is
-/// left over.
-llvm::Error checkTensors(const CheckpointParts &parts, const std::function<void(const std::string &)> &warn);
+/// left over. The first problem, or each one, joined.
+llvm::Error checkTensors(const CheckpointParts &parts, const std::function<void(const std::string &)> &warn,
+                         bool everyProblem);
 /// Makes the context no longer than the window of layers that see no more; a Decision if that changes it.
 void limitToWindow(CheckpointParts &parts);
 /// Whether the model has no head but gives embeddings: what is wanted, what the reader found, or, where it found

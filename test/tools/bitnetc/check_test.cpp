@@ -2,6 +2,7 @@
 // that the bundle keeps what it said.
 #include "test/compiler/import/gguf_writer.h"
 #include "test/tools/program.h"
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
@@ -79,6 +80,29 @@ TEST(Check, FindsEveryBadTensorNotOnlyTheFirst) {
   const Ran text = bitnetc({"check", path});
   EXPECT_EQ(text.code, 1);
   EXPECT_NE(text.out.find("would compile: no\n"), std::string::npos);
+}
+
+TEST(Check, NamesEveryTensorThatIsMissingOrInNoPlace) {
+  bitnet::import::TinyModel bad("llama");
+  bad.tensors.erase("blk.0.attn_k.weight");
+  bad.tensors.erase("blk.0.ffn_norm.weight");
+  bad.vector("blk.0.attn_q_gain", 32);
+  const std::string path = fileWith("missing.gguf", bad.finish());
+  const Ran ran = bitnetc({"check", path, "--json"});
+  EXPECT_EQ(ran.code, 1);
+  const json problems = json::parse(ran.out)["problems"];
+  ASSERT_EQ(problems.size(), 3u) << problems;
+  for (int i = 0; i < 3; ++i)
+    EXPECT_NE(problems[i].get<std::string>().find(
+                  std::array{"'blk.0.attn_k.weight': expected [16, 32], got no such tensor",
+                             "'blk.0.ffn_norm.weight': expected [32], got no such tensor",
+                             "'blk.0.attn_q_gain.weight': expected only tensors of the 1-layer"}[size_t(i)]),
+              std::string::npos)
+        << problems[i];
+  const Ran compile = bitnetc({path, "-o", scratch("missing.bnx")}); // stops at the first
+  EXPECT_EQ(compile.code, 1);
+  EXPECT_NE(compile.err.find("attn_k"), std::string::npos) << compile.err;
+  EXPECT_EQ(compile.err.find("ffn_norm"), std::string::npos) << compile.err;
 }
 
 TEST(Check, RandomWeightsAreSuspect) {
