@@ -20,7 +20,10 @@ namespace {
 
 class Doctor {
 public:
-  explicit Doctor(const Options &options) : options_(options) {}
+  explicit Doctor(const Options &options) : options_(options) {
+    if (!options_.jobs)
+      options_.jobs = int(std::max(1u, std::thread::hardware_concurrency()));
+  }
 
   void examine() {
     import::ImportOptions importing = importOptions(options_, [&](const std::string &line) {

@@ -15,6 +15,7 @@ using namespace llvm;
 
 namespace bitnet::compiler {
 using import::Decision;
+using import::ImportOptions;
 
 namespace {
 
@@ -41,8 +42,11 @@ Expected<import::ScaleGroups> scaleGroups(const import::Checkpoint &checkpoint, 
   constexpr size_t kLinears = std::size(import::kLinearNames);
   import::ScaleGroups groups;
   std::mutex mutex;
+  const auto nameOf = [&](size_t i) {
+    return import::layerTensor(int32_t(i / kLinears), import::kLinearNames[i % kLinears]);
+  };
   const auto ask = [&](size_t i) -> Error {
-    const std::string name = import::layerTensor(int32_t(i / kLinears), import::kLinearNames[i % kLinears]);
+    const std::string name = nameOf(i);
     Expected<int32_t> group = checkpoint.scaleGroup(name);
     if (!group)
       return group.takeError();
@@ -55,20 +59,22 @@ Expected<import::ScaleGroups> scaleGroups(const import::Checkpoint &checkpoint, 
     }
     return Error::success();
   };
-  if (Error e = forEachIndex(jobs, size_t(checkpoint.config().layers) * kLinears, ask))
+  if (Error e = forEachIndex(
+          jobs, size_t(checkpoint.config().layers) * kLinears, ask,
+          [&](size_t i) { return checkpoint.info(nameOf(i)).decodingBytes; }, import::kDecodingBytes))
     return e;
   return groups;
 }
 
 } // namespace
 
-import::ImportOptions importOptions(const Options &options, std::function<void(const std::string &)> warn){
-    import::ImportOptions result;
-result.tokenizer = options.tokenizer;
-result.settings = options.settings;
-result.warn = std::move(warn);
-return result;
-} // namespace bitnet::compiler
+ImportOptions importOptions(const Options &options, std::function<void(const std::string &)> warn) {
+  ImportOptions result;
+  result.tokenizer = options.tokenizer;
+  result.settings = options.settings;
+  result.warn = std::move(warn);
+  return result;
+}
 
 std::string withoutPath(const std::string &warning, const std::string &input) {
   StringRef text(warning), path = StringRef(input).rtrim('/');

@@ -86,8 +86,8 @@ struct Codec {
   /// n values of whole blocks as floats. Null: trit * scale.
   Decoded (*dequantize)(const Encoded &in, size_t n, float *out) = nullptr;
 
-  /// Whether all scales in the bytes are equal, so that decoding would give one for the matrix. Null: a look at
-  /// the weights must tell.
+  /// Whether all scales in the bytes are equal, so that decoding would give one for the matrix. Null: a look
+  /// at the weights must tell.
   bool (*oneScale)(const Encoded &in) = nullptr;
   /// Where `blocks` cannot say it: the bytes of a matrix, which is whole blocks.
   uint64_t (*size)(int64_t rows, int64_t cols) = nullptr;

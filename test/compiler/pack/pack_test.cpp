@@ -93,7 +93,8 @@ TEST(PackT3, EveryByteHoldsItsFiveCodes) {
   }
 }
 
-/// Each weight by itself: another code in its place (found by the layouts' functions) is noticed, the right one not.
+/// Each weight by itself: another code in its place (found by the layouts' functions) is noticed, the right
+/// one not.
 TEST(PackProof, NoticesEachWrongWeight) {
   Weights w;
   w.rows = 256, w.cols = 256;
@@ -132,9 +133,9 @@ TEST(PackProof, NoticesEachWrongWeight) {
       ASSERT_FALSE(t3StripeHolds(trits, 16, 256, t3.data())) << r << "," << c;
       byte = right;
     }
-    ASSERT_TRUE(noticed(u2[format::u2_byte(256, 0, c)], format::u2_shift(c),
-                        [&] { return u2RowHolds(trits, 256, u2.data()); }))
-        << c;
+    ASSERT_TRUE(noticed(u2[format::u2_byte(256, 0, c)], format::u2_shift(c), [&] {
+      return u2RowHolds(trits, 256, u2.data());
+    })) << c;
     for (int32_t k = 0; k < kD2Columns; ++k)
       ASSERT_TRUE(noticed(d2[format::d2_byte(256, c, k)], format::d2_shift(c),
                           [&] { return d2ColumnsHold(trits, 256, 256, kD2Columns, d2.data()); }))
