@@ -17,7 +17,8 @@ inline std::vector<uint8_t> fromHex(const std::string &hex) {
 inline std::vector<float> floatsFromHex(const std::string &hex) {
   std::vector<uint8_t> bytes = fromHex(hex);
   std::vector<float> values(bytes.size() / 4);
-  std::memcpy(values.data(), bytes.data(), bytes.size());
+  if (!bytes.empty()) // memcpy takes no null
+    std::memcpy(values.data(), bytes.data(), bytes.size());
   return values;
 }
 
