@@ -193,11 +193,7 @@ INSTANTIATE_TEST_SUITE_P(EveryVariant, GeneratedCode,
                                          CpuVariant::avx512vnni),
                          [](const auto &info) { return std::string(format::cpu_variant(info.param).name); });
 
-/// The decode loop at its best: for 16 inputs of 4 stripes, 4 lines loaded, one of them shifted once, 4
-/// activations broadcast, 16 dot products.
-TEST(DecodeLoop, HasOneDotProductForEveryPlaneOfEveryLine) {
-  const Assembly assembly = assembly_of("linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni");
-  const Instructions loop = assembly.hottest_loop("^vpdpbusd\t");
+void expect_one_dot_product_for_every_plane(const Assembly &assembly, const Instructions &loop) {
   EXPECT_EQ(count(loop, "^vpdpbusd\t"), 16u);
   EXPECT_EQ(count(loop, "^vpand"), 16u);
   EXPECT_EQ(count(loop, "^(vgf2p8affineqb|vps[rl]l)"), 4u);
@@ -206,20 +202,23 @@ TEST(DecodeLoop, HasOneDotProductForEveryPlaneOfEveryLine) {
   EXPECT_EQ(count(assembly.all, "(16|32|64)-byte (Folded )?Spill"), 0u);
 }
 
+/// The decode loop at its best: for 16 inputs of 4 stripes, 4 lines loaded, one of them shifted once, 4
+/// activations broadcast, 16 dot products.
+TEST(DecodeLoop, HasOneDotProductForEveryPlaneOfEveryLine) {
+  const Assembly assembly = assembly_of("linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni");
+  const Instructions loop = assembly.hottest_loop("^vpdpbusd\t");
+  expect_one_dot_product_for_every_plane(assembly, loop);
+}
+
 /// Scales of groups leave the loop over a group's inputs as it is, their sums wait in registers, and what
 /// they cost stands after it.
 TEST(DecodeLoop, IsTheSameForScalesOfGroups) {
   const Assembly assembly =
       assembly_of("linear_t2 n=3840 k=2560 epilogue=none group=128 rows=1 cpu=avx512vnni");
   const Instructions loop = assembly.hottest_loop("^vpdpbusd\t");
-  EXPECT_EQ(count(loop, "^vpdpbusd\t"), 16u);
-  EXPECT_EQ(count(loop, "^vpand"), 16u);
-  EXPECT_EQ(count(loop, "^(vgf2p8affineqb|vps[rl]l)"), 4u);
-  EXPECT_EQ(count(loop, "^vmov.*\\(%r"), 4u);
-  EXPECT_EQ(count(loop, "^vpbroadcastd.*\\(%r"), 4u);
+  expect_one_dot_product_for_every_plane(assembly, loop);
   EXPECT_LE(loop.size(), 47u);
   EXPECT_EQ(count(assembly.all, "^vcvtdq2ps\t"), 4u);
-  EXPECT_EQ(count(assembly.all, "(16|32|64)-byte (Folded )?Spill"), 0u);
 }
 
 /// Base 3, 20 inputs of 4 stripes: two dot products and two additions a code, four of them kept apart by an

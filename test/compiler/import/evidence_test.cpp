@@ -18,12 +18,7 @@ class Evidence : public testing::Test {
 protected:
   std::string open(const std::string &bytes) {
     spill(path_, bytes);
-    checkpoint_.reset();
-    llvm::Expected<std::unique_ptr<Checkpoint>> opened = openCheckpoint(path_, options_);
-    if (!opened)
-      return llvm::toString(opened.takeError());
-    checkpoint_ = std::move(*opened);
-    return "";
+    return openInto(checkpoint_, path_, options_, path_, "m.gguf");
   }
   const Decision *decision(const std::string &what) const {
     for (const Decision &d : checkpoint_->decisions())

@@ -17,16 +17,7 @@ protected:
     spill(path_, bytes);
     options_.warn = [this](const std::string &line) { warnings_ += line + "\n"; };
     warnings_.clear();
-    checkpoint_.reset();
-    llvm::Expected<std::unique_ptr<Checkpoint>> opened = openCheckpoint(path_, options_);
-    if (!opened) {
-      std::string error = llvm::toString(opened.takeError());
-      expectOneLine(error);
-      size_t at = error.find(path_); // the path differs from run to run
-      return at == std::string::npos ? error : error.replace(at, path_.size(), "m.gguf");
-    }
-    checkpoint_ = std::move(*opened);
-    return "";
+    return openInto(checkpoint_, path_, options_, path_, "m.gguf");
   }
   void TearDown() override { ::unlink(path_.c_str()); }
 

@@ -222,17 +222,7 @@ protected:
     spill(folder_ + "/config.json", config_.dump());
     ImportOptions options;
     options.settings = settings;
-    checkpoint_.reset();
-    llvm::Expected<std::unique_ptr<Checkpoint>> opened = openCheckpoint(folder_, options);
-    if (opened) {
-      checkpoint_ = std::move(*opened);
-      return "";
-    }
-    std::string error = llvm::toString(opened.takeError());
-    expectOneLine(error);
-    for (size_t at; (at = error.find(folder_)) != std::string::npos;)
-      error.replace(at, folder_.size(), "F");
-    return error;
+    return openInto(checkpoint_, folder_, options, folder_, "F");
   }
   std::string openWhole(const std::vector<std::pair<std::string, std::string>> &settings = {}) {
     spill(folder_ + "/model.safetensors", container(tensors_));

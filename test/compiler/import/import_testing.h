@@ -43,4 +43,22 @@ inline void expectOneLine(const std::string &error) {
     EXPECT_TRUE(c >= 0x20 && c < 0x7f) << "byte " << int(c) << " in: " << error;
 }
 
+/// Opens and keeps a checkpoint; else its error, with `shown` for `where`, a path that differs from run to
+/// run.
+inline std::string openInto(std::unique_ptr<Checkpoint> &checkpoint, const std::string &path,
+                            const ImportOptions &options, const std::string &where,
+                            const std::string &shown) {
+  checkpoint.reset();
+  llvm::Expected<std::unique_ptr<Checkpoint>> opened = openCheckpoint(path, options);
+  if (opened) {
+    checkpoint = std::move(*opened);
+    return "";
+  }
+  std::string error = llvm::toString(opened.takeError());
+  expectOneLine(error);
+  for (size_t at; (at = error.find(where)) != std::string::npos;)
+    error.replace(at, where.size(), shown);
+  return error;
+}
+
 } // namespace bitnet::import

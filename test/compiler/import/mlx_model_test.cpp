@@ -25,17 +25,7 @@ protected:
   std::string open() {
     spill(folder_ + "/config.json", model_.configText());
     spill(folder_ + "/model.safetensors", safeTensors(model_.tensors));
-    checkpoint_.reset();
-    llvm::Expected<std::unique_ptr<Checkpoint>> opened = openCheckpoint(folder_, ImportOptions());
-    if (opened) {
-      checkpoint_ = std::move(*opened);
-      return "";
-    }
-    std::string error = llvm::toString(opened.takeError());
-    expectOneLine(error);
-    for (size_t at; (at = error.find(folder_)) != std::string::npos;)
-      error.replace(at, folder_.size(), "F");
-    return error;
+    return openInto(checkpoint_, folder_, ImportOptions(), folder_, "F");
   }
 };
 

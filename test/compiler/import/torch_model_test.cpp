@@ -27,14 +27,7 @@ protected:
   void TearDown() override { fs::remove_all(folder_); }
 
   /// Opens and keeps; the error, with F for the folder.
-  std::string open(const std::string &path) {
-    llvm::Expected<std::unique_ptr<Checkpoint>> opened = openCheckpoint(path, options_);
-    std::string error = errorOf(opened);
-    checkpoint_ = opened ? std::move(*opened) : nullptr;
-    for (size_t at; (at = error.find(folder_)) != std::string::npos;)
-      error.replace(at, folder_.size(), "F");
-    return error;
-  }
+  std::string open(const std::string &path) { return openInto(checkpoint_, path, options_, folder_, "F"); }
   std::string open(const TorchWriter &model) {
     spill(file_, model.finish());
     return open(file_);
