@@ -60,6 +60,18 @@ Json weightsJson(const import::Checkpoint &checkpoint,
   return list;
 }
 
+const char *kindName(fb::TokenizerKind kind) {
+  switch (kind) {
+  case fb::TokenizerKind::byte_bpe:
+    return "byte-level BPE";
+  case fb::TokenizerKind::sentencepiece:
+    return "SentencePiece";
+  case fb::TokenizerKind::character_bpe:
+    return "BPE of characters";
+  }
+  return "unknown";
+}
+
 Json tokenizerJson(const std::vector<uint8_t> &bytes) {
   if (bytes.empty())
     return nullptr;
@@ -72,7 +84,7 @@ Json tokenizerJson(const std::vector<uint8_t> &bytes) {
   if (t.stop_tokens())
     for (int32_t id : *t.stop_tokens())
       stop.push_back(id);
-  return {{"kind", t.kind() == fb::TokenizerKind::byte_bpe ? "byte-level BPE" : "SentencePiece"},
+  return {{"kind", kindName(t.kind())},
           {"pre", t.pre_name() ? t.pre_name()->str() : ""},
           {"tokens", tokens},
           {"added_tokens", t.added() ? t.added()->size() : 0},

@@ -29,10 +29,8 @@ MatrixFacts factsOf(const TernaryMatrix &matrix) {
   facts.weights = matrix.trits.size();
   facts.scales = matrix.scales.size();
   facts.groupCols = matrix.groupCols;
-  for (int8_t t : matrix.trits) {
+  for (int8_t t : matrix.trits)
     facts.zeros += t == 0;
-    facts.positives += t > 0;
-  }
   for (float scale : matrix.scales)
     if (scale != 0) {
       facts.smallestScale = facts.smallestScale == 0 ? scale : std::min(facts.smallestScale, scale);

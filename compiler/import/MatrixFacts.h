@@ -6,7 +6,7 @@
 namespace bitnet::import {
 
 struct MatrixFacts {
-  uint64_t weights = 0, zeros = 0, positives = 0;
+  uint64_t weights = 0, zeros = 0;
   uint64_t scales = 0; ///< how many the matrix has
   int32_t groupCols = 0;
   float smallestScale = 0, largestScale = 0; ///< of those that belong to a weight other than 0
