@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 import subprocess
 import sys
 import time
@@ -22,9 +23,11 @@ from .programs import INSTALL, environment, is_console_script, is_program, lacks
 
 T = TypeVar("T")
 
-# Kinds of files that bitnetc reads in a checkpoint's folder, and the small ones that it reads beside a single file.
-_KINDS = (".gguf", ".safetensors", ".pt", ".pth", ".bin", ".json", ".jinja", ".model", ".tiktoken", ".txt")
+# Kinds of files that bitnetc reads in a checkpoint's folder: weights, and what lies beside them.
+_WEIGHTS = (".gguf", ".safetensors", ".pt")
 _BESIDE = (".json", ".jinja", ".model", ".tiktoken")
+_POOLING = Path("1_Pooling", "config.json")  # of sentence-transformers
+_GGUF_PART = re.compile(r"(.+-)\d{5}(-of-\d{5}\.gguf)")
 
 
 def bundle_for(
@@ -148,11 +151,15 @@ def _obtain(
 
 
 def _files(path: Path) -> list[Path]:
-    """What bitnetc reads of a checkpoint: of a folder, all of its kinds; a GGUF file alone, others with neighbours."""
+    """What bitnetc reads of a checkpoint, or may: of a folder, all of its kinds; a GGUF file and the parts that it was
+    split into; other files with their neighbours."""
     if path.is_dir():
-        return _of_kind(path, _KINDS)
+        return _of_kind(path, (*_WEIGHTS, *_BESIDE))
     if not path.exists():
         raise ModelNotFoundError(f"{path}: does not exist")
+    if part := _GGUF_PART.fullmatch(path.name):
+        others = re.compile(re.escape(part[1]) + r"\d{5}" + re.escape(part[2]))
+        return sorted(file for file in path.parent.iterdir() if others.fullmatch(file.name))
     return [path] if path.suffix == ".gguf" else [path, *_of_kind(path.parent, _BESIDE, but=path)]
 
 
@@ -160,14 +167,12 @@ def _tokenizer_files(flags: Sequence[str]) -> list[Path]:
     """The files behind --tokenizer."""
     named = [flag.partition("=")[2] for flag in flags if flag.startswith("--tokenizer=")]
     named += [value for flag, value in itertools.pairwise(flags) if flag == "--tokenizer"]
-    found = []
-    for path in map(Path, named):
-        found += _of_kind(path, _KINDS) if path.is_dir() else [path] if path.exists() else []
-    return found
+    return [file for path in map(Path, named) if path.exists() for file in _files(path)]
 
 
 def _of_kind(folder: Path, kinds: tuple[str, ...], but: Path | None = None) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix in kinds and file.is_file() and file != but)
+    files = [file for file in folder.iterdir() if file.suffix in kinds] + [folder / _POOLING]
+    return sorted(file for file in files if file.is_file() and file != but)
 
 
 def _run(command: Sequence[str], verbose: bool) -> None:

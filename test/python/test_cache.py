@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -155,23 +156,66 @@ def test_another_cpu_compiles_for_host_again(
     assert avx2 == same_avx2
 
 
+def each_counts(files: list[str], beside: Path, made: Callable[[], Path]) -> None:
+    """Fails unless every one of the files gives another bundle when it comes, and when it changes."""
+    bundles = [made()]
+    for name in files:
+        file = beside / name
+        file.parent.mkdir(exist_ok=True)
+        for content in ("{}", "{ }"):
+            file.write_text(content)
+            bundles.append(made())
+            assert bundles[-1] not in bundles[:-1], f"{name}: {content}"
+
+
+SIDE_FILES = [
+    "config.json",
+    "generation_config.json",
+    "params.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.json",
+    "chat_template.jinja",
+    "modules.json",
+    "config_sentence_transformers.json",
+    "1_Pooling/config.json",
+]
+
+
 def test_a_folder_is_a_checkpoint(compiler: Path, tmp_path: Path, folder: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
-    (model / "config.json").write_text("{}")
-    first = bundle_for(model, cache_dir=folder)
-    (model / "notes.md").write_text("no part of the model")
-    assert bundle_for(model, cache_dir=folder) == first
-    (model / "config.json").write_text("{ }")
-    assert bundle_for(model, cache_dir=folder) != first
+    shards = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    whole = ["model.safetensors", "model.gguf", "model_state_int2.pt"]
+    each_counts(
+        [*SIDE_FILES, "model.safetensors.index.json", *shards, *whole],
+        model,
+        lambda: bundle_for(model, cache_dir=folder),
+    )
+    last = bundle_for(model, cache_dir=folder)
+    for name in ("notes.md", "pytorch_model.bin"):
+        (model / name).write_text("no part of the model")
+        assert bundle_for(model, cache_dir=folder) == last
 
 
-def test_what_lies_beside_a_safetensors_file_counts(compiler: Path, tmp_path: Path, folder: Path) -> None:
-    model = tmp_path / "model.safetensors"
+@pytest.mark.parametrize("name", ["model.safetensors", "model_state_int2.pt"])
+def test_what_lies_beside_a_file_counts(name: str, compiler: Path, tmp_path: Path, folder: Path) -> None:
+    model = tmp_path / name
     model.write_bytes(b"weights")
-    first = bundle_for(model, cache_dir=folder)
-    (tmp_path / "tokenizer.json").write_text("{}")
-    assert bundle_for(model, cache_dir=folder) != first
+    each_counts(SIDE_FILES, tmp_path, lambda: bundle_for(model, cache_dir=folder))
+
+
+def test_a_gguf_file_is_all_of_its_parts(compiler: Path, tmp_path: Path, folder: Path) -> None:
+    parts = [tmp_path / f"model-0000{n}-of-00003.gguf" for n in (1, 2, 3)]
+    parts[0].write_text("first")
+    each_counts([part.name for part in parts[1:]], tmp_path, lambda: bundle_for(parts[0], cache_dir=folder))
+    last = bundle_for(parts[0], cache_dir=folder)
+    for name in ("model-00002-of-00004.gguf", "another-00002-of-00003.gguf", "model.gguf", "config.json"):
+        (tmp_path / name).write_text("no part of the model")
+        assert bundle_for(parts[0], cache_dir=folder) == last
 
 
 @pytest.mark.parametrize("flags", [["--tokenizer={}"], ["--tokenizer", "{}"]])
@@ -184,6 +228,14 @@ def test_the_content_of_a_tokenizer_flag_counts(
     first = bundle_for(small, flags=flags, cache_dir=folder)
     path.write_text("two")
     assert bundle_for(small, flags=flags, cache_dir=folder) != first
+
+
+def test_what_lies_beside_a_tokenizer_counts(compiler: Path, small: Path, tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "other").mkdir()
+    path = tmp_path / "other" / "ranks"
+    path.write_text("one")
+    flags = [f"--tokenizer={path}"]
+    each_counts(SIDE_FILES, path.parent, lambda: bundle_for(small, flags=flags, cache_dir=folder))
 
 
 def test_a_tokenizer_is_kept_too(compiler: Path, small: Path, folder: Path) -> None:
