@@ -147,7 +147,9 @@ Json modelReport(const import::Checkpoint &checkpoint,
           {"weights", weightsJson(checkpoint, matrices)},
           {"embedding", checkpoint.info("token_embd.weight").encoding},
           {"rounded_to_f16", rounded},
-          {"head", c.tiedHead ? "tied to the embedding" : checkpoint.info("output.weight").encoding},
+          {"head", c.embeds     ? "none"
+                   : c.tiedHead ? "tied to the embedding"
+                                : checkpoint.info("output.weight").encoding},
           {"tokenizer", tokenizerJson(checkpoint.tokenizer())},
           {"chat_template", !checkpoint.chatTemplate().empty()},
           {"decisions", decisionsJson(checkpoint.decisions())},

@@ -32,6 +32,7 @@ TEST(Check, SaysWhatAModelIsAndWhatWasDecided) {
         "activation=silu\n",
         "would compile: yes\n"})
     EXPECT_NE(ran.out.find(part), std::string::npos) << part << "\nin\n" << ran.out;
+  EXPECT_NE(bitnetc({"check", model(), "--set", "pooling=last"}).out.find("head: none\n"), std::string::npos);
 }
 
 TEST(Check, JsonIsOneObjectAndTheBundleKeepsIt) {
