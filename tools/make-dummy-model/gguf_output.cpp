@@ -10,6 +10,7 @@
 namespace bitnet::dummy {
 namespace {
 
+using import::CodecSettings;
 using import::GgufKind;
 using import::GgufValue;
 
@@ -179,13 +180,14 @@ const Form &form_of(const std::string &name, bool ternary) {
 }
 
 /// TL1 and TL2 for kernels of small tiles, which divide most shapes.
-import::CodecSettings settings_of(const Form &form, const Tensor &t){import::CodecSettings settings;
-settings.i2sLayout = form.layout;
-settings.tlKernels = {{t.rows, t.cols, 32, std::string(form.codec) == "tl1" ? 64 : 96, 32}};
-return settings;
-} // namespace
+CodecSettings settings_of(const Form &form, const Tensor &t) {
+  CodecSettings settings;
+  settings.i2sLayout = form.layout;
+  settings.tlKernels = {{t.rows, t.cols, 32, std::string(form.codec) == "tl1" ? 64 : 96, 32}};
+  return settings;
+}
 
-} // namespace bitnet::dummy
+} // namespace
 
 void write_gguf(const Options &options) {
   const Form &weights = form_of(options.encoding, true), &embedding = form_of(options.embedding, false);

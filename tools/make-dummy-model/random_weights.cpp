@@ -10,6 +10,8 @@
 namespace bitnet::dummy {
 namespace {
 
+using import::TernaryMatrix;
+
 /// SplitMix64: a counter and a mixing function, so that seeds next to each other give unrelated sequences.
 uint64_t next(uint64_t &state) {
   uint64_t z = (state += 0x9e3779b97f4a7c15);
@@ -62,40 +64,40 @@ std::vector<Tensor> tensors_of(const Options &o) {
   return tensors;
 }
 
-import::TernaryMatrix random_ternary(const Options &options, const Tensor &tensor){
-    // A byte below the threshold is a zero; the others alternate, so that both signs are as likely to within
-    // 1/256.
-    std::array<int8_t, 256> trit_of;
-int threshold = std::clamp(int(std::lround(options.zeros * 256)), 0, 256);
-for (int b = 0; b < 256; ++b)
-  trit_of[size_t(b)] = int8_t(b < threshold ? 0 : b % 2 ? 1 : -1);
-import::TernaryMatrix matrix;
-matrix.rows = tensor.rows;
-matrix.cols = tensor.cols;
-size_t n = size_t(tensor.rows) * size_t(tensor.cols);
-matrix.trits.resize(n);
-uint64_t state = sequence(options, tensor.index);
-// Each output sums cols * (1 - zeros) inputs of unit size; +-10 % tells the matrices apart. bf16 values of
-// this size are exact in f16.
-double share = std::max(1.0 / 256, 1.0 - threshold / 256.0);
-double spread = 0.9 + 0.2 * double(next(state) >> 40) / double(1 << 24);
-matrix.scales = {import::roundTo(import::FloatType::bf16, float(spread / std::sqrt(tensor.cols * share)))};
-for (size_t i = 0; i < n; i += 8) {
-  uint64_t random = next(state);
-  for (size_t j = 0; j < std::min<size_t>(8, n - i); ++j)
-    matrix.trits[i + j] = trit_of[random >> 8 * j & 0xff];
+TernaryMatrix random_ternary(const Options &options, const Tensor &tensor) {
+  // A byte below the threshold is a zero; the others alternate, so that both signs are as likely to within
+  // 1/256.
+  std::array<int8_t, 256> trit_of;
+  int threshold = std::clamp(int(std::lround(options.zeros * 256)), 0, 256);
+  for (int b = 0; b < 256; ++b)
+    trit_of[size_t(b)] = int8_t(b < threshold ? 0 : b % 2 ? 1 : -1);
+  TernaryMatrix matrix;
+  matrix.rows = tensor.rows;
+  matrix.cols = tensor.cols;
+  size_t n = size_t(tensor.rows) * size_t(tensor.cols);
+  matrix.trits.resize(n);
+  uint64_t state = sequence(options, tensor.index);
+  // Each output sums cols * (1 - zeros) inputs of unit size; +-10 % tells the matrices apart. bf16 values of
+  // this size are exact in f16.
+  double share = std::max(1.0 / 256, 1.0 - threshold / 256.0);
+  double spread = 0.9 + 0.2 * double(next(state) >> 40) / double(1 << 24);
+  matrix.scales = {import::roundTo(import::FloatType::bf16, float(spread / std::sqrt(tensor.cols * share)))};
+  for (size_t i = 0; i < n; i += 8) {
+    uint64_t random = next(state);
+    for (size_t j = 0; j < std::min<size_t>(8, n - i); ++j)
+      matrix.trits[i + j] = trit_of[random >> 8 * j & 0xff];
+  }
+  shape_ternary(options, tensor, matrix);
+  if (options.scale_group > 0) {
+    const float one = matrix.scales[0];
+    matrix.groupCols = options.scale_group;
+    matrix.scales.resize(n / size_t(options.scale_group));
+    for (float &scale : matrix.scales) // 0.75 to 1.25 of the one
+      scale = import::roundTo(import::FloatType::bf16,
+                              one * (0.75f + 0.5f * float(next(state) >> 40) / float(1 << 24)));
+  }
+  return matrix;
 }
-shape_ternary(options, tensor, matrix);
-if (options.scale_group > 0) {
-  const float one = matrix.scales[0];
-  matrix.groupCols = options.scale_group;
-  matrix.scales.resize(n / size_t(options.scale_group));
-  for (float &scale : matrix.scales) // 0.75 to 1.25 of the one
-    scale = import::roundTo(import::FloatType::bf16,
-                            one * (0.75f + 0.5f * float(next(state) >> 40) / float(1 << 24)));
-}
-return matrix;
-} // namespace bitnet::dummy
 
 std::vector<float> random_norm(const Options &options, const Tensor &tensor) {
   uint64_t state = sequence(options, tensor.index);
