@@ -33,9 +33,12 @@ public:
                                   : 0,
                static_cast<size_t>(info_.vocab), bitnet_session_logits);
   }
-  std::shared_ptr<Floats> embed(const Tokens &tokens, int32_t sequence) {
-    return run(tokens, sequence, BITNET_WANT_HIDDEN, tokens.size(), static_cast<size_t>(info_.width),
-               bitnet_session_hidden);
+  std::shared_ptr<Floats> embed(const Tokens &tokens, const std::string &hidden, int32_t sequence) {
+    if (hidden != "all" && hidden != "last")
+      throw py::value_error("hidden: expected 'all' or 'last', got '" + hidden + "'");
+    return run(tokens, sequence, BITNET_WANT_HIDDEN,
+               hidden == "all" ? tokens.size() : std::min<size_t>(tokens.size(), 1),
+               static_cast<size_t>(info_.width), bitnet_session_hidden);
   }
 
   int32_t length(int32_t sequence) {
@@ -130,7 +133,7 @@ void bindSession(py::module_ &module) {
       .def_property_readonly("context", &Session::context)
       .def_property_readonly("threads", &Session::threads)
       .def("forward", &Session::forward, "tokens"_a, "logits"_a = "last", "sequence"_a = 0)
-      .def("embed", &Session::embed, "tokens"_a, "sequence"_a = 0)
+      .def("embed", &Session::embed, "tokens"_a, "hidden"_a = "all", "sequence"_a = 0)
       .def("length", &Session::length, "sequence"_a = 0)
       .def("truncate", &Session::truncate, "length"_a, "sequence"_a = 0);
 }

@@ -403,18 +403,19 @@ class Llama:
 
         Of the final norm's outputs, the last (models that give embeddings) or the mean (others), unless pooling_type
         says otherwise; NONE gives a vector for each token.
-        truncate: cut at the context instead of an error. return_count: also the number of tokens.
+        truncate: cut at the context instead of an error (ours: a token that the tokenizer puts at the end stays, since
+        models that give embeddings look at it). return_count: also the number of tokens.
         """
         texts = [input] if isinstance(input, str) else list(input)
         tokens = [self.tokenize(text.encode()) for text in texts]
         if truncate:
-            tokens = [part[: self._n_ctx] for part in tokens]
+            tokens = [self._cut(part) for part in tokens]
         for part in tokens:
             if len(part) > self._n_ctx:
                 raise ConfigError(f"embed: expected at most {self._n_ctx} tokens (n_ctx), got {len(part)}")
         pooling = _POOLINGS[self._pooling_type]
-        vectors = scoring.embed(
-            self._loaded, tokens, pooling=pooling, normalize=normalize, threads=self.n_threads or None
+        vectors = list(
+            scoring.embed(self._loaded, tokens, pooling=pooling, normalize=normalize, threads=self.n_threads or None)
         )
         result = vectors[0] if isinstance(input, str) else vectors
         return (result, sum(map(len, tokens))) if return_count else result
@@ -585,6 +586,13 @@ class Llama:
         raise TypeError("Llama: cannot be pickled; open the model again in the other process: the file is shared")
 
     # ---- inside ----
+
+    def _cut(self, tokens: list[int]) -> list[int]:
+        """The first n_ctx tokens, the last of which is the end token where tokens end with it."""
+        if len(tokens) <= self._n_ctx:
+            return tokens
+        kept = 1 if tokens[-1] == self.token_eos() else 0
+        return tokens[: self._n_ctx - kept] + tokens[len(tokens) - kept :]
 
     @property
     def _loaded(self) -> BitNetModel:

@@ -9,12 +9,13 @@
 |---|---|
 | `LLM(model, seed, max_model_len, max_num_seqs)` | the same; model: a file or folder, or "org/name" in the hub's cache (nothing is downloaded) |
 | `tokenizer`, `tokenizer_mode`, `trust_remote_code`, `tensor_parallel_size`, `dtype`, `revision`, `gpu_memory_utilization`, `swap_space`, `cpu_offload_gb`, `enforce_eager`, `disable_log_stats`, ... | accepted, without meaning here |
+| `convert="embed"`, `runner="pooling"`, `task="embed"` | a model with a head embeds, too: the last token; models that give embeddings do without |
 | `quantization`, `enable_lora`, `hf_overrides` | refused if given: they would change the model |
 | `speculative_config` | `{"method": "ngram"}`: also where tokens are drawn at random, as far as it pays; without it greedy requests speculate; other methods are refused |
 | `generate`, `chat`, `embed`, `get_tokenizer`, `get_default_sampling_params` | the same; prompts are text, token lists, or dictionaries with `prompt` or `prompt_token_ids` |
 | `SamplingParams`: n, penalties, temperature, top_p, top_k, min_p, seed, stop, stop_token_ids, ignore_eos, max_tokens, min_tokens, logprobs, prompt_logprobs, detokenize, skip_special_tokens, include_stop_str_in_output, logit_bias, allowed_token_ids | the same; min_tokens runs its requests one by one |
 | `best_of`, `bad_words`, `structured_outputs`, `guided_decoding`, `logits_processors`, `logprob_token_ids`, `thinking_token_budget`, `repetition_detection` | refused if given |
-| `beam_search`, `score`, `classify`, `encode`, `sleep`, LoRA requests, tools, multi-modal prompts | not there |
+| `beam_search`, `score`, `classify`, `encode`, `pooling_params`, `truncate_prompt_tokens`, `sleep`, LoRA requests, tools, multi-modal prompts | not there |
 
 Requests run together, rows of up to max_num_seqs sequences in one step; each output equals what it is alone.
 """  # noqa: E501
@@ -195,6 +196,8 @@ _IGNORED = frozenset({
     "max_num_batched_tokens", "block_size", "enable_prefix_caching", "enable_chunked_prefill", "kv_cache_dtype",
     "device", "load_format", "download_dir", "distributed_executor_backend", "compilation_config", "hf_token",
 })  # fmt: skip
+# What asks for embeddings of a model that was not made for them.
+_EMBEDS = {"convert": ("embed",), "runner": ("pooling",), "task": ("embed", "embedding")}
 _REFUSED = frozenset({"quantization", "quantization_config", "enable_lora", "hf_overrides"})
 
 
@@ -240,6 +243,7 @@ class LLM:
         self._tokenizer: _runtime.Tokenizer = tokenizer
         self._vocab, self._context = info["vocab"], max_model_len or info["context"]
         self._batch, self._threads = max_num_seqs, threads
+        self._embeds = info["head"] == "none" or any(others.get(name) in values for name, values in _EMBEDS.items())
         self._random = random.Random(seed)
         self._numbers = itertools.count()
 
@@ -250,7 +254,7 @@ class LLM:
         use_tqdm: bool = True,
     ) -> list[RequestOutput]:
         """Continues prompts, in their order. sampling_params: one for all, or one for each."""
-        requests = self._requests(prompts)
+        requests = self._requests(prompts, self._context - 1)
         params = self._params(sampling_params, len(requests))
         jobs = [
             (number, index, self._sampling(tokens, its, index))
@@ -300,23 +304,30 @@ class LLM:
         self,
         prompts: Prompt | Sequence[Prompt],
         *,
-        pooling: str = "last",
+        pooling: str | None = None,
         normalize: bool = True,
         use_tqdm: bool = True,
     ) -> list[EmbeddingRequestOutput]:
         """Embeddings: the output of the final norm for the last token, of length 1, as vLLM does for such models.
 
-        pooling (ours): "last", "first" or "mean".
+        A model with a head was not trained for it: as in vLLM it takes LLM(convert="embed"), or pooling.
+        pooling (ours): "last", "first" or "mean". normalize (ours): whether vectors are brought to length 1.
         """
+        if pooling is None and not self._embeds:
+            raise ConfigError(
+                "embed: expected a model that gives embeddings, got one with a head; to pool its last token all the "
+                'same, LLM(..., convert="embed")'
+            )
         if pooling == "none":
             raise ConfigError("embed: pooling: expected last, first or mean, got 'none'")
         outputs = []
-        requests = self._requests(prompts)
+        requests = self._requests(prompts, self._context)
+        tokens_of = [tokens for _, tokens in requests]
+        vectors = scoring.embed(
+            self.model, tokens_of, pooling=pooling or "last", normalize=normalize, threads=self._threads
+        )
         with Progress("embed", len(requests), enabled=use_tqdm) as progress:
-            for _, tokens in requests:
-                vector: Any = scoring.embed(
-                    self.model, [tokens], pooling=pooling, normalize=normalize, threads=self._threads
-                )[0]
+            for tokens, vector in zip(tokens_of, vectors, strict=True):
                 outputs.append(EmbeddingRequestOutput(str(next(self._numbers)), EmbeddingOutput(vector), tokens))
                 progress.advance()
         return outputs
@@ -331,8 +342,8 @@ class LLM:
 
     # ---- inside ----
 
-    def _requests(self, prompts: Prompt | Sequence[Prompt]) -> list[tuple[str | None, list[int]]]:
-        """Text (None if only tokens were given) and tokens of each prompt."""
+    def _requests(self, prompts: Prompt | Sequence[Prompt], most: int) -> list[tuple[str | None, list[int]]]:
+        """Text (None if only tokens were given) and tokens, at most so many, of each prompt."""
         single = isinstance(prompts, str | Mapping) or (
             isinstance(prompts, Sequence) and len(prompts) > 0 and all(isinstance(item, int) for item in prompts)
         )
@@ -342,9 +353,10 @@ class LLM:
             text, tokens = self._request(prompt)
             if not tokens:
                 raise ConfigError(f"prompt {i}: expected at least one token, got none")
-            if len(tokens) >= self._context:
+            if len(tokens) > most:
                 raise ConfigError(
-                    f"prompt {i}: expected fewer than {self._context} tokens (max_model_len), got {len(tokens)}"
+                    f"prompt {i}: expected at most {most} tokens (max_model_len {self._context}), got {len(tokens)}; "
+                    "shorten it"
                 )
             requests.append((text, tokens))
         return requests

@@ -6,7 +6,7 @@ Nothing is drawn here (see streams.py), and the sums over the vocabulary are the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import _runtime
@@ -44,8 +44,8 @@ def embed(
     pooling: str = "mean",
     normalize: bool = False,
     threads: int | None = None,
-) -> list[list[float]] | list[list[list[float]]]:
-    """One vector [width] for each token list: the outputs of the final norm, pooled.
+) -> Iterator[Any]:
+    """One vector [width] for each token list, as they come: the outputs of the final norm, pooled.
 
     pooling: "mean" of all tokens, "last", "first", or "none", which gives a vector for each token.
     normalize: vectors of length 1 (of all zeros stay as they are).
@@ -56,15 +56,13 @@ def embed(
     if any(len(tokens) == 0 for tokens in inputs):
         raise ConfigError("embed: expected at least one token in each input, got none")
     session = _runtime.Session(model._native, context=max(longest, 1), threads=threads or 0)
-    pooled = []
     for tokens in inputs:
         session.truncate(0)
-        hidden = session.embed(list(tokens)).tolist()
+        hidden = session.embed(list(tokens), hidden="last" if pooling == "last" else "all").tolist()
         vectors = hidden if pooling == "none" else [_pool(hidden, pooling)]
         if normalize:
             vectors = [_normalized(vector) for vector in vectors]
-        pooled.append(vectors if pooling == "none" else vectors[0])
-    return pooled  # type: ignore[return-value]
+        yield vectors if pooling == "none" else vectors[0]
 
 
 def rows(floats: _runtime.Floats) -> list[Any]:

@@ -166,8 +166,9 @@ BITNET_API const float *bitnet_session_logits(const bitnet_session *session, siz
  * are the int8 values that it reads, scaled back. */
 BITNET_API const float *bitnet_session_hidden(const bitnet_session *session, size_t i);
 /* The embedding of a text by a model that gives embeddings (head "none"): the hidden state of its last token, divided by its
- * length, f32 [width]. The sequence is emptied first and holds the text afterwards. Encode with ADD_SPECIAL: such models look
- * at the token that ends a text. BITNET_UNSUPPORTED for models with a head. */
+ * length, f32 [width]. The sequence is emptied first and holds the text afterwards, after an error nothing. Encode with
+ * ADD_SPECIAL: such models look at the token that ends a text. BITNET_UNSUPPORTED for models with a head, BITNET_CONTEXT_FULL
+ * for a text that is longer than the session's context. */
 BITNET_API bitnet_status bitnet_session_embed(bitnet_session *session, const int32_t *tokens, size_t n_tokens, int32_t sequence,
                                               float *vector, bitnet_error *error);
 /* Positions that a sequence holds. */

@@ -152,14 +152,22 @@ Status Session::embed(const int32_t *tokens, size_t n_tokens, int32_t sequence, 
                        "pooling=last compiles it as one, which is right only if it was trained so");
   if (n_tokens == 0)
     return invalid_argument("embed: expected at least one token, got none");
+  if (n_tokens > size_t(context_))
+    return Status(StatusCode::context_full, "embed: expected at most " + std::to_string(context_) +
+                                                " tokens (the context), got " + std::to_string(n_tokens) +
+                                                "; shorten the text");
   BITNET_RETURN_IF_ERROR(truncate(sequence, 0));
+  DefaultFloatMode float_mode;
   std::vector<bitnet_row> rows;
   for (size_t at = 0; at < n_tokens;) {
-    const size_t end = std::min(n_tokens, at + logits_.size());
+    const size_t begin = at, end = std::min(n_tokens, at + logits_.size());
     rows.clear();
     for (; at < end; ++at)
       rows.push_back({tokens[at], int32_t(at), sequence, at + 1 == n_tokens ? BITNET_WANT_HIDDEN : 0, 0, 0});
-    BITNET_RETURN_IF_ERROR(step(rows.data(), rows.size()));
+    if (Status status = step(rows.data(), rows.size()); !status.ok()) {
+      cache_.truncate(sequence, 0);
+      return std::move(status).in("embed: from token " + std::to_string(begin));
+    }
   }
   const float *last = hidden(0);
   double squares = 0;

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import families
 import numpy as np
@@ -120,10 +121,53 @@ def test_embeds_texts(make: Callable[[Path], families.Case], tmp_path: Path) -> 
 
     llm = LLM(bundle)
     ours = llm.embed([TEXT], use_tqdm=False)[0].outputs.embedding
-    assert np.abs(np.float32(ours) - np.float32(first["embedding"])).max() < 1e-6
-    llama = Llama(str(bundle), verbose=False)
-    created = llama.create_embedding(TEXT)["data"][0]["embedding"]
-    assert np.abs(np.float32(created) / np.linalg.norm(created) - np.float32(ours)).max() < 1e-6
+    assert np.float32(ours).tolist() == first["embedding"]
+    llama = Llama(str(bundle), n_ctx=0, verbose=False)
+    assert llama.embed(TEXT, normalize=True) == ours
+    created = llama.create_embedding([TEXT, "other"])
+    assert created["data"][0]["embedding"] == llama.embed(TEXT) != ours
+    assert created["usage"]["total_tokens"] == len(tokens) + 6
+
+
+def test_embeddings_are_the_same_bits_however_they_are_computed(tmp_path: Path) -> None:
+    """Of texts of 1 to 64 tokens: in one step and in steps of 8, by 1, 2 and 5 threads, alone and after others."""
+    case = families.embedding_qwen3(tmp_path / "checkpoint")
+    texts = [list(range(1, n + 1)) for n in (64, 1, 4, 5, 17, 63)]
+
+    def vectors(threads: int, texts: list[list[int]], **how: Any) -> list[list[float]]:
+        model = bitnet_py.load_model(case.path, cache_dir=tmp_path / "cache", verbose=False, **how)
+        llm = LLM(model.path, threads=threads)
+        return [output.outputs.embedding for output in llm.embed(texts, use_tqdm=False)]
+
+    expected = vectors(1, texts)
+    assert len({tuple(vector) for vector in expected}) == len(texts)
+    hows: list[dict[str, Any]] = [{}, {"compiler_flags": ["--max-rows=8"]}, {"target": "portable"}]
+    for how in hows:
+        for threads in (1, 2, 5):
+            assert vectors(threads, texts, **how) == expected, (how, threads)
+    assert [vectors(1, [text])[0] for text in texts] == expected
+
+
+def test_a_text_that_is_cut_keeps_its_end(tmp_path: Path) -> None:
+    """The token at the end is what a model that gives embeddings looks at."""
+    bundle = bitnet_py.load_model(
+        families.embedding_qwen3(tmp_path / "checkpoint").path, cache_dir=tmp_path / "cache", verbose=False
+    ).path
+    llama = Llama(str(bundle), n_ctx=8, verbose=False)
+    cut, count = llama.embed("1234567 and more", return_count=True)
+    assert (cut, count) == (llama.embed("1234567"), 8)
+    with pytest.raises(ValueError, match=r"embed: expected at most 8 tokens \(n_ctx\), got 9"):
+        llama.embed("12345678", truncate=False)
+    with pytest.raises(ValueError, match=r"prompt 0: expected at most 64 tokens \(max_model_len 64\), got 65"):
+        LLM(bundle).embed("x" * 64)
+    program = Path(os.environ["BITNET_BIN_DIR"]) / "bitnet"
+    run = subprocess.run([program, "embed", bundle, "x" * 63, "x" * 64], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "text 2: expected 1 to 64 tokens (the context), got 65; shorten it" in run.stderr
+    with pytest.raises(bitnet_py.BitNetError, match="expected a model with a head, got one that gives embeddings"):
+        LLM(bundle).generate("a", use_tqdm=False)
+    with pytest.raises(bitnet_py.BitNetError, match="expected a model with a head, got one that gives embeddings"):
+        llama("a")
 
 
 def test_a_model_with_a_head_does_not_embed(tmp_path: Path) -> None:
@@ -134,6 +178,8 @@ def test_a_model_with_a_head_does_not_embed(tmp_path: Path) -> None:
     program = Path(os.environ["BITNET_BIN_DIR"]) / "bitnet"
     run = subprocess.run([program, "embed", bundle, "a"], capture_output=True, text=True)
     assert run.returncode == 1
+    with pytest.raises(ValueError, match="embed: expected a model that gives embeddings, got one with a head"):
+        LLM(bundle).embed("a")
     assert (
         "embed: expected a model that gives embeddings, got one with a head; bitnetc --set pooling=last" in run.stderr
     )

@@ -200,12 +200,33 @@ def test_chat(llm: LLM) -> None:
     assert shown.endswith("User: Who made the heaven?<|eot_id|>Assistant: ")
 
 
-def test_embed(llm: LLM) -> None:
-    outputs = llm.embed(PROMPTS[:2], use_tqdm=False)
+def test_embed(model: bitnet_py.BitNetModel, llm: LLM) -> None:
+    with pytest.raises(
+        ValueError, match=r'expected a model that gives .* with a head; .* LLM\(\.\.\., convert="embed"\)'
+    ):
+        llm.embed(PROMPTS)
+    asked = LLM(model=model.path, convert="embed", max_model_len=8)
+    outputs = asked.embed(PROMPTS[:2], use_tqdm=False)
     assert all(isinstance(output, EmbeddingRequestOutput) for output in outputs)
     assert outputs[0].outputs.hidden_size == 256
     assert math.fsum(x * x for x in outputs[0].outputs.embedding) == pytest.approx(1, rel=1e-9)
-    assert llm.embed(PROMPTS[1], use_tqdm=False)[0].outputs == outputs[1].outputs
+    for other in ({"runner": "pooling"}, {"task": "embed"}, {"task": "embedding", "threads": 1}):
+        assert LLM(model.path, **other).embed(PROMPTS[1], use_tqdm=False)[0].outputs == outputs[1].outputs
+    assert llm.embed(PROMPTS[1], pooling="last", use_tqdm=False)[0].outputs == outputs[1].outputs
+    (raw,) = llm.embed(PROMPTS[1], pooling="last", normalize=False, use_tqdm=False)
+    length = math.sqrt(math.fsum(x * x for x in raw.outputs.embedding))
+    assert [x / length for x in raw.outputs.embedding] == outputs[1].outputs.embedding
+    assert length != pytest.approx(1, rel=0.1)
+    assert raw.prompt_token_ids == outputs[1].prompt_token_ids
+    assert asked.embed([]) == []
+    # The context may be full: nothing is to follow.
+    assert len(asked.embed([[5] * 8], use_tqdm=False)[0].prompt_token_ids) == 8
+    with pytest.raises(ValueError, match=r"prompt 0: expected at most 8 tokens \(max_model_len 8\), got 9; shorten it"):
+        asked.embed([[5] * 9])
+    with pytest.raises(ValueError, match="prompt 1: expected at least one token, got none"):
+        asked.embed([[5], []])
+    with pytest.raises(ValueError, match="embed: pooling: expected last, first or mean, got 'none'"):
+        asked.embed(PROMPTS, pooling="none")
 
 
 @pytest.mark.parametrize(
@@ -239,7 +260,7 @@ def test_constructor(model: bitnet_py.BitNetModel, llm: LLM, tmp_path: Path) -> 
     with pytest.raises(ValueError, match="max_model_len: expected 1 to 512, got 513"):
         LLM(model=model.path, max_model_len=513)
     short = LLM(model=model.path, max_model_len=8)
-    with pytest.raises(ValueError, match=r"prompt 0: expected fewer than 8 tokens \(max_model_len\), got"):
+    with pytest.raises(ValueError, match=r"prompt 0: expected at most 7 tokens \(max_model_len 8\), got"):
         short.generate("In the beginning God created the heaven and the earth.")
     assert len(short.generate("And God said", SamplingParams(max_tokens=None))[0].outputs[0].token_ids) <= 5
     with pytest.raises(ValueError, match="prompt 0: expected at least one token, got none"):

@@ -67,7 +67,8 @@ int embed(int argc, char **argv) {
   for (size_t i = 0; i < texts.size(); ++i)
     if (tokens[i].empty() || tokens[i].size() > most)
       throw Failure("text " + std::to_string(i + 1) + ": expected 1 to " + std::to_string(most) +
-                    " tokens (the context), got " + std::to_string(tokens[i].size()));
+                    " tokens (the context), got " + std::to_string(tokens[i].size()) +
+                    (tokens[i].empty() ? "" : "; shorten it"));
   const Session session = flags.createSession(model.get(), int32_t(std::min(longest, most)));
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   std::vector<float> vector(static_cast<size_t>(info.width));

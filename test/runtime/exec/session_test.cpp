@@ -187,9 +187,14 @@ TEST_F(Sessions, EmbedsATextAsItsLastTokensHiddenState) {
     EXPECT_EQ(s->length(0), 0);
   }
   EXPECT_EQ(s->embed(nullptr, 0, 0, vector.data()).message(), "embed: expected at least one token, got none");
-  const int32_t wrong = 300;
-  EXPECT_EQ(s->embed(&wrong, 1, 0, vector.data()).message(),
-            "step: row 0: token: expected [0, 299], got 300");
+  std::vector<int32_t> wrong = tokens;
+  wrong[6] = 300;
+  EXPECT_EQ(s->embed(wrong.data(), wrong.size(), 1, vector.data()).message(),
+            "embed: from token 5: step: row 1: token: expected [0, 299], got 300");
+  EXPECT_EQ(s->length(1), 0);
+  const Status longer = session({6, 1, 1})->embed(tokens.data(), tokens.size(), 0, vector.data());
+  EXPECT_EQ(longer.code(), StatusCode::context_full);
+  EXPECT_EQ(longer.message(), "embed: expected at most 6 tokens (the context), got 7; shorten the text");
   open();
   EXPECT_EQ(session()->embed(tokens.data(), 1, 0, vector.data()).message(),
             "embed: expected a model that gives embeddings, got one with a head; bitnetc --set pooling=last "
