@@ -131,7 +131,8 @@ Error tieEqualHead(CheckpointParts &parts) {
   if (head == parts.tensors.end() || embedding == parts.tensors.end())
     return Error::success();
   const StoredTensor &a = head->second, &b = embedding->second;
-  if (a.codec != b.codec || a.bytes != b.bytes || a.rows != b.rows || a.scale || b.scale)
+  if (a.codec != b.codec || a.bytes != b.bytes || a.rows != b.rows || a.scale || b.scale ||
+      a.times != b.times)
     return Error::success();
   constexpr uint64_t kPiece = uint64_t(1) << 20;
   std::vector<uint8_t> left, right;

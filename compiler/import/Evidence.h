@@ -9,7 +9,8 @@ namespace bitnet::import {
 /// tensors of the graph are there (checkTensors).
 llvm::Error decideByWeights(const ModelSettings &settings, CheckpointParts &parts);
 
-/// A head with the same bytes as the embedding becomes the tied head that it is. Before checkTensors.
+/// A head with the same bytes as the embedding, read in the same way, becomes the tied head that it is.
+/// Before checkTensors.
 llvm::Error tieEqualHead(CheckpointParts &parts);
 
 } // namespace bitnet::import

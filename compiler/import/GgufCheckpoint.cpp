@@ -30,6 +30,8 @@ public:
       return error;
     if (Error error = readWindow())
       return error;
+    if (Error error = readAttention())
+      return error;
     if (Error error = readActivation())
       return error;
     if (Error error = readPooling())
@@ -153,6 +155,9 @@ private:
   Error readRope() {
     if (Error error = real("rope.freq_base", config().ropeTheta, 10000.0))
       return error;
+    if (!file_.find(key("rope.freq_base")) && !settings_.ropeTheta)
+      parts_.decisions.push_back(
+          {"rope_theta", "10000", "the file does not say; ggml's default", "--set rope_theta=500000"});
     int32_t rotated = 0;
     if (Error error = size("rope.dimension_count", rotated, config().headDim))
       return error;
@@ -211,19 +216,63 @@ private:
     return tensor->file->read(tensor->offset, rope.divisors.data(), n * sizeof(float));
   }
 
-  /// Layers that see a window only (gemma3: all but every sixth, which turn by another base).
+  /// gemma3's layers that see a window only and turn by another base: all but every sixth. As in ggml, there
+  /// are none in a file without a window, which microsoft's converter of embedding models leaves out.
   Error readWindow() {
     ModelConfig &c = config();
     if (!family_->postNorms)
       return Error::success();
-    if (Error error = size("attention.sliding_window", c.window, 4096))
+    Expected<std::optional<int64_t>> window = file_.integer(key("attention.sliding_window"));
+    if (!window)
+      return window.takeError();
+    if (window->value_or(0) == 0) {
+      parts_.decisions.push_back({"local layers", "none",
+                                  "the file has no " + key("attention.sliding_window") +
+                                      ", so all layers see the whole text and turn by rope.freq_base",
+                                  ""});
+      return Error::success();
+    }
+    int32_t every = 6; // ggml's, as is the base
+    if (Error error = size("attention.sliding_window", c.window))
       return error;
-    c.localRopeTheta = 10000; // ggml's, which has no key for it
-    if (Error error = real("rope.freq_base_swa", c.localRopeTheta, c.localRopeTheta))
+    if (Error error = size("attention.sliding_window_pattern", every, every))
+      return error;
+    if (Error error = real("rope.freq_base_swa", c.localRopeTheta, 10000.0))
       return error;
     for (int32_t i = 0; i < std::min(c.layers, 4096); ++i)
-      c.localLayers.push_back(i % 6 != 5);
+      c.localLayers.push_back((i + 1) % every != 0);
     limitToWindow(parts_);
+    return Error::success();
+  }
+
+  /// Keys that change what attention and head compute.
+  Error readAttention() {
+    for (const char *cap : {"attn_logit_softcapping", "final_logit_softcapping"}) {
+      float value = 0;
+      if (Error error = real(cap, value, 0.0))
+        return error;
+      if (value != 0)
+        return fail("key " + quoted(key(cap)) + ": expected none, got " + Twine(std::to_string(value)) +
+                    "; caps are not supported");
+    }
+    const float own = 1 / std::sqrt(float(config().headDim));
+    float scale = own;
+    if (Error error = real("attention.scale", scale, scale))
+      return error;
+    if (!(std::abs(scale - own) < 1e-5f * own))
+      return fail("key " + quoted(key("attention.scale")) + ": expected " + Twine(std::to_string(own)) +
+                  ", 1 / sqrt(head size), got " + Twine(std::to_string(scale)) +
+                  "; another scale of attention is not supported");
+    // No key says so: ggml knows gemma3's 27B by its layers.
+    if (family_->postNorms && config().layers == 62)
+      return fail("key " + quoted(key("block_count")) +
+                  ": expected another size than 27B, got 62 layers; its scale of attention is not supported");
+    Expected<std::optional<bool>> causal = file_.boolean(key("attention.causal"));
+    if (!causal)
+      return causal.takeError();
+    if (!causal->value_or(true))
+      return fail("key " + quoted(key("attention.causal")) +
+                  ": expected true, got false; attention to later tokens is not supported");
     return Error::success();
   }
 
@@ -237,7 +286,9 @@ private:
       return Error::success(); // decidePooling looks at the tensors
     if (pooling != 3)
       return fail("key " + quoted(key("pooling_type")) + ": expected 0 (none) or 3 (last token), got " +
-                  Twine(pooling) + "; other ways of pooling are not supported");
+                  Twine(pooling) +
+                  "; other ways of pooling are not supported; --set pooling=last pools over the last token "
+                  "all the same");
     config().embeds = true;
     return Error::success();
   }
@@ -320,6 +371,8 @@ private:
       if (name.consume_back(".weight"))
         if (Error error = scaleOf(name.str(), stored))
           return error;
+      if (family_->postNorms && name == "token_embd")
+        stored.times = std::sqrt(float(config().width)); // in f32, as in ggml
       if (arch_ == "llama" && name.ends_with(".attn_q"))
         stored.pairedHeads = config().heads;
       if (arch_ == "llama" && name.ends_with(".attn_k"))

@@ -5,6 +5,7 @@
 #include "compiler/import/JsonText.h"
 #include "compiler/import/OpenContainers.h"
 #include "compiler/import/SafeTensors.h"
+#include <cmath>
 #include <limits>
 #include <set>
 #include <sys/stat.h>
@@ -279,6 +280,11 @@ private:
     const bool isNorm = StringRef(canonical).ends_with("_norm.weight");
     if (family_->postNorms && isNorm)
       stored.plus = 1;
+    if (family_->postNorms && canonical == "token_embd.weight") {
+      const float root = std::sqrt(float(parts_.config.width)); // transformers keeps it in their type
+      std::optional<FloatType> type = floatDtype(tensor.dtype);
+      stored.times = type ? roundTo(*type, root) : root;
+    }
     if (!parts_.tensors.emplace(canonical, std::move(stored)).second)
       return failure(found.file->name() + ": tensor " + quoted(name) + ": expected one tensor for " +
                      quoted(canonical) + ", got a second");

@@ -51,8 +51,16 @@ Error checkConfig(const ModelConfig &c, const std::string &where) {
                    ": epsilon of the sub-norms: expected a number of 0 (the norms' own) or more and below "
                    "1, got " +
                    Twine(std::to_string(c.subNormEps)));
+  if (!(c.linearNormEps >= 0 && c.linearNormEps < 1))
+    return failure(where +
+                   ": epsilon of the norms on inputs: expected a number of 0 (the norms' own) or more and "
+                   "below 1, got " +
+                   Twine(std::to_string(c.linearNormEps)));
   if (!(c.ropeTheta > 0 && c.ropeTheta <= 1e12f))
     return failure(where + ": rope base: expected a number above 0 and at most 1e12, got " +
+                   Twine(std::to_string(c.ropeTheta)));
+  if (c.ropeScaling.kind == RopeScaling::Kind::yarn && !(c.ropeTheta > 1)) // its logarithm divides
+    return failure(where + ": rope base: expected a number above 1 with yarn, got " +
                    Twine(std::to_string(c.ropeTheta)));
   if (!c.localLayers.empty() && !(c.localRopeTheta > 0 && c.localRopeTheta <= 1e12f))
     return failure(where + ": rope base of local layers: expected a number above 0 and at most 1e12, got " +
@@ -189,22 +197,21 @@ void decidePooling(const std::optional<bool> &wanted, CheckpointParts &parts) {
   parts.decisions.push_back({"pooling", "last token, L2 norm", reason, "--set pooling=none"});
 }
 
-void scaleEmbedding(CheckpointParts &parts) {
+void keepHeadUnscaled(CheckpointParts &parts) {
   auto table = parts.tensors.find("token_embd.weight");
-  if (table == parts.tensors.end())
+  if (table == parts.tensors.end() || table->second.times == 1)
     return;
-  if (!parts.config.embeds)
-    parts.tensors.emplace("output.weight", table->second);
-  float root = std::sqrt(float(parts.config.width));
-  // transformers keeps the factor in the type of the weights.
-  const bool isBf16 = floatType(table->second) == FloatType::bf16;
-  if (isBf16)
-    root = roundTo(FloatType::bf16, root);
-  table->second.times = root;
-  parts.decisions.push_back(
-      {"embedding scale", std::to_string(root),
-       std::string("the square root of the width") + (isBf16 ? ", rounded to bf16 like the embeddings" : ""),
-       ""});
+  const float factor = table->second.times;
+  const bool rounded = factor != std::sqrt(float(parts.config.width));
+  parts.decisions.push_back({"embedding scale", std::to_string(factor),
+                             std::string("the square root of the width") +
+                                 (rounded ? ", rounded to the type of the embeddings" : ""),
+                             ""});
+  if (parts.config.embeds || parts.tensors.count("output.weight"))
+    return;
+  StoredTensor head = table->second;
+  head.times = 1;
+  parts.tensors.emplace("output.weight", std::move(head));
 }
 
 void inferGraph(CheckpointParts &parts) {

@@ -28,8 +28,7 @@ Expected<std::unique_ptr<Checkpoint>> finishCheckpoint(CheckpointParts parts, co
                                                        const ImportOptions &options) {
   applySettings(settings, parts);
   decidePooling(settings.pooling, parts);
-  if (parts.config.postNorms)
-    scaleEmbedding(parts);
+  keepHeadUnscaled(parts);
   inferGraph(parts);
   if (Error error = tieEqualHead(parts))
     return error;
@@ -129,13 +128,20 @@ Expected<ImportedTokenizer> tokenizerOfGguf(const std::string &path, const Model
 
 Expected<CheckpointParts> partsOf(const Found &found, const ModelSettings &settings,
                                   const ImportOptions &options) {
-  if (found.container == Container::torch)
-    return partsOfTorch(found.path, settings, options);
-  if (settings.heads || settings.kvHeads)
+  const bool isTorch = found.container == Container::torch, isGguf = found.container == Container::gguf;
+  if (!isTorch && (settings.heads || settings.kvHeads))
     return failure(Twine("--set ") + (settings.heads ? "heads" : "kv_heads") +
                    ": expected a .pt checkpoint, got " + found.path +
                    ", which says itself how many heads it has");
-  if (found.container == Container::huggingFace)
+  if ((isTorch || isGguf) && settings.scaleDivides)
+    return failure("--set scale: expected a Hugging Face checkpoint, got " + found.path +
+                   ", whose scales always multiply");
+  if (!isGguf && !settings.ggufTypes.empty())
+    return failure("--set ggml_type: expected a .gguf file, got " + found.path +
+                   ", which names its encodings");
+  if (isTorch)
+    return partsOfTorch(found.path, settings, options);
+  if (!isGguf)
     return partsOfHuggingFace(found.path, settings, options);
   Expected<GgufFile> file = openGguf(found.path, options.warn, settings.ggufTypes);
   if (!file)

@@ -81,8 +81,9 @@ void limitToWindow(CheckpointParts &parts);
 /// Whether the model has no head but gives embeddings: what is wanted, what the reader found, or, where it found
 /// nothing, whether the tensors are those of such a model. Before inferGraph.
 void decidePooling(const std::optional<bool> &wanted, CheckpointParts &parts);
-/// gemma3: embeddings are multiplied by the root of the width, but not where the same matrix is the head.
-void scaleEmbedding(CheckpointParts &parts);
+/// gemma3: the reader multiplied the embeddings (`times`), but where the same matrix is the head it is not. After
+/// decidePooling.
+void keepHeadUnscaled(CheckpointParts &parts);
 /// Sets attnSubNorm, ffnSubNorm, linearNorms and tiedHead from the tensors that are there.
 void inferGraph(CheckpointParts &parts);
 

@@ -17,6 +17,7 @@ from tiny_checkpoints import (
     Maker,
     Shape,
     Weights,
+    byte_tokenizer_keys,
     dequantized,
     latent,
     packed,
@@ -290,22 +291,66 @@ def bonsai_gguf(folder: Path, seed: int = 1) -> Case:
     return Case(path, config, shape, weights)
 
 
-def bonsai_pq2_gguf(folder: Path, seed: int = 14) -> Case:
-    """As it is published: scales of groups of 128, embedding and head ternary like the rest."""
+def _bonsai_blocks(folder: Path, seed: int, encoding: str, group: int, *, head: bool) -> Case:
+    """As they are published: a scale for each `group` weights of a row, embedding and head like the rest."""
     shape = Shape(width=256, ffn=256, heads=2, kv_heads=1, head_dim=128)
     config = keys("qwen3", "Qwen3ForCausalLM", shape, hidden_act="silu", rms_norm_eps=1e-6, rope_theta=1000000.0)
-    weights = Maker(shape, seed).base(head=True, head_norms=True)
+    weights = Maker(shape, seed).base(head=head, head_norms=True)
     random, tables = np.random.default_rng(seed), Weights()
-    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+    for name in ("model.embed_tokens.weight", "lm_head.weight")[: 1 + head]:
         tables.trits[name] = random.integers(-1, 2, (shape.vocab, shape.width)).astype(np.int8)
     for of in (weights, tables):
         for name, trits in of.trits.items():
-            groups = (len(trits), trits.shape[1] // 128)
+            if encoding == "q1_0":  # binary
+                of.trits[name] = np.where(trits == 0, random.choice([-1, 1], trits.shape), trits).astype(np.int8)
+            groups = (len(trits), trits.shape[1] // group)
             of.scales[name] = (random.integers(16, 64, groups) / 512).astype(np.float32)
     for name, trits in tables.trits.items():
         weights.dense[name] = trits * spread(tables.scales[name], trits.shape)
-    path = write_gguf(folder / "model.gguf", _gguf_keys("qwen3", config, shape), weights, "pq2_0", tables=tables)
+    path = write_gguf(folder / "model.gguf", _gguf_keys("qwen3", config, shape), weights, encoding, tables=tables)
     return Case(path, config, shape, weights)
+
+
+def bonsai_pq2_gguf(folder: Path, seed: int = 14) -> Case:
+    return _bonsai_blocks(folder, seed, "pq2_0", 128, head=True)
+
+
+def bonsai_q2_tied_gguf(folder: Path, seed: int = 39) -> Case:
+    """The embedding is the head as well."""
+    return _bonsai_blocks(folder, seed, "q2_0", 64, head=False)
+
+
+def bonsai_q1_tied_gguf(folder: Path, seed: int = 6) -> Case:
+    return _bonsai_blocks(folder, seed, "q1_0", 128, head=False)
+
+
+# ---- gemma3 with a head ----
+
+_GEMMA = Shape(layers=7, width=128, ffn=128, heads=2, kv_heads=1, head_dim=64)
+
+
+def _gemma3(seed: int) -> tuple[dict[str, Any], Weights]:
+    """Every sixth layer is global, and only its rotation scaled; the head is the embedding, unscaled."""
+    config = keys("gemma3_text", "Gemma3ForCausalLM", _GEMMA, hidden_activation="gelu_pytorch_tanh", rms_norm_eps=1e-6,
+                  head_dim=64, rope_theta=1000000.0, rope_local_base_freq=10000.0, sliding_window=32,
+                  sliding_window_pattern=6, query_pre_attn_scalar=64, attn_logit_softcapping=None,
+                  final_logit_softcapping=None, rope_scaling={"rope_type": "linear", "factor": 8.0},
+                  tie_word_embeddings=True)  # fmt: skip
+    config["torch_dtype"] = "float32"
+    return config, Maker(_GEMMA, seed).base(head_norms=True, post_norms=True, about=0.0)
+
+
+def gemma3(folder: Path, seed: int = 8) -> Case:
+    config, weights = _gemma3(seed)
+    return Case(write_folder(folder, config, dequantized(weights, "F32")), config, _GEMMA, weights)
+
+
+def gemma3_gguf(folder: Path, seed: int = 8) -> Case:
+    """The same with the keys of llama.cpp's converter; which layers are local is known by the architecture."""
+    config, weights = _gemma3(seed)
+    more = {"attention.sliding_window": 32, "rope.scaling.type": "linear", "rope.scaling.factor": 8.0}
+    path = write_gguf(folder / "model.gguf", _gguf_keys("gemma3", config, _GEMMA, **more), weights, "i2_s")
+    return Case(path, config, _GEMMA, weights)
 
 
 # ---- microsoft/bitnet-embedding ----
@@ -335,8 +380,32 @@ def embedding_gemma3(folder: Path, seed: int = 4) -> Case:
     return Case(path, config, shape, weights, embeds=True)
 
 
+def embedding_qwen3_gguf(folder: Path, seed: int = 3) -> Case:
+    """As microsoft's converter writes it: norms in f16, no head."""
+    shape = Shape(width=128, ffn=256, heads=4, kv_heads=2, head_dim=64, vocab=270)
+    config = _qwen3_config(shape)
+    weights = Maker(shape, seed).base(head_norms=True, input_norms=".norm")
+    stored = {**_gguf_keys("qwen3", config, shape, pooling_type=3), **byte_tokenizer_keys(shape.vocab)}
+    path = write_gguf(folder / "model.gguf", stored, weights, "i2_s", norms="<f2")
+    return Case(path, config, shape, weights, embeds=True)
+
+
+def embedding_gemma3_gguf(folder: Path, seed: int = 2) -> Case:
+    """The converter writes no window, without which all layers are alike."""
+    shape = Shape(layers=3, width=128, ffn=256, heads=4, kv_heads=1, head_dim=32, vocab=270)
+    config = keys("gemma3_text", "Gemma3TextModel", shape, hidden_activation="gelu_pytorch_tanh", rms_norm_eps=1e-6,
+                  head_dim=32, rope_theta=20000.0, layer_types=["full_attention"] * 3,
+                  query_pre_attn_scalar=32)  # fmt: skip
+    config["torch_dtype"] = "float32"
+    weights = Maker(shape, seed).base(head_norms=True, post_norms=True, input_norms=".norm", about=0.0)
+    stored = {**_gguf_keys("gemma3", config, shape, pooling_type=3), **byte_tokenizer_keys(shape.vocab)}
+    path = write_gguf(folder / "model.gguf", stored, weights, "i2_s", norms="<f2")
+    return Case(path, config, shape, weights, embeds=True)
+
+
 CASES: list[Callable[[Path], Case]] = [
     bitnet_2b_packed, bitnet_2b_latent, bitnet_2b_gguf, onebitllm_large, onebitllm_3b, hf1bitllm, falcon3, falcon_e,
     falcon_e_prequantized, falcon_e_bfloat16, trilm, trilm_shards, llama3_scaled, llama3_scaled_gguf, use_rms_norm,
-    linear_scaled, bonsai_unpacked, bonsai_yarn, bonsai_gguf, bonsai_pq2_gguf, embedding_qwen3, embedding_gemma3,
+    linear_scaled, bonsai_unpacked, bonsai_yarn, bonsai_gguf, bonsai_pq2_gguf, bonsai_q2_tied_gguf, bonsai_q1_tied_gguf,
+    gemma3, gemma3_gguf, embedding_qwen3, embedding_gemma3, embedding_qwen3_gguf, embedding_gemma3_gguf,
 ]  # fmt: skip

@@ -66,6 +66,13 @@ def rotation(config: dict[str, Any], head_dim: int, theta: float) -> tuple[np.nd
     return own / factor * ramp + own * (1 - ramp), scaling.get("attention_factor", 0.1 * math.log(factor) + 1)
 
 
+def embedding_factor(config: dict[str, Any], shape: Shape) -> np.ndarray:
+    """gemma3 multiplies embeddings by the root of the width: in transformers in the type of the weights, in GGUF, whose
+    cases say float32 here, in f32."""
+    root = F32([math.sqrt(shape.width)])
+    return bf16(root) if config["torch_dtype"] == "bfloat16" else root
+
+
 class Reference:
     """f16=False leaves out what the runtime adds to the formulas: a cache and an embedding table of f16."""
 
@@ -78,8 +85,8 @@ class Reference:
         self.prefix = "model." if "model.norm.weight" in weights.dense else ""
         self.random: np.random.Generator | None = None
         self.embedding = weights.dense[self.prefix + "embed_tokens.weight"]
-        if self.gemma:  # multiplies embeddings; transformers keeps the factor in the weights' type
-            self.embedding = self.embedding * bf16(F32([math.sqrt(shape.width)]))
+        if self.gemma:
+            self.embedding = self.embedding * embedding_factor(config, shape)
             if f16:
                 self.embedding = self.embedding.astype(np.float16).astype(F32)
 

@@ -80,6 +80,17 @@ def greedy(expected: reference.Reference, model: _runtime.Model) -> None:
     assert clear >= 6
 
 
+def test_a_gguf_gives_the_logits_of_its_folder(tmp_path: Path) -> None:
+    """Bit for bit, with a head that is the embedding, local layers and a scaled rotation."""
+    logits = [
+        as_array(
+            _runtime.Session(load(make(tmp_path / make.__name__)), threads=1).forward(families.TOKENS, logits="all")
+        )
+        for make in (families.gemma3, families.gemma3_gguf)
+    ]
+    assert np.array_equal(logits[0].view(np.uint32), logits[1].view(np.uint32))
+
+
 # ---- embeddings ----
 
 TEXT = "Caf\u00e9, near"
@@ -94,7 +105,10 @@ def refuses_generation(model: _runtime.Model) -> None:
         _runtime.Session(model, threads=1).forward(families.TOKENS)
 
 
-@pytest.mark.parametrize("make", [families.embedding_qwen3, families.embedding_gemma3], ids=lambda make: make.__name__)
+_EMBEDDING = [case for case in families.CASES if case.__name__.startswith("embedding")]
+
+
+@pytest.mark.parametrize("make", _EMBEDDING, ids=lambda make: make.__name__)
 def test_embeds_texts(make: Callable[[Path], families.Case], tmp_path: Path) -> None:
     """bitnet embed, LLM.embed and llama_cpp's embed give the last token's vector of the tokens and the eos."""
     case = make(tmp_path / "checkpoint")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -203,11 +204,28 @@ def spread(scale: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 BYTE_IDS, END_ID = range(256), 256  # of write_byte_tokenizer
 
 
-def write_byte_tokenizer(folder: Path) -> None:
-    """Byte-level BPE without merges: a byte's id is its value, and <|endoftext|> ends every text."""
+def byte_names() -> dict[int, str]:
+    """What GPT-2 calls each byte."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     names = {byte: chr(byte) for byte in plain}
     names.update({byte: chr(256 + i) for i, byte in enumerate(b for b in range(256) if b not in names)})
+    return names
+
+
+def byte_tokenizer_keys(vocab: int) -> dict[str, Any]:
+    """The tokenizer below as microsoft's converter writes it into a GGUF."""
+    names = byte_names()
+    tokens = [*(names[byte] for byte in BYTE_IDS), "<|endoftext|>"]
+    tokens += [f"[PAD{i}]" for i in range(len(tokens), vocab)]
+    types = [1 if i < END_ID else 3 if i == END_ID else 5 for i in range(vocab)]
+    return {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "qwen2", "tokenizer.ggml.tokens": tokens,
+            "tokenizer.ggml.token_type": types, "tokenizer.ggml.merges": [], "tokenizer.ggml.eos_token_id": END_ID,
+            "tokenizer.ggml.add_eos_token": True}  # fmt: skip
+
+
+def write_byte_tokenizer(folder: Path) -> None:
+    """Byte-level BPE without merges: a byte's id is its value, and <|endoftext|> ends every text."""
+    names = byte_names()
     split = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     end = {"id": END_ID, "content": "<|endoftext|>", "single_word": False, "lstrip": False, "rstrip": False,
            "normalized": False, "special": True}  # fmt: skip
@@ -222,7 +240,7 @@ def write_byte_tokenizer(folder: Path) -> None:
 
 # ---- GGUF ----
 
-_F32, _F16, _TQ2, _I2S, _PQ2 = 0, 1, 35, 36, 142
+_F32, _F16 = 0, 1
 _PARTS = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
@@ -238,16 +256,24 @@ _PARTS = {
     "input_layernorm": "attn_norm",
     "post_attention_layernorm": "ffn_norm",
 }
+_GEMMA_PARTS = {
+    **_PARTS,
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "ffn_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
+}
 
 
-def gguf_name(name: str) -> str:
+def gguf_name(name: str, parts: dict[str, str]) -> str:
     name = name.removeprefix("model.")
     whole = {"embed_tokens.weight": "token_embd.weight", "norm.weight": "output_norm.weight",
              "lm_head.weight": "output.weight"}  # fmt: skip
     if name in whole:
         return whole[name]
     _, layer, part = name.split(".", 2)
-    return f"blk.{layer}.{_PARTS[part.removesuffix('.weight')]}.weight"
+    module = part.removesuffix(".weight")
+    on_input = module.endswith("_proj.norm")
+    return f"blk.{layer}.{parts[module.removesuffix('.norm')]}{'_norm_in' if on_input else ''}.weight"
 
 
 def _string(text: str) -> bytes:
@@ -261,30 +287,46 @@ def _value(value: Any) -> bytes:
         return struct.pack("<II", 4, value)
     if isinstance(value, float):
         return struct.pack("<If", 6, value)
+    if isinstance(value, list):  # of strings, or of integers
+        kind, items = (5, struct.pack(f"<{len(value)}i", *value)) if value and isinstance(value[0], int) else (8, b"")
+        return struct.pack("<IIQ", 9, kind, len(value)) + (items or b"".join(_string(text) for text in value))
     return struct.pack("<I", 8) + _string(value)
 
 
-def i2s(trits: np.ndarray, scale: float) -> bytes:
+def i2s(trits: np.ndarray, scale: np.ndarray) -> bytes:
     """Blocks of 128 weights in 32 bytes: weight 32g + p at bits 6 - 2g of byte p; then the scale and 28 bytes."""
     codes = (trits + 1).astype(np.uint8).reshape(-1, 4, 32)
     blocks = codes[:, 0] << 6 | codes[:, 1] << 4 | codes[:, 2] << 2 | codes[:, 3]
-    return blocks.tobytes() + struct.pack("<f", scale) + bytes(28)
+    return blocks.tobytes() + struct.pack("<f", scale[0]) + bytes(28)
 
 
-def tq2(trits: np.ndarray, scale: float) -> bytes:
+def tq2(trits: np.ndarray, scale: np.ndarray) -> bytes:
     """Blocks of 256 weights in 64 bytes and an f16: weight 128h + 32g + p at bits 2g of byte 32h + p."""
     codes = (trits + 1).astype(np.uint8).reshape(-1, 2, 4, 32)
     blocks = codes[:, :, 0] | codes[:, :, 1] << 2 | codes[:, :, 2] << 4 | codes[:, :, 3] << 6
-    half = np.array([scale], "<f2").tobytes()
+    half = scale.astype("<f2").tobytes()
     return b"".join(block.tobytes() + half for block in blocks.reshape(-1, 64))
 
 
-def pq2(trits: np.ndarray, scales: np.ndarray) -> bytes:
-    """Blocks of 128 weights: an f16, then 32 bytes, weight 4i + g at bits 2g of byte i."""
-    codes = (trits + 1).astype(np.uint8).reshape(-1, 32, 4)
-    blocks = codes[..., 0] | codes[..., 1] << 2 | codes[..., 2] << 4 | codes[..., 3] << 6
-    halves = scales.astype("<f2").reshape(-1, 1).view(np.uint8)
-    return np.concatenate([halves, blocks], axis=1).tobytes()
+def q2(trits: np.ndarray, scales: np.ndarray) -> bytes:
+    """Blocks of as many weights as share a scale: an f16, then weight 4i + g at bits 2g of byte i."""
+    codes = (trits + 1).astype(np.uint8).reshape(scales.size, -1, 4)
+    return _blocks(scales, codes[..., 0] | codes[..., 1] << 2 | codes[..., 2] << 4 | codes[..., 3] << 6)
+
+
+def q1(signs: np.ndarray, scales: np.ndarray) -> bytes:
+    """Blocks of 128 weights: an f16, then weight 8i + g at bit g of byte i, 1 for plus."""
+    return _blocks(scales, np.packbits((signs > 0).reshape(scales.size, 128), axis=1, bitorder="little"))
+
+
+def _blocks(scales: np.ndarray, codes: np.ndarray) -> bytes:
+    return np.concatenate([scales.astype("<f2").reshape(-1, 1).view(np.uint8), codes], axis=1).tobytes()
+
+
+# Type numbers, and what writes trits and scales.
+_ENCODINGS: dict[str, tuple[int, Callable[[np.ndarray, np.ndarray], bytes]]] = {
+    "tq2_0": (35, tq2), "i2_s": (36, i2s), "q1_0": (41, q1), "q2_0": (42, q2), "pq2_0": (142, q2),
+}  # fmt: skip
 
 
 def paired_rows(matrix: np.ndarray, heads: int) -> np.ndarray:
@@ -294,32 +336,32 @@ def paired_rows(matrix: np.ndarray, heads: int) -> np.ndarray:
 
 
 def write_gguf(path: Path, keys: dict[str, Any], weights: Weights, encoding: str, *, paired: tuple[int, int] = (0, 0),
-               extra: Tensors | None = None, tables: Weights | None = None) -> Path:  # fmt: skip
-    """encoding: "i2_s", "tq2_0" or "pq2_0". paired: heads of q and k whose rows are put in pairs. tables: embedding and
-    head where they are ternary, too."""
+               extra: Tensors | None = None, tables: Weights | None = None, norms: str = "<f4") -> Path:  # fmt: skip
+    """paired: heads of q and k whose rows are put in pairs. tables: embedding and head where they are ternary, too.
+    norms: their type."""
     infos, blobs = [], []
     tensors: list[tuple[str, tuple[int, ...], int, bytes]] = []
     ternary = {**weights.trits, **(tables.trits if tables else {})}
     scales = {**weights.scales, **(tables.scales if tables else {})}
+    gemma = keys["general.architecture"] == "gemma3"
+    parts = _GEMMA_PARTS if gemma else _PARTS
     for name, values in weights.dense.items():
         if name in ternary:
             continue
-        kind = _F16 if values.ndim == 2 else _F32
-        tensors.append((gguf_name(name), values.shape, kind, values.astype("<f2" if kind else "<f4").tobytes()))
+        if gemma and values.ndim == 1 and "_proj." not in name:  # its own norms, as 1 + w
+            values = values + np.float32(1)
+        dtype = "<f2" if values.ndim == 2 else norms
+        tensors.append((gguf_name(name, parts), values.shape, _F16 if dtype == "<f2" else _F32,
+                        values.astype(dtype).tobytes()))  # fmt: skip
     for name, values in (extra or {}).items():
         tensors.append((name, values.shape, _F32, values.astype("<f4").tobytes()))
+    kind, encode = _ENCODINGS[encoding]
     for name, trits in ternary.items():
         heads = paired[0] if "q_proj" in name else paired[1] if "k_proj" in name else 0
         stored = paired_rows(trits, heads) if heads else trits
         if encoding == "tq2_0":
             weights.scales[name] = scales[name] = scales[name].astype(np.float16).astype(np.float32)
-        if encoding == "pq2_0":
-            kind, blob = _PQ2, pq2(stored, scales[name])
-        elif encoding == "tq2_0":
-            kind, blob = _TQ2, tq2(stored, float(scales[name][0]))
-        else:
-            kind, blob = _I2S, i2s(stored, float(scales[name][0]))
-        tensors.append((gguf_name(name), trits.shape, kind, blob))
+        tensors.append((gguf_name(name, parts), trits.shape, kind, encode(stored, scales[name])))
     at = 0
     for name, shape, kind, blob in tensors:
         dims = struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *reversed(shape))

@@ -137,8 +137,99 @@ TEST_F(GgufModel, RefusesRotatedWeightsAndExperts) {
 }
 
 TEST_F(GgufModel, NeedsTheNormsOfHeadsThatItsArchitectureHas) {
-  EXPECT_EQ(open(TinyModel("qwen3").finish()),
+  TinyModel model("qwen3");
+  ASSERT_EQ(open(model.finish()), "");
+  EXPECT_TRUE(checkpoint_->config().headNorms);
+  model.tensors.erase("blk.0.attn_q_norm.weight");
+  EXPECT_EQ(open(model.finish()),
             "m.gguf: tensor 'blk.0.attn_q_norm.weight': expected [16], got no such tensor");
+}
+
+TEST_F(GgufModel, OfGemma3HasLocalLayersIfItHasAWindow) {
+  TinyModel model("gemma3");
+  for (int layer = 1; layer < 7; ++layer)
+    for (const auto &[name, tensor] : TinyModel("gemma3").tensors)
+      if (name.compare(0, 6, "blk.0.") == 0)
+        model.tensors["blk." + std::to_string(layer) + name.substr(5)] = tensor;
+  model.set("gemma3.block_count", 7);
+  ASSERT_EQ(open(model.finish()), "");
+  EXPECT_EQ(checkpoint_->config().localLayers, (std::vector<bool>{1, 1, 1, 1, 1, 0, 1}));
+  EXPECT_EQ(checkpoint_->config().window, 32);
+  EXPECT_EQ(checkpoint_->config().context, 32); // of 64
+  EXPECT_EQ(checkpoint_->config().localRopeTheta, 10000.0f);
+  model.set("gemma3.attention.sliding_window_pattern", 2);
+  model.real("gemma3.rope.freq_base_swa", 500);
+  ASSERT_EQ(open(model.finish()), "");
+  EXPECT_EQ(checkpoint_->config().localLayers, (std::vector<bool>{1, 0, 1, 0, 1, 0, 1}));
+  EXPECT_EQ(checkpoint_->config().localRopeTheta, 500.0f);
+  model.keys.erase("gemma3.attention.sliding_window");
+  ASSERT_EQ(open(model.finish()), "");
+  EXPECT_TRUE(checkpoint_->config().localLayers.empty());
+  EXPECT_EQ(checkpoint_->config().context, 64);
+  EXPECT_EQ(checkpoint_->decisions()[0].what + " " + checkpoint_->decisions()[0].value, "local layers none");
+  model.keys["gemma3.attention.sliding_window_pattern"] = [](GgufWriter &w, const std::string &k) {
+    w.strings(k, {"a"});
+  };
+  model.set("gemma3.attention.sliding_window", 32);
+  EXPECT_EQ(
+      open(model.finish()),
+      "m.gguf: key 'gemma3.attention.sliding_window_pattern': expected an integer, got array of 1 string");
+}
+
+/// Whatever the type, the factor is ggml's, in f32; the tied head is without it.
+TEST_F(GgufModel, OfGemma3ScalesTheEmbeddingAndNotTheHead) {
+  ASSERT_EQ(open(TinyModel("gemma3").finish()), "");
+  EXPECT_FALSE(checkpoint_->config().tiedHead);
+  llvm::Expected<DenseTensor> embedding = checkpoint_->dense("token_embd.weight", 0, 1),
+                              head = checkpoint_->dense("output.weight", 0, 1);
+  ASSERT_EQ(errorOf(embedding) + errorOf(head), "");
+  for (size_t i = 0; i < 32; ++i)
+    EXPECT_EQ(embedding->values[i], head->values[i] * std::sqrt(32.0f));
+}
+
+TEST_F(GgufModel, RefusesOtherAttentionsThanItsOwn) {
+  const auto refusal = [&](const char *key, float value) {
+    TinyModel model("gemma3");
+    model.real(std::string("gemma3.") + key, value);
+    return open(model.finish());
+  };
+  EXPECT_EQ(refusal("final_logit_softcapping", 0), ""); // what it is without the key
+  EXPECT_EQ(refusal("attention.scale", 0.25f), "");
+  EXPECT_EQ(
+      refusal("final_logit_softcapping", 30),
+      "m.gguf: key 'gemma3.final_logit_softcapping': expected none, got 30.000000; caps are not supported");
+  EXPECT_EQ(refusal("attn_logit_softcapping", std::nanf("")),
+            "m.gguf: key 'gemma3.attn_logit_softcapping': expected none, got nan; caps are not supported");
+  EXPECT_EQ(refusal("attention.scale", 0.5f),
+            "m.gguf: key 'gemma3.attention.scale': expected 0.250000, 1 / sqrt(head size), got 0.500000; "
+            "another scale of attention is not supported");
+  TinyModel model("gemma3");
+  model.set("gemma3.block_count", 62);
+  EXPECT_EQ(open(model.finish()),
+            "m.gguf: key 'gemma3.block_count': expected another size than 27B, got 62 layers; its scale of "
+            "attention is not supported");
+  model = TinyModel("qwen3");
+  model.keys["qwen3.attention.causal"] = [](GgufWriter &w, const std::string &k) { w.number(k, 7, false); };
+  EXPECT_EQ(open(model.finish()), "m.gguf: key 'qwen3.attention.causal': expected true, got false; attention "
+                                  "to later tokens is not supported");
+}
+
+TEST_F(GgufModel, ReportsTheBaseOfTheRotationThatIsNotThere) {
+  TinyModel model;
+  model.keys.erase("bitnet-b1.58.rope.freq_base");
+  ASSERT_EQ(open(model.finish()), "");
+  EXPECT_EQ(checkpoint_->config().ropeTheta, 10000.0f);
+  EXPECT_EQ(checkpoint_->decisions()[0].what, "rope_theta");
+  options_.settings = {{"rope_theta", "500000"}};
+  ASSERT_EQ(open(model.finish()), "");
+  EXPECT_EQ(checkpoint_->config().ropeTheta, 500000.0f);
+  EXPECT_EQ(checkpoint_->decisions()[0].what, "activation");
+}
+
+TEST_F(GgufModel, RefusesSettingsThatMeanNothingInIt) {
+  options_.settings = {{"scale", "divide"}};
+  EXPECT_EQ(open(TinyModel().finish()),
+            "--set scale: expected a Hugging Face checkpoint, got m.gguf, whose scales always multiply");
 }
 
 TEST_F(GgufModel, RefusesOtherPoolingThanTheLastToken) {
@@ -146,7 +237,8 @@ TEST_F(GgufModel, RefusesOtherPoolingThanTheLastToken) {
   model.set("bitnet-b1.58.pooling_type", 1);
   EXPECT_EQ(open(model.finish()),
             "m.gguf: key 'bitnet-b1.58.pooling_type': expected 0 (none) or 3 (last token), "
-            "got 1; other ways of pooling are not supported");
+            "got 1; other ways of pooling are not supported; --set pooling=last pools over the last token "
+            "all the same");
   model.set("bitnet-b1.58.pooling_type", 3);
   EXPECT_EQ(open(model.finish()), "");
   EXPECT_TRUE(checkpoint_->config().embeds);
@@ -176,9 +268,7 @@ TEST_F(GgufModel, RefusesSizesThatDoNotFit) {
   EXPECT_EQ(open(model.finish()),
             "m.gguf: key 'bitnet-b1.58.block_count': expected 1 to 2147483647, got 2147483648");
   model = TinyModel();
-  model.keys["bitnet-b1.58.attention.layer_norm_rms_epsilon"] = [](GgufWriter &w, const std::string &k) {
-    w.f32(k, std::nanf(""));
-  };
+  model.real("bitnet-b1.58.attention.layer_norm_rms_epsilon", std::nanf(""));
   EXPECT_EQ(open(model.finish()), "m.gguf: norm epsilon: expected a number above 0 and below 1, got nan");
   model = TinyModel();
   model.set("bitnet-b1.58.rope.dimension_count", 8);
@@ -195,15 +285,11 @@ TEST_F(GgufModel, RefusesSizesThatDoNotFit) {
 TEST_F(GgufModel, ReadsScaledRotationUnderEachOfItsKeys) {
   for (const char *name : {"rope.scaling.factor", "rope.scale_linear"}) {
     TinyModel model; // without rope.scaling.type, which then is linear
-    model.keys["bitnet-b1.58." + std::string(name)] = [](GgufWriter &w, const std::string &k) {
-      w.f32(k, 2);
-    };
+    model.real("bitnet-b1.58." + std::string(name), 2);
     EXPECT_EQ(open(model.finish()), "");
     EXPECT_EQ(checkpoint_->config().ropeScaling.kind, RopeScaling::Kind::linear);
     EXPECT_EQ(checkpoint_->config().ropeScaling.factor, 2.0f);
-    model.keys["bitnet-b1.58." + std::string(name)] = [](GgufWriter &w, const std::string &k) {
-      w.f32(k, 1);
-    };
+    model.real("bitnet-b1.58." + std::string(name), 1);
     EXPECT_EQ(open(model.finish()), "");
     EXPECT_EQ(checkpoint_->config().ropeScaling.kind, RopeScaling::Kind::none);
   }
@@ -212,14 +298,15 @@ TEST_F(GgufModel, ReadsScaledRotationUnderEachOfItsKeys) {
   };
   TinyModel model;
   model.keys["bitnet-b1.58.rope.scaling.type"] = text("yarn");
-  model.keys["bitnet-b1.58.rope.scaling.factor"] = [](GgufWriter &w, const std::string &k) { w.f32(k, 4); };
+  model.real("bitnet-b1.58.rope.scaling.factor", 4);
   EXPECT_EQ(open(model.finish()), "");
   EXPECT_EQ(checkpoint_->config().ropeScaling.kind, RopeScaling::Kind::yarn);
-  model.keys["bitnet-b1.58.rope.scaling.factor"] = [](GgufWriter &w, const std::string &k) {
-    w.f32(k, 0.5f);
-  };
+  model.real("bitnet-b1.58.rope.scaling.factor", 0.5f);
   EXPECT_EQ(open(model.finish()),
             "m.gguf: scaled rotation: factor: expected a number of 1 to 1e+06, got 0.5");
+  model.real("bitnet-b1.58.rope.scaling.factor", 4);
+  model.real("bitnet-b1.58.rope.freq_base", 1);
+  EXPECT_EQ(open(model.finish()), "m.gguf: rope base: expected a number above 1 with yarn, got 1.000000");
   model.keys["bitnet-b1.58.rope.scaling.type"] = text("longrope");
   EXPECT_EQ(open(model.finish()),
             "m.gguf: key 'bitnet-b1.58.rope.scaling.type': expected none, linear or yarn, "

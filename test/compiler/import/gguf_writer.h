@@ -104,9 +104,8 @@ struct TinyModel {
                                {"attention.head_count", 2},
                                {"attention.head_count_kv", 1}})
       set(arch + "." + name, value);
-    keys[arch + ".attention.layer_norm_rms_epsilon"] = [](GgufWriter &w, const std::string &k) {
-      w.f32(k, 1e-5f);
-    };
+    real(arch + ".attention.layer_norm_rms_epsilon", 1e-5f);
+    real(arch + ".rope.freq_base", 10000);
     matrix("token_embd", 16, 32);
     vector("output_norm", 32);
     vector("blk.0.attn_norm", 32);
@@ -118,13 +117,25 @@ struct TinyModel {
     matrix("blk.0.ffn_gate", 48, 32);
     matrix("blk.0.ffn_up", 48, 32);
     matrix("blk.0.ffn_down", 32, 48);
-    if (arch != "llama") {
+    const bool gemma = arch == "gemma3", headNorms = gemma || arch == "qwen3";
+    if (headNorms)
+      for (const char *norm : {"blk.0.attn_q_norm", "blk.0.attn_k_norm"})
+        vector(norm, 16);
+    if (gemma) {
+      set(arch + ".attention.sliding_window", 32);
+      for (const char *norm : {"blk.0.post_attention_norm", "blk.0.post_ffw_norm"})
+        vector(norm, 32);
+    }
+    if (arch != "llama" && !headNorms) {
       vector("blk.0.attn_sub_norm", 32);
       vector("blk.0.ffn_sub_norm", 48);
     }
   }
   void set(const std::string &key, uint32_t value) {
     keys[key] = [value](GgufWriter &w, const std::string &k) { w.u32(k, value); };
+  }
+  void real(const std::string &key, float value) {
+    keys[key] = [value](GgufWriter &w, const std::string &k) { w.f32(k, value); };
   }
   void matrix(const std::string &name, int rows, int cols) {
     tensors[name + ".weight"] = {{uint64_t(cols), uint64_t(rows)}, 0, ternaryFloats(rows, cols)};
