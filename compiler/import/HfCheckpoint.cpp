@@ -62,7 +62,7 @@ std::string canonicalName(StringRef name, const Family &family) {
   auto [module, leaf] = part.rsplit('.');
   // The norm on a projection's own input.
   const bool onInput = module.consume_back(".norm") || module.consume_back(".rms_norm");
-  if (family.postNorms)
+  if (family.postNorms && !onInput)
     for (auto [theirs, ours] : withPostNorms)
       if (module == theirs)
         return ("blk." + number + "." + ours + "." + leaf).str();
@@ -166,8 +166,12 @@ private:
     Expected<nlohmann::json> pooling = parseJson(*text, path, options_.warn);
     if (!pooling)
       return pooling.takeError();
-    const auto last = pooling->is_object() ? pooling->find("pooling_mode_lasttoken") : pooling->end();
-    if (last == pooling->end() || *last != true)
+    bool last = false, others = false;
+    if (pooling->is_object())
+      for (const auto &[key, value] : pooling->items())
+        if (StringRef(key).starts_with("pooling_mode_") && value == true)
+          (key == "pooling_mode_lasttoken" ? last : others) = true;
+    if (!last || others)
       return failure(path +
                      ": expected pooling_mode_lasttoken true, got another way of pooling, which is not "
                      "supported; --set pooling=last pools over the last token all the same");

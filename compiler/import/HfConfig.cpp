@@ -163,7 +163,7 @@ private:
     c.normEps = out_.family->normEps;
     if (Error error = real(root_, "rms_norm_eps", c.normEps))
       return error;
-    float scalar = float(c.headDim);
+    float scalar = out_.family->postNorms ? 256 : float(c.headDim); // gemma3's default in transformers
     if (Error error = real(root_, "query_pre_attn_scalar", scalar))
       return error;
     if (scalar != float(c.headDim))
@@ -302,7 +302,7 @@ private:
   Error readActivation() {
     std::string name;
     for (const char *key :
-         {"activation", "hidden_activation", "hidden_act"}) // Falcon3's, gemma3's, most others'
+         {"activation", "hidden_act", "hidden_activation"}) // Falcon3's, most others', gemma3's
       if (Error error = text(root_, key, name))
         return error;
     bool stated = !name.empty();
@@ -312,6 +312,9 @@ private:
     if (!act)
       return fail("hidden_act: expected relu2, silu or gelu, got " + quoted(name));
     out_.model.act = *act;
+    if (stated && StringRef(name).equals_insensitive("gelu"))
+      out_.decisions.push_back({"activation", "gelu by tanh",
+                                "config.json means the exact gelu; values differ by up to 0.0005", ""});
     if (!stated)
       out_.decisions.push_back({"activation", name,
                                 "config.json has no hidden_act; implied by its model_type",
@@ -384,6 +387,9 @@ private:
       out_.model.linearNormEps = 1e-6f; // transformers' default
       if (Error error = real(*quantization, "rms_norm_eps", out_.model.linearNormEps))
         return error;
+      if (!(out_.model.linearNormEps > 0))
+        return fail("quantization_config.rms_norm_eps: expected a number above 0, got " +
+                    Twine(std::to_string(out_.model.linearNormEps)));
     }
     if (const json *kept = member(*quantization, "modules_to_not_convert")) {
       if (!kept->is_array())

@@ -29,9 +29,8 @@ llvm::Expected<ModelSettings> parseSettings(const std::vector<std::pair<std::str
 /// "relu2", "silu" or "gelu" and the spellings of config files ("swiglu", "gelu_pytorch_tanh"), or nothing.
 std::optional<format::Act> activationFromName(llvm::StringRef name);
 
-/// Overrides what the file said (context, rope_theta, norm_eps, i2s_layout, tl_kernels, ternarize,
-/// absmean) and notes
-/// a Decision for each.
+/// Overrides what the file said and notes a Decision for each; absmean's is noted where it is used, those of
+/// the readers' own keys (heads, scale, pooling, ggml_type) by them.
 void applySettings(const ModelSettings &settings, CheckpointParts &parts);
 
 /// Replaces or keeps the checkpoint's tokenizer; `found` is what the checkpoint itself holds. Checks that it

@@ -86,6 +86,7 @@ TEST(HfConfig, ReadsScaledRotation) {
 TEST(HfConfig, ReadsTheLayersOfGemma3) {
   json config = with(
       {{"model_type", "gemma3_text"}, {"num_hidden_layers", 7}, {"sliding_window", 32}, {"head_dim", 16}});
+  config["query_pre_attn_scalar"] = 16;
   config.erase("quantization_config");
   config["architectures"] = {"Gemma3TextModel"};
   llvm::Expected<HfConfig> parsed = parseHfConfig(config.dump(), "config.json", nullptr);
@@ -107,6 +108,26 @@ TEST(HfConfig, ReadsTheLayersOfGemma3) {
   EXPECT_EQ(configError(config),
             "config.json: query_pre_attn_scalar: expected the head size 16, got 256.000000; "
             "another scale of attention is not supported");
+  config.erase("query_pre_attn_scalar"); // transformers' default
+  EXPECT_NE(configError(config).find("query_pre_attn_scalar: expected the head size 16, got 256"),
+            std::string::npos);
+}
+
+TEST(HfConfig, ReadsTheActivationUnderEachOfItsKeys) {
+  json config = with({{"hidden_act", "silu"}, {"activation", "relu2"}});
+  llvm::Expected<HfConfig> falcon = parseHfConfig(config.dump(), "config.json", nullptr);
+  ASSERT_EQ(errorOf(falcon), "");
+  EXPECT_EQ(falcon->model.act, bitnet::format::Act::silu);
+  config["hidden_activation"] = "gelu_pytorch_tanh"; // gemma's, which leaves hidden_act alone
+  llvm::Expected<HfConfig> gemma = parseHfConfig(config.dump(), "config.json", nullptr);
+  ASSERT_EQ(errorOf(gemma), "");
+  EXPECT_EQ(gemma->model.act, bitnet::format::Act::gelu);
+  EXPECT_TRUE(gemma->decisions.empty());
+  config["hidden_activation"] = "gelu";
+  llvm::Expected<HfConfig> exact = parseHfConfig(config.dump(), "config.json", nullptr);
+  ASSERT_EQ(errorOf(exact), "");
+  ASSERT_EQ(exact->decisions.size(), 1u);
+  EXPECT_EQ(exact->decisions[0].value, "gelu by tanh");
 }
 
 TEST(HfConfig, SaysWhatIsWrong) {
@@ -141,6 +162,9 @@ TEST(HfConfig, SaysWhatIsWrong) {
         "config.json: quantization_config.modules_to_not_convert: expected no projection of a layer, got "
         "'\"" +
             std::string(kept) + "\"'");
+  EXPECT_EQ(configError(with({{"quantization_config",
+                               {{"quant_method", "bitnet"}, {"use_rms_norm", true}, {"rms_norm_eps", -1}}}})),
+            "config.json: quantization_config.rms_norm_eps: expected a number above 0, got -1.000000");
   EXPECT_EQ(configError(with({{"quantization_config", {{"quant_method", "gptq"}}}})),
             "config.json: quantization_config.quant_method: expected bitnet, got 'gptq'");
   EXPECT_EQ(configError(with({{"quantization_config", {{"quant_method", "bitnet"}, {"linear_class", "x"}}}})),
@@ -317,6 +341,29 @@ TEST_F(HfFolder, ReadsShardsByTheirIndex) {
       open(),
       "F/model.safetensors.index.json: tensor 'model.norm.weight': expected a plain file name in the same "
       "folder, got '../a.safetensors'");
+}
+
+TEST_F(HfFolder, SaysHowItsEmbeddingsArePooled) {
+  fs::create_directories(folder_ + "/1_Pooling");
+  spill(
+      folder_ + "/1_Pooling/config.json",
+      R"({"word_embedding_dimension": 32, "pooling_mode_mean_tokens": false, "pooling_mode_lasttoken": true})");
+  ASSERT_EQ(openWhole(), "");
+  EXPECT_TRUE(checkpoint_->config().embeds);
+  for (const char *other : {R"({"pooling_mode_mean_tokens": true, "pooling_mode_lasttoken": true})",
+                            R"({"pooling_mode_cls_token": true})", "{}", "[]"}) {
+    spill(folder_ + "/1_Pooling/config.json", other);
+    EXPECT_EQ(
+        openWhole(),
+        "F/1_Pooling/config.json: expected pooling_mode_lasttoken true, got another way of pooling, which "
+        "is not supported; --set pooling=last pools over the last token all the same");
+    EXPECT_EQ(openWhole({{"pooling", "last"}}), "");
+  }
+}
+
+TEST_F(HfFolder, RefusesSettingsThatMeanNothingInIt) {
+  EXPECT_EQ(openWhole({{"ggml_type", "42:q2_0"}}),
+            "--set ggml_type: expected a .gguf file, got F, which names its encodings");
 }
 
 TEST_F(HfFolder, NeedsSafetensors) {
