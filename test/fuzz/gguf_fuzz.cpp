@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 }
 
 std::vector<std::string> bitnet::fuzz::seeds() {
-  TinyModel plain, packed, llama("llama");
+  TinyModel plain, packed, llama("llama"), qwen3("qwen3"), gemma3("gemma3");
   // One matrix in each block encoding: width 256, so the whole model is of that width.
   packed.set("bitnet-b1.58.embedding_length", 256);
   packed.set("bitnet-b1.58.attention.head_count", 4);
@@ -39,13 +39,28 @@ std::vector<std::string> bitnet::fuzz::seeds() {
   packed.matrix("blk.0.ffn_up", 16, 256);
   packed.matrix("blk.0.ffn_down", 256, 16);
   packed.vector("blk.0.ffn_sub_norm", 16);
+  const auto text = [](const char *value) {
+    return [=](GgufWriter &w, const std::string &key) { w.text(key, value); };
+  };
+  qwen3.keys["qwen3.rope.scaling.type"] = text("yarn");
+  qwen3.real("qwen3.rope.scaling.factor", 4);
+  qwen3.set("qwen3.rope.scaling.original_context_length", 16);
+  qwen3.set("qwen3.pooling_type", 3);
+  const std::pair<const char *, int> inputs[] = {{"attn_q", 32},      {"attn_k", 32},   {"attn_v", 32},
+                                                 {"attn_output", 32}, {"ffn_gate", 32}, {"ffn_up", 32},
+                                                 {"ffn_down", 48}};
+  for (auto [name, cols] : inputs)
+    qwen3.vector("blk.0." + std::string(name) + "_norm_in", cols);
+  gemma3.real("gemma3.rope.freq_base_swa", 1000);
+  gemma3.real("gemma3.rope.scaling.factor", 8);
+  gemma3.set("gemma3.attention.sliding_window_pattern", 2);
   GgufWriter vocabulary;
   vocabulary.text("general.architecture", "bitnet")
       .text("tokenizer.ggml.model", "gpt2")
       .strings("tokenizer.ggml.tokens", {"a", "b", "ab"});
   vocabulary.strings("tokenizer.ggml.merges", {"a b"}).u32("tokenizer.ggml.eos_token_id", 2);
-  std::vector<std::string> seeds = {plain.finish(), plain.finish(), llama.finish(), packed.finish(),
-                                    vocabulary.finish()};
+  std::vector<std::string> seeds = {plain.finish(),      plain.finish(), llama.finish(), packed.finish(),
+                                    vocabulary.finish(), qwen3.finish(), gemma3.finish()};
   // With a tokenizer, so that mutations of it get past the header.
   plain.keys["tokenizer.ggml.model"] = [](GgufWriter &w, const std::string &key) { w.text(key, "gpt2"); };
   plain.keys["tokenizer.ggml.tokens"] = [](GgufWriter &w, const std::string &key) {

@@ -57,7 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 }
 
 std::vector<std::string> bitnet::fuzz::seeds() {
-  TinyHfModel floats(32), packed(32), mlx(32);
+  TinyHfModel floats(32), packed(32), mlx(32), qwen3(32), gemma3(32);
   packed.config["quantization_config"] = R"({"quant_method":"bitnet","modules_to_not_convert":null})";
   mlx.config["quantization"] = R"({"group_size":32,"bits":2,"lm_head":false,"model.norm":{"bits":2}})";
   for (const TinyHfModel::Matrix &m : floats.matrices()) {
@@ -65,8 +65,30 @@ std::vector<std::string> bitnet::fuzz::seeds() {
     mlx.mlx(m, 32);
   }
   mlx.mlx({"model.embed_tokens", 16, 32}, 32);
+  // Families with more norms, and all that config.json says of their rotation, layers and pooling.
+  qwen3.config["model_type"] = "\"qwen3\"";
+  qwen3.config["architectures"] = R"(["Qwen3Model"])";
+  qwen3.config["hidden_act"] = "\"silu\"";
+  qwen3.config["rope_parameters"] =
+      R"({"rope_type":"yarn","rope_theta":1e6,"factor":4.0,"original_max_position_embeddings":16,"beta_fast":32,"beta_slow":1,"mscale":1.0,"mscale_all_dim":0.5,"truncate":false})";
+  gemma3.config["model_type"] = "\"gemma3_text\"";
+  gemma3.config.erase("hidden_act");
+  gemma3.config["hidden_activation"] = "\"gelu_pytorch_tanh\"";
+  gemma3.config["query_pre_attn_scalar"] = "16";
+  gemma3.config["sliding_window"] = "32";
+  gemma3.config["layer_types"] = R"(["sliding_attention"])";
+  gemma3.config["rope_parameters"] =
+      R"({"full_attention":{"rope_type":"linear","factor":8.0,"rope_theta":1e6},"sliding_attention":{"rope_type":"default","rope_theta":1e4}})";
+  for (TinyHfModel *model : {&qwen3, &gemma3}) {
+    for (const char *head : {"q", "k"})
+      model->ones("model.layers.0.self_attn." + std::string(head) + "_norm", {16});
+    for (const TinyHfModel::Matrix &m : model->matrices())
+      model->ones(m.name + ".norm", {m.cols});
+  }
+  for (const char *norm : {"pre", "post"})
+    gemma3.ones("model.layers.0." + std::string(norm) + "_feedforward_layernorm", {32});
   std::vector<std::string> seeds;
-  for (const TinyHfModel *model : {&floats, &packed, &mlx}) {
+  for (const TinyHfModel *model : {&floats, &packed, &mlx, &qwen3, &gemma3}) {
     seeds.push_back(model->configText() + kBetween + kBetween + safeTensors(model->tensors));
     std::map<std::string, HfTensor> shards[2];
     std::string index;
