@@ -28,7 +28,7 @@ struct RopeScaling {
 
 /// "linear", "llama3", "yarn"; "default" and "none" are Kind::none; other names are nothing.
 std::optional<RopeScaling::Kind> ropeScalingFromName(llvm::StringRef name);
-/// What is wrong with it, or empty: "factor: expected a number of 1 or more, got 0.5".
+/// What is wrong with it, or empty: "factor: expected a number of 1 to 1e+06, got 0.5".
 std::string ropeScalingError(const RopeScaling &scaling, int32_t headDim);
 /// Frequency of each pair of a head, or nothing where they are theta^(-2j/D).
 std::vector<double> ropeFrequencies(const RopeScaling &scaling, float theta, int32_t headDim);

@@ -117,6 +117,7 @@ const Key keys[] = {
      [](const std::string &v, ModelSettings &s) { return tlKernels(v, s.tlKernels); }},
     {"ternarize", "auto, absmean or never: float weights that are not ternary as they stand",
      [](const std::string &v, ModelSettings &s) {
+       s.ternarize.reset(); // of two the last one counts
        if (v == "auto")
          return true;
        return choose<Ternarize>(v, {{"absmean", Ternarize::always}, {"never", Ternarize::refuse}},

@@ -408,6 +408,10 @@ TEST_F(GgufModel, OfArchitectureLlamaIsNotTernarisedSilently) {
   ASSERT_EQ(open(model.finish()), "");
   llvm::Expected<TernaryMatrix> forced = checkpoint_->ternary("blk.0.attn_q.weight");
   EXPECT_EQ(errorOf(forced), "");
+  options_.settings.push_back({"ternarize", "auto"}); // of two the last one counts
+  ASSERT_EQ(open(model.finish()), "");
+  llvm::Expected<TernaryMatrix> again = checkpoint_->ternary("blk.0.attn_q.weight");
+  EXPECT_NE(errorOf(again), "");
 }
 
 TEST_F(GgufModel, OfArchitectureLlamaGetsItsQueryRowsBack) {
