@@ -17,10 +17,13 @@ from tiny_checkpoints import (
     Maker,
     Shape,
     Weights,
+    byte_ids,
     byte_tokenizer_keys,
     dequantized,
     latent,
     packed,
+    spm_ids,
+    spm_tokenizer_keys,
     spread,
     write_byte_tokenizer,
     write_folder,
@@ -39,6 +42,7 @@ class Case:
     shape: Shape
     weights: Weights
     embeds: bool = False
+    ids: Callable[[str], list[int]] = byte_ids  # its tokenizer, of the models that embed
     settings: list[str] = field(default_factory=list)
 
 
@@ -398,9 +402,9 @@ def embedding_gemma3_gguf(folder: Path, seed: int = 2) -> Case:
                   query_pre_attn_scalar=32)  # fmt: skip
     config["torch_dtype"] = "float32"
     weights = Maker(shape, seed).base(head_norms=True, post_norms=True, input_norms=".norm", about=0.0)
-    stored = {**_gguf_keys("gemma3", config, shape, pooling_type=3), **byte_tokenizer_keys(shape.vocab)}
+    stored = {**_gguf_keys("gemma3", config, shape, pooling_type=3), **spm_tokenizer_keys(shape.vocab)}
     path = write_gguf(folder / "model.gguf", stored, weights, "i2_s", norms="<f2")
-    return Case(path, config, shape, weights, embeds=True)
+    return Case(path, config, shape, weights, embeds=True, ids=spm_ids)
 
 
 CASES: list[Callable[[Path], Case]] = [

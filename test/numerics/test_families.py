@@ -13,7 +13,6 @@ import families
 import numpy as np
 import pytest
 import reference
-from tiny_checkpoints import END_ID
 
 import bitnet_py
 from bitnet_py import _runtime
@@ -112,7 +111,7 @@ _EMBEDDING = [case for case in families.CASES if case.__name__.startswith("embed
 def test_embeds_texts(make: Callable[[Path], families.Case], tmp_path: Path) -> None:
     """bitnet embed, LLM.embed and llama_cpp's embed give the last token's vector of the tokens and the eos."""
     case = make(tmp_path / "checkpoint")
-    tokens = [*TEXT.encode(), END_ID]
+    tokens = case.ids(TEXT)
     expected = reference.Reference(case.config, case.shape, case.weights)
     vector = expected.vector(tokens)
     bound = reference.tolerance(lambda seed: expected.vector(tokens, seed), vector)
@@ -124,7 +123,7 @@ def test_embeds_texts(make: Callable[[Path], families.Case], tmp_path: Path) -> 
         [program, "embed", bundle, TEXT, "other", "--json"], capture_output=True, text=True, check=True
     )
     first, other = json.loads(run.stdout)["embeddings"]
-    assert (first["text"], first["tokens"], other["tokens"]) == (TEXT, len(tokens), 6)
+    assert (first["text"], first["tokens"], other["tokens"]) == (TEXT, len(tokens), len(case.ids("other")))
     assert np.abs(np.float32(first["embedding"]) - vector).max() <= bound
     lines = subprocess.run(
         [program, "embed", bundle, "-f", "-"], input=f"other\n{TEXT}\n", capture_output=True, text=True, check=True
@@ -140,7 +139,7 @@ def test_embeds_texts(make: Callable[[Path], families.Case], tmp_path: Path) -> 
     assert llama.embed(TEXT, normalize=True) == ours
     created = llama.create_embedding([TEXT, "other"])
     assert created["data"][0]["embedding"] == llama.embed(TEXT) != ours
-    assert created["usage"]["total_tokens"] == len(tokens) + 6
+    assert created["usage"]["total_tokens"] == len(tokens) + len(case.ids("other"))
 
 
 def test_embeddings_are_the_same_bits_however_they_are_computed(tmp_path: Path) -> None:

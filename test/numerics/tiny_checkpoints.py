@@ -223,6 +223,29 @@ def byte_tokenizer_keys(vocab: int) -> dict[str, Any]:
             "tokenizer.ggml.add_eos_token": True}  # fmt: skip
 
 
+def spm_tokenizer_keys(vocab: int) -> dict[str, Any]:
+    """Gemma's kind as the same converter writes it: SentencePiece by scores, here of bytes and the space alone."""
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"<0x{byte:02X}>" for byte in BYTE_IDS), "\u2581"]
+    types = [3, 3, 3, 2] + [6] * 256 + [1]
+    unused = vocab - len(tokens)
+    scores = [-1000.0] * 3 + [0.0] * 258 + [-10000.0] * unused
+    tokens += [f"[PAD{i}]" for i in range(len(tokens), vocab)]
+    return {"tokenizer.ggml.model": "llama", "tokenizer.ggml.pre": "default", "tokenizer.ggml.tokens": tokens,
+            "tokenizer.ggml.scores": scores, "tokenizer.ggml.token_type": types + [5] * unused,
+            "tokenizer.ggml.add_space_prefix": False, "tokenizer.ggml.bos_token_id": 2,
+            "tokenizer.ggml.eos_token_id": 1, "tokenizer.ggml.padding_token_id": 0,
+            "tokenizer.ggml.add_bos_token": True, "tokenizer.ggml.add_eos_token": True}  # fmt: skip
+
+
+def spm_ids(text: str) -> list[int]:
+    pieces = [[260] if character == " " else [byte + 4 for byte in character.encode()] for character in text]
+    return [2, *(i for piece in pieces for i in piece), 1]
+
+
+def byte_ids(text: str) -> list[int]:
+    return [*text.encode(), END_ID]
+
+
 def write_byte_tokenizer(folder: Path) -> None:
     """Byte-level BPE without merges: a byte's id is its value, and <|endoftext|> ends every text."""
     names = byte_names()
@@ -287,9 +310,10 @@ def _value(value: Any) -> bytes:
         return struct.pack("<II", 4, value)
     if isinstance(value, float):
         return struct.pack("<If", 6, value)
-    if isinstance(value, list):  # of strings, or of integers
-        kind, items = (5, struct.pack(f"<{len(value)}i", *value)) if value and isinstance(value[0], int) else (8, b"")
-        return struct.pack("<IIQ", 9, kind, len(value)) + (items or b"".join(_string(text) for text in value))
+    if isinstance(value, list):
+        kind = {int: 5, float: 6, str: 8}[type(value[0]) if value else str]
+        items = [_string(item) if kind == 8 else struct.pack("<i" if kind == 5 else "<f", item) for item in value]
+        return struct.pack("<IIQ", 9, kind, len(value)) + b"".join(items)
     return struct.pack("<I", 8) + _string(value)
 
 
