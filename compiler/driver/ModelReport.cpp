@@ -1,5 +1,6 @@
 // See ModelReport.h.
 #include "compiler/driver/ModelReport.h"
+#include "runtime/format/protobuf_wire.h"
 #include "runtime/format/tokenizer_generated.h"
 #include <algorithm>
 #include <cmath>
@@ -77,6 +78,12 @@ Json tokenizerJson(const std::vector<uint8_t> &bytes) {
     return nullptr;
   const fb::Tokenizer &t = *fb::GetTokenizer(bytes.data()); // the importer's own bytes
   uint64_t tokens = t.vocab() ? t.vocab()->size() : 0;
+  if (t.spm_model()) {
+    format::ProtobufReader fields(
+        {reinterpret_cast<const char *>(t.spm_model()->data()), t.spm_model()->size()});
+    while (fields.next())
+      tokens += fields.field() == 1; // ModelProto.pieces
+  }
   if (t.added())
     for (const fb::AddedToken *added : *t.added())
       tokens = std::max<uint64_t>(tokens, uint64_t(added->id()) + 1);

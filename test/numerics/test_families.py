@@ -13,6 +13,7 @@ import families
 import numpy as np
 import pytest
 import reference
+from tiny_checkpoints import END_ID
 
 import bitnet_py
 from bitnet_py import _runtime
@@ -118,7 +119,14 @@ def test_embeds_texts(make: Callable[[Path], families.Case], tmp_path: Path) -> 
     assert bound < 0.2 * float(vector.std())
     bundle = bitnet_py.load_model(case.path, cache_dir=tmp_path / "cache", verbose=False).path
 
-    program = Path(os.environ["BITNET_BIN_DIR"]) / "bitnet"
+    programs = Path(os.environ["BITNET_BIN_DIR"])
+    run = subprocess.run(
+        [programs / "bitnetc", "check", case.path, "--json"], capture_output=True, text=True, check=True
+    )
+    padded = case.path.suffix == ".gguf"  # to the rows of the embedding
+    assert json.loads(run.stdout)["tokenizer"]["tokens"] == (case.shape.vocab if padded else END_ID + 1)
+
+    program = programs / "bitnet"
     run = subprocess.run(
         [program, "embed", bundle, TEXT, "other", "--json"], capture_output=True, text=True, check=True
     )
