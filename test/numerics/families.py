@@ -371,7 +371,7 @@ def embedding_qwen3(folder: Path, seed: int = 1) -> Case:
     return Case(path, config, shape, weights, embeds=True)
 
 
-def embedding_gemma3(folder: Path, seed: int = 4) -> Case:
+def embedding_gemma3(folder: Path, seed: int = 9) -> Case:
     shape = Shape(layers=3, width=80, ffn=112, heads=2, kv_heads=1, head_dim=48, vocab=270)
     config = keys("gemma3_text", "Gemma3TextModel", shape, hidden_activation="gelu_pytorch_tanh", rms_norm_eps=1e-6,
                   head_dim=48, rope_theta=1000000.0, rope_local_base_freq=10000.0, sliding_window=32,

@@ -87,4 +87,5 @@ def test_transformers_computes_the_same(make: Callable[[Path], families.Case], t
     bound = reference.tolerance(lambda seed: compute(families.TOKENS, seed), exact)
     off = float(np.abs(got - exact).max())
     print(f"transformers {transformers.__version__}: largest difference {off:.2e}, bound {bound:.2e}")
+    assert bound < 1e-3 * float(exact.std())
     assert off <= bound
