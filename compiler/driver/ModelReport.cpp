@@ -98,6 +98,7 @@ Json tokenizerJson(const std::vector<uint8_t> &bytes) {
           {"bos", t.bos()},
           {"eos", t.eos()},
           {"add_bos", t.add_bos()},
+          {"add_eos", t.add_eos()},
           {"stop", stop}};
 }
 
@@ -197,7 +198,8 @@ std::string reportText(const Json &report) {
     line("tokenizer", str(t["kind"]) + (str(t["pre"]).empty() ? "" : " (" + str(t["pre"]) + ")") + ", " +
                           str(t["tokens"]) + " tokens, " + str(t["added_tokens"]) + " of them added, bos " +
                           str(t["bos"]) + (t["add_bos"].get<bool>() ? " (put first)" : "") + ", eos " +
-                          str(t["eos"]) + ", a generation stops at " + str(t["stop"]));
+                          str(t["eos"]) + (t["add_eos"].get<bool>() ? " (put last)" : "") +
+                          ", a generation stops at " + str(t["stop"]));
   line("chat template", report["chat_template"].get<bool>() ? "yes" : "none");
   for (const Json &d : report["decisions"])
     line("decided", str(d["what"]) + " = " + str(d["value"]) + ": " + str(d["reason"]) +

@@ -2,6 +2,7 @@
 #include "compiler/import/Evidence.h"
 #include "compiler/import/ImportError.h"
 #include "compiler/import/OpenContainers.h"
+#include "runtime/format/tokenizer_generated.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include <algorithm>
@@ -20,6 +21,17 @@ void warnOfCodecs(const CheckpointParts &parts, const std::function<void(const s
     if (tensor.codec && tensor.codec->caution && seen.insert(tensor.codec).second && warn)
       warn(tensor.file->name() + ": tensor " + quoted(tensor.storedName) + ": " + tensor.codec->name + ": " +
            tensor.codec->caution);
+}
+
+/// What the last token is matters to a model that pools over it, and converters forget to say so.
+void reportEndOfText(const ModelSettings &settings, CheckpointParts &parts) {
+  const auto isSet = [](const auto &setting) { return setting.first == "add_eos"; };
+  if (!parts.config.embeds || parts.tokenizer.empty() || any_of(settings.tokenizer, isSet) ||
+      format::fb::GetTokenizer(parts.tokenizer.data())->add_eos())
+    return;
+  parts.decisions.push_back({"EOS after a text", "no",
+                             "the tokenizer puts none there; some models that embed were trained with one",
+                             "--set add_eos=true"});
 }
 
 } // namespace
@@ -47,6 +59,7 @@ Expected<std::unique_ptr<Checkpoint>> finishCheckpoint(CheckpointParts parts, co
     if (Error error = adoptTokenizer(importTokenizerFile(options.tokenizer, settings.tokenizer),
                                      options.tokenizer, parts))
       return error;
+  reportEndOfText(settings, parts);
   return std::make_unique<StoredCheckpoint>(std::move(parts));
 }
 

@@ -141,6 +141,7 @@ const Key keys[] = {
     {"bos", "id of the token that begins a text", forTokenizer},
     {"eos", "id of the token that ends a text", forTokenizer},
     {"add_bos", "true or false: begin every prompt with the bos token", forTokenizer},
+    {"add_eos", "true or false: end every text with the eos token, as models that embed want it", forTokenizer},
 };
 
 } // namespace

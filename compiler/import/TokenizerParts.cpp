@@ -129,12 +129,16 @@ private:
     if (!addBos)
       return addBos.takeError();
     addBos_ = *addBos ? **addBos : ids.addBos.value_or(false);
-    addEos_ = ids.addEos.value_or(false);
+    Expected<std::optional<bool>> addEos = settingBool(settings_, "add_eos");
+    if (!addEos)
+      return addEos.takeError();
+    addEos_ = *addEos ? **addEos : ids.addEos.value_or(false);
     if (addBos_ && bos_ < 0)
       return failure(where_ +
                      ": expected a BOS token to put first, got none; --set bos=ID or --set add_bos=false");
     if (addEos_ && eos_ < 0)
-      return failure(where_ + ": expected an EOS token to put last, got none; --set eos=ID");
+      return failure(where_ + ": expected an EOS token to put last, got none; --set eos=ID or --set "
+                              "add_eos=false");
     return Error::success();
   }
 

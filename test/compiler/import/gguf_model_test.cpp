@@ -1,6 +1,7 @@
 // GGUF files as models: decisions, refusals and their messages, on a model of one layer made here.
 #include "compiler/import/Codec.h"
 #include "compiler/import/Gguf.h"
+#include "runtime/format/tokenizer_generated.h"
 #include "test/compiler/import/gguf_writer.h"
 #include "test/compiler/import/import_testing.h"
 #include <cmath>
@@ -65,7 +66,7 @@ TEST_F(GgufModel, RefusesUnknownSettings) {
       open(TinyModel().finish()),
       "--set speed: expected one of activation, context, rope_theta, norm_eps, "
       "sub_norm_eps, heads, kv_heads, i2s_layout, ggml_type, tl_kernels, ternarize, absmean, scale, pooling, "
-      "pre, bos, eos, add_bos");
+      "pre, bos, eos, add_bos, add_eos");
   options_.settings = {{"context", "many"}};
   EXPECT_EQ(open(TinyModel().finish()),
             "--set context: expected positions that the model is compiled for; at most what "
@@ -224,6 +225,34 @@ TEST_F(GgufModel, ReportsTheBaseOfTheRotationThatIsNotThere) {
   ASSERT_EQ(open(model.finish()), "");
   EXPECT_EQ(checkpoint_->config().ropeTheta, 500000.0f);
   EXPECT_EQ(checkpoint_->decisions()[0].what, "activation");
+}
+
+TEST_F(GgufModel, ReportsThatNoEosEndsWhatIsEmbedded) {
+  TinyModel model("qwen3");
+  model.set("qwen3.pooling_type", 3);
+  const auto strings = [](std::vector<std::string> values) {
+    return [=](GgufWriter &w, const std::string &k) { w.strings(k, values); };
+  };
+  model.keys["tokenizer.ggml.model"] = [](GgufWriter &w, const std::string &k) { w.text(k, "gpt2"); };
+  model.keys["tokenizer.ggml.pre"] = [](GgufWriter &w, const std::string &k) { w.text(k, "qwen2"); };
+  model.keys["tokenizer.ggml.tokens"] = strings({"a", "b", "ab"});
+  model.keys["tokenizer.ggml.merges"] = strings({"a b"});
+  model.set("tokenizer.ggml.eos_token_id", 2);
+  const auto last = [&](std::vector<std::pair<std::string, std::string>> settings) {
+    options_.settings = std::move(settings);
+    EXPECT_EQ(open(model.finish()), "");
+    return checkpoint_->decisions().empty() ? "" : checkpoint_->decisions().back().what;
+  };
+  EXPECT_EQ(last({}), "EOS after a text");
+  EXPECT_EQ(last({{"add_eos", "false"}}), "activations");
+  EXPECT_EQ(last({{"add_eos", "true"}}), "activations");
+  EXPECT_TRUE(bitnet::format::fb::GetTokenizer(checkpoint_->tokenizer().data())->add_eos());
+  options_.settings = {{"add_eos", "yes"}};
+  EXPECT_EQ(open(model.finish()), "--set add_eos=yes: expected true or false");
+  model.keys["tokenizer.ggml.add_eos_token"] = [](GgufWriter &w, const std::string &k) {
+    w.number(k, 7, true);
+  };
+  EXPECT_EQ(last({}), "activations");
 }
 
 TEST_F(GgufModel, RefusesSettingsThatMeanNothingInIt) {
