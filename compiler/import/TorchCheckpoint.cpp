@@ -47,8 +47,6 @@ public:
       return error;
     if (Error error = mapTensors())
       return error;
-    if (Error error = decideHead())
-      return error;
     describe();
     if (options_.tokenizer.empty())
       if (Error error = adoptTokenizer(importTokenizerFolder(folder_, settings_.tokenizer), folder_, parts_))
@@ -345,41 +343,6 @@ private:
                      scale->typeName + " [" + Twine(scale->cols) + "]");
     out = std::move(*scale);
     return Error::success();
-  }
-
-  /// The file holds the head whether or not it is the embedding.
-  Error decideHead() {
-    auto head = parts_.tensors.find("output.weight");
-    if (head == parts_.tensors.end())
-      return Error::success();
-    Expected<bool> equal = sameBytes(head->second, parts_.tensors.at("token_embd.weight"));
-    if (!equal)
-      return equal.takeError();
-    if (*equal) {
-      parts_.tensors.erase(head);
-      parts_.decisions.push_back({"head", "tied", "output.weight and tok_embeddings.weight are equal", ""});
-    }
-    return Error::success();
-  }
-
-  static Expected<bool> sameBytes(const StoredTensor &a, const StoredTensor &b) {
-    if (a.codec != b.codec || a.rows != b.rows || a.cols != b.cols)
-      return false;
-    if (a.offset == b.offset)
-      return true;
-    constexpr uint64_t kPiece = 1 << 20;
-    std::vector<uint8_t> pieces[2];
-    for (uint64_t at = 0; at < a.bytes; at += kPiece) {
-      const StoredTensor *tensors[] = {&a, &b};
-      for (int i = 0; i < 2; ++i) {
-        pieces[i].resize(size_t(std::min(kPiece, a.bytes - at)));
-        if (Error error = tensors[i]->file->read(tensors[i]->offset + at, pieces[i].data(), pieces[i].size()))
-          return error;
-      }
-      if (pieces[0] != pieces[1])
-        return false;
-    }
-    return true;
   }
 
   void describe() {
