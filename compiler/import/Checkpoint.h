@@ -85,8 +85,8 @@ public:
   virtual TensorInfo info(const std::string &name) const = 0;
   /// Decodes a ternary matrix; the error names file, tensor and byte offset. Thread-safe.
   virtual llvm::Expected<TernaryMatrix> ternary(const std::string &name) const = 0;
-  /// groupCols of ternary(name), which the graph must know before any weight is packed. Decodes the tensor where only
-  /// that can tell. Thread-safe.
+  /// groupCols of ternary(name), which the graph must know before any weight is packed. Decodes the tensor where its first
+  /// rows do not tell. Thread-safe.
   virtual llvm::Expected<int32_t> scaleGroup(const std::string &name) const = 0;
   /// Decodes rows [begin, min(end, rows)) of a dense tensor (embedding, norms, head); a vector is one row. Thread-safe.
   virtual llvm::Expected<DenseTensor> dense(const std::string &name, int32_t begin, int32_t end) const = 0;

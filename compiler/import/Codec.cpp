@@ -26,8 +26,8 @@ const Codec *codecNamed(llvm::StringRef name) {
 
 std::optional<uint64_t> encodedBytes(const Codec &codec, int64_t rows, int64_t cols) {
   const Blocks &b = codec.blocks;
-  // No codec makes a matrix larger than f32 does, but for a few bytes.
-  if (rows < 1 || cols < 1 || rows > (int64_t(1) << 60) / cols || rows % b.rows != 0 || cols % b.cols != 0)
+  // So many that no codec's number of bytes overflows: tl2 counts 512 bits for a row of 4 columns.
+  if (rows < 1 || cols < 1 || rows > (int64_t(1) << 50) / cols || rows % b.rows != 0 || cols % b.cols != 0)
     return std::nullopt;
   if (codec.size)
     return codec.size(rows, cols);
@@ -76,10 +76,12 @@ bool oneScale(const float *scales, size_t n, float &out) {
 
 } // namespace
 
-Decoded decodeTernary(const Codec &codec, const Encoded &in, const CodecSettings &settings,
-                      TernaryMatrix &out) {
-  if (Decoded fault = checkSize(codec, out.rows, out.cols, in.nBytes))
+Decoded decodeTernary(const Codec &codec, const Encoded &in, const CodecSettings &settings, int32_t rows,
+                      int32_t cols, TernaryMatrix &out) {
+  if (Decoded fault = checkSize(codec, rows, cols, in.nBytes))
     return fault;
+  out.rows = rows;
+  out.cols = cols;
   out.groupCols = 0;
   if (Decoded fault = codec.decode(in, settings, out))
     return fault;

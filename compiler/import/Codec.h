@@ -103,14 +103,14 @@ llvm::ArrayRef<const Codec *> codecs();
 /// nullptr for a name that has no codec.
 const Codec *codecNamed(llvm::StringRef name);
 
-/// Bytes of a matrix; nothing if it is not whole blocks, is empty, or has more bytes than 2^63.
+/// Bytes of a matrix; nothing if it is not whole blocks, is empty, or has more than 2^50 weights.
 std::optional<uint64_t> encodedBytes(const Codec &codec, int64_t rows, int64_t cols);
 /// "a multiple of 4 rows and a multiple of 64 columns", for messages; empty if any matrix is whole blocks.
 std::string blockRule(const Codec &codec);
 
 /// Checks size and shape, decodes, and brings the scales into the coarsest form.
-Decoded decodeTernary(const Codec &codec, const Encoded &in, const CodecSettings &settings,
-                      TernaryMatrix &out);
+Decoded decodeTernary(const Codec &codec, const Encoded &in, const CodecSettings &settings, int32_t rows,
+                      int32_t cols, TernaryMatrix &out);
 /// The same for values: ternary codecs give trit * scale. rows * cols floats.
 Decoded decodeDense(const Codec &codec, const Encoded &in, const CodecSettings &settings, int32_t rows,
                     int32_t cols, float *out);
@@ -128,8 +128,10 @@ void toCoarsest(TernaryMatrix &matrix);
 /// Weights of a float tensor that are ternary already: within a scale of the whole matrix, of a row, or of a
 /// group of at least 32 columns, every |w| is 0 or one value, exactly. False, and no claim about `out`, for
 /// others.
-bool decodeAlreadyTernary(FloatType type, const uint8_t *bytes, TernaryMatrix &out);
+bool decodeAlreadyTernary(FloatType type, const uint8_t *bytes, int32_t rows, int32_t cols,
+                          TernaryMatrix &out);
 /// Latent weights, made ternary by the rule of codecs/AbsMean.cpp.
-Decoded decodeAbsMean(FloatType type, AbsMean arithmetic, const uint8_t *bytes, TernaryMatrix &out);
+Decoded decodeAbsMean(FloatType type, AbsMean arithmetic, const uint8_t *bytes, int32_t rows, int32_t cols,
+                      TernaryMatrix &out);
 
 } // namespace bitnet::import

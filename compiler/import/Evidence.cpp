@@ -25,13 +25,11 @@ Error reportFloatWeights(CheckpointParts &parts) {
     return Error::success();
   bool latent = parts.decoding.ternarize == Ternarize::always;
   if (parts.decoding.ternarize == Ternarize::fallback) {
-    std::vector<uint8_t> bytes(size_t(first.bytes));
-    if (Error error = first.file->read(first.offset, bytes.data(), bytes.size()))
-      return error;
+    Expected<std::vector<uint8_t>> bytes = bytesOf(first);
+    if (!bytes)
+      return bytes.takeError();
     TernaryMatrix matrix;
-    matrix.rows = int32_t(first.rows);
-    matrix.cols = int32_t(first.cols);
-    latent = !decodeAlreadyTernary(*type, bytes.data(), matrix);
+    latent = !decodeAlreadyTernary(*type, bytes->data(), int32_t(first.rows), int32_t(first.cols), matrix);
   }
   parts.source += latent ? " latent" : " ternary";
   if (!latent)
@@ -61,17 +59,14 @@ double agreementIn(I2SLayout layout, const StoredTensor &gate, ArrayRef<uint8_t>
                    const StoredTensor &down, ArrayRef<uint8_t> downBytes) {
   CodecSettings settings;
   settings.i2sLayout = layout;
-  TernaryMatrix matrices[2];
-  const std::pair<const StoredTensor *, ArrayRef<uint8_t>> stored[2] = {{&gate, gateBytes},
-                                                                        {&down, downBytes}};
-  for (int i = 0; i < 2; ++i) {
-    matrices[i].rows = int32_t(stored[i].first->rows);
-    matrices[i].cols = int32_t(stored[i].first->cols);
-    if (decodeTernary(*stored[i].first->codec, {stored[i].second.data(), stored[i].second.size()}, settings,
-                      matrices[i]))
-      return 0;
-  }
-  const double agreement = neuronAgreement(matrices[0], matrices[1]);
+  const auto decode = [&](const StoredTensor &tensor, ArrayRef<uint8_t> bytes, TernaryMatrix &out) {
+    return !decodeTernary(*tensor.codec, {bytes.data(), bytes.size()}, settings, int32_t(tensor.rows),
+                          int32_t(tensor.cols), out);
+  };
+  TernaryMatrix gateRead, downRead;
+  if (!decode(gate, gateBytes, gateRead) || !decode(down, downBytes, downRead))
+    return 0;
+  const double agreement = neuronAgreement(gateRead, downRead);
   return std::isnan(agreement) ? 0 : agreement;
 }
 

@@ -2,6 +2,7 @@
 // tensor.
 #include "compiler/import/StoredCheckpoint.h"
 #include "compiler/import/ImportError.h"
+#include "llvm/Support/ErrorHandling.h"
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -86,10 +87,10 @@ Error read(const StoredTensor &tensor, int64_t begin, int64_t end, Bytes &out) {
   return readBeside(*tensor.bias, tensor, begin, end, out.biases);
 }
 
-/// Multiplies the decoded scales by the stored ones.
+/// Multiplies the decoded scales of the first rows by the stored ones.
 Error applyScale(const StoredTensor &tensor, TernaryMatrix &out) {
   std::vector<float> values;
-  if (Error error = readBeside(*tensor.scale, tensor, 0, tensor.rows, values))
+  if (Error error = readBeside(*tensor.scale, tensor, 0, out.rows, values))
     return error;
   // Weights that share a scale lie side by side in either: of the whole matrix, a row, or a group.
   const size_t n = out.trits.size(), ofOwn = n / out.scales.size(), ofStored = n / values.size();
@@ -107,6 +108,31 @@ Error applyScale(const StoredTensor &tensor, TernaryMatrix &out) {
   out.groupCols = per < size_t(out.cols) ? int32_t(per) : 0;
   toCoarsest(out);
   return Error::success();
+}
+
+/// The first rows of a tensor, in the order of the file.
+Expected<TernaryMatrix> decodeRows(const StoredTensor &tensor, const Bytes &bytes, int64_t rows,
+                                   CodecSettings settings) {
+  // A scale beside float weights means they are trits already, whatever the checkpoint says of the others.
+  if (tensor.scale)
+    settings.ternarize = Ternarize::refuse;
+  TernaryMatrix matrix;
+  if (Decoded fault = decodeTernary(*tensor.codec, bytes.encoded(), settings, int32_t(rows),
+                                    int32_t(tensor.cols), matrix))
+    return failure(who(tensor) + ": byte " + Twine(tensor.offset + fault->at) + ": " + fault->what);
+  if (tensor.scale && !tensor.bias)
+    if (Error error = applyScale(tensor, matrix))
+      return error;
+  return matrix;
+}
+
+/// Columns that share a scale in the file; 0: only the weights tell.
+int32_t storedGroup(const StoredTensor &tensor) {
+  const Codec &codec = *tensor.codec;
+  const bool beside = tensor.scale && tensor.scale->count > tensor.rows;
+  if (codec.scales == Codec::Scales::group)
+    return codec.floats || beside ? 0 : codec.blocks.cols;
+  return beside ? int32_t(tensor.cols / (tensor.scale->count / tensor.rows)) : 0;
 }
 
 /// GGUF's llama converter moves row h*D + s*D/2 + j of q and k to h*D + 2j + s, so that RoPE turns
@@ -145,23 +171,12 @@ Expected<TernaryMatrix> StoredCheckpoint::ternary(const std::string &name) const
   Bytes bytes;
   if (Error error = read(tensor, 0, tensor.rows, bytes))
     return error;
-  // A scale beside float weights means they are trits already, whatever the checkpoint says of the others.
-  CodecSettings settings = parts_.decoding;
-  if (tensor.scale)
-    settings.ternarize = Ternarize::refuse;
-  TernaryMatrix matrix;
-  matrix.rows = int32_t(tensor.rows);
-  matrix.cols = int32_t(tensor.cols);
-  if (Decoded fault = decodeTernary(*tensor.codec, bytes.encoded(), settings, matrix))
-    return failure(who(tensor) + ": byte " + Twine(tensor.offset + fault->at) + ": " + fault->what);
-  if (tensor.scale && !tensor.bias)
-    if (Error error = applyScale(tensor, matrix))
-      return error;
-  if (tensor.pairedHeads > 0) {
-    const size_t heads = size_t(tensor.pairedHeads), rows = size_t(matrix.rows);
-    unpairRows(heads, rows, size_t(matrix.cols), matrix.trits);
-    if (matrix.scales.size() > 1)
-      unpairRows(heads, rows, matrix.scales.size() / rows, matrix.scales);
+  Expected<TernaryMatrix> matrix = decodeRows(tensor, bytes, tensor.rows, parts_.decoding);
+  if (matrix && tensor.pairedHeads > 0) {
+    const size_t heads = size_t(tensor.pairedHeads), rows = size_t(matrix->rows);
+    unpairRows(heads, rows, size_t(matrix->cols), matrix->trits);
+    if (matrix->scales.size() > 1)
+      unpairRows(heads, rows, matrix->scales.size() / rows, matrix->scales);
   }
   return matrix;
 }
@@ -175,29 +190,34 @@ Expected<int32_t> StoredCheckpoint::scaleGroup(const std::string &name) const {
   const bool beside = tensor.scale && tensor.scale->count > tensor.rows;
   if (!beside && (!codec || codec->scales != Codec::Scales::group))
     return 0;
-  // Latent weights get one scale, and so have most blocks; neither needs decoding.
-  if (!tensor.scale && (codec->floats || codec->oneScale)) {
-    if (codec->floats && parts_.decoding.ternarize == Ternarize::always)
-      return 0;
+  const bool floats = codec->floats && !tensor.scale;
+  if (floats && parts_.decoding.ternarize == Ternarize::always)
+    return 0; // latent weights get one scale
+  // The first rows mostly tell: that groups can be no larger than they are stored, or that floats are latent.
+  constexpr int64_t kFew = 64;
+  for (const int64_t rows : {codec->whole ? tensor.rows : std::min(kFew, tensor.rows), tensor.rows}) {
     Bytes bytes;
-    if (Error error = read(tensor, 0, tensor.rows, bytes))
+    if (Error error = read(tensor, 0, rows, bytes))
       return error;
-    if (codec->oneScale && codec->oneScale(bytes.encoded()))
+    const bool all = rows == tensor.rows;
+    if (all && !tensor.scale && codec->oneScale && codec->oneScale(bytes.encoded()))
       return 0;
-    if (codec->floats) {
-      TernaryMatrix matrix;
-      matrix.rows = int32_t(tensor.rows);
-      matrix.cols = int32_t(tensor.cols);
-      if (!decodeAlreadyTernary(*codec->floats, bytes.bytes.data(), matrix))
+    TernaryMatrix matrix;
+    if (floats) {
+      if (!decodeAlreadyTernary(*codec->floats, bytes.bytes.data(), int32_t(rows), int32_t(tensor.cols),
+                                matrix))
         return 0;
       toCoarsest(matrix);
-      return matrix.groupCols;
+    } else {
+      Expected<TernaryMatrix> decoded = decodeRows(tensor, bytes, rows, parts_.decoding);
+      if (!decoded)
+        return decoded.takeError();
+      matrix = std::move(*decoded);
     }
+    if (all || (matrix.groupCols > 0 && matrix.groupCols == storedGroup(tensor)))
+      return matrix.groupCols;
   }
-  Expected<TernaryMatrix> matrix = ternary(name);
-  if (!matrix)
-    return matrix.takeError();
-  return matrix->groupCols;
+  llvm_unreachable("all rows were read");
 }
 
 Expected<DenseTensor> StoredCheckpoint::dense(const std::string &name, int32_t begin, int32_t end) const {

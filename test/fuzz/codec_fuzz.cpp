@@ -59,8 +59,8 @@ void checkRoundTrip(const Codec &codec, const TernaryMatrix &m, CodecSettings se
   std::vector<uint8_t> bytes;
   if (encodeTernary(codec, m, settings, bytes))
     return;
-  TernaryMatrix again = m;
-  check(!decodeTernary(codec, {bytes.data(), bytes.size()}, settings, again));
+  TernaryMatrix again;
+  check(!decodeTernary(codec, {bytes.data(), bytes.size()}, settings, m.rows, m.cols, again));
   check(again.trits == m.trits && again.scales == m.scales && again.groupCols == m.groupCols);
 }
 
@@ -103,7 +103,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       checkFault(*fault, bytes.size());
   if (!codec.decode)
     return 0;
-  if (Decoded fault = decodeTernary(codec, in, settings, m)) {
+  if (Decoded fault = decodeTernary(codec, in, settings, m.rows, m.cols, m)) {
     checkFault(*fault, bytes.size());
     return 0;
   }

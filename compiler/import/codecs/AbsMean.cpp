@@ -91,12 +91,13 @@ private:
 
 } // namespace
 
-Decoded decodeAbsMean(FloatType type, AbsMean arithmetic, const uint8_t *bytes, TernaryMatrix &out) {
+Decoded decodeAbsMean(FloatType type, AbsMean arithmetic, const uint8_t *bytes, int32_t nRows, int32_t nCols,
+                      TernaryMatrix &out) {
   auto rounded = [&](float x) { return arithmetic == AbsMean::stored ? roundTo(type, x) : x; };
-  size_t n = size_t(out.rows) * size_t(out.cols), cols = size_t(out.cols), width = floatBytes(type);
+  const size_t rows = size_t(nRows), cols = size_t(nCols), n = rows * cols, width = floatBytes(type);
   std::vector<float> row(cols);
   CascadeSum sum(n);
-  for (size_t r = 0; r < size_t(out.rows); ++r) {
+  for (size_t r = 0; r < rows; ++r) {
     widenRow(type, bytes + r * cols * width, cols, row.data());
     for (size_t c = 0; c < cols; ++c) {
       if (!std::isfinite(row[c]))
@@ -108,8 +109,11 @@ Decoded decodeAbsMean(FloatType type, AbsMean arithmetic, const uint8_t *bytes, 
   if (!std::isfinite(mean))
     return Fault{0, "expected weights whose sum is finite, got " + std::to_string(mean)};
   float s = rounded(1.0f / std::max(mean, rounded(1e-5f)));
+  out.rows = nRows;
+  out.cols = nCols;
+  out.groupCols = 0;
   out.trits.resize(n);
-  for (size_t r = 0; r < size_t(out.rows); ++r) {
+  for (size_t r = 0; r < rows; ++r) {
     widenRow(type, bytes + r * cols * width, cols, row.data());
     for (size_t c = 0; c < cols; ++c) {
       // Rounding half to even and clamping to [-1, 1]: |x| <= 0.5 gives 0.

@@ -49,11 +49,14 @@ bool narrow(const std::vector<float> &row, GroupSearch &search) {
 
 } // namespace
 
-bool decodeAlreadyTernary(FloatType type, const uint8_t *bytes, TernaryMatrix &out) {
-  const size_t rows = size_t(out.rows), cols = size_t(out.cols), rowBytes = cols * floatBytes(type);
+bool decodeAlreadyTernary(FloatType type, const uint8_t *bytes, int32_t nRows, int32_t nCols,
+                          TernaryMatrix &out) {
+  const size_t rows = size_t(nRows), cols = size_t(nCols), rowBytes = cols * floatBytes(type);
   std::vector<float> row(cols);
-  GroupSearch search(out.cols, 32);
+  GroupSearch search(nCols, 32);
   bool groups = false;
+  out.rows = nRows;
+  out.cols = nCols;
   out.groupCols = 0;
   out.trits.resize(rows * cols);
   out.scales.resize(rows);

@@ -41,11 +41,12 @@ Fault notTernary(FloatType type, const Encoded &in) {
 
 template <FloatType kType>
 Decoded decode(const Encoded &in, const CodecSettings &settings, TernaryMatrix &out) {
-  if (settings.ternarize != Ternarize::always && decodeAlreadyTernary(kType, in.bytes, out))
+  if (settings.ternarize != Ternarize::always &&
+      decodeAlreadyTernary(kType, in.bytes, out.rows, out.cols, out))
     return std::nullopt;
   if (settings.ternarize == Ternarize::refuse)
     return notTernary(kType, in);
-  return decodeAbsMean(kType, settings.absMean, in.bytes, out);
+  return decodeAbsMean(kType, settings.absMean, in.bytes, out.rows, out.cols, out);
 }
 
 template <FloatType kType>

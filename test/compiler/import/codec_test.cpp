@@ -334,7 +334,8 @@ TEST(Tl, RefusesCodesThatNothingWrites) {
 
 Decoded decodeMlx(const std::vector<uint8_t> &codes, const std::vector<float> &scales,
                   const std::vector<float> &biases, TernaryMatrix &out) {
-  return decodeTernary(codec("mlx_2bit"), {codes.data(), codes.size(), scales, biases}, {}, out);
+  return decodeTernary(codec("mlx_2bit"), {codes.data(), codes.size(), scales, biases}, {}, out.rows,
+                       out.cols, out);
 }
 
 /// What mlx's own quantiser makes of a ternary matrix: most groups are not ternary any more.

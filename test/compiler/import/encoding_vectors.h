@@ -71,7 +71,7 @@ inline const Codec &codec(const std::string &name) {
 
 inline Decoded decode(const std::string &name, const std::vector<uint8_t> &bytes, TernaryMatrix &out,
                       const CodecSettings &settings = {}) {
-  return decodeTernary(codec(name), {bytes.data(), bytes.size()}, settings, out);
+  return decodeTernary(codec(name), {bytes.data(), bytes.size()}, settings, out.rows, out.cols, out);
 }
 
 inline std::vector<uint8_t> encode(const std::string &name, const TernaryMatrix &matrix,

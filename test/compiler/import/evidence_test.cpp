@@ -36,8 +36,7 @@ protected:
 /// The bytes of an i2_s matrix in the order that an ARM build or an x86 build without ACT_PARALLEL writes.
 std::string reordered(const uint8_t *bytes, size_t n, I2SLayout layout, int32_t rows, int32_t cols) {
   TernaryMatrix m;
-  m.rows = rows, m.cols = cols;
-  EXPECT_FALSE(decodeTernary(*codecNamed("i2_s"), {bytes, n}, {}, m));
+  EXPECT_FALSE(decodeTernary(*codecNamed("i2_s"), {bytes, n}, {}, rows, cols, m));
   std::string out(n, '\0');
   std::copy(bytes + n - 32, bytes + n, out.begin() + long(n) - 32);
   for (int32_t r = 0; r < rows; ++r)

@@ -22,7 +22,7 @@ TEST(AbsMean, IsWeightQuant) {
     std::vector<uint8_t> bytes(input.size() * floatBytes(type));
     narrowRow(type, input.data(), input.size(), bytes.data());
     TernaryMatrix out = v.shape;
-    Decoded fault = decodeAbsMean(type, AbsMean::wide, bytes.data(), out);
+    Decoded fault = decodeAbsMean(type, AbsMean::wide, bytes.data(), out.rows, out.cols, out);
     ASSERT_FALSE(fault) << fault->what;
     EXPECT_EQ(out.trits, v.trits) << file;
     EXPECT_EQ(values(out), v.decoded) << file;
@@ -33,7 +33,7 @@ TEST(AbsMean, RoundsTiesToEven) {
   LOAD(v, "absmean_ties");
   std::vector<float> input = floatsFromHex(v.data["input_f32_hex"]);
   TernaryMatrix out = v.shape;
-  Decoded fault = decodeAbsMean(FloatType::f32, AbsMean::wide, bytesOf(input), out);
+  Decoded fault = decodeAbsMean(FloatType::f32, AbsMean::wide, bytesOf(input), out.rows, out.cols, out);
   ASSERT_FALSE(fault) << fault->what;
   EXPECT_EQ(out.trits, v.trits);
 }
@@ -42,20 +42,20 @@ TEST(AbsMean, RefusesInfinity) {
   std::vector<float> weights(32, 0.5f);
   weights[20] = INFINITY;
   TernaryMatrix out = matrix(2, 16);
-  expectFault(decodeAbsMean(FloatType::f32, AbsMean::wide, bytesOf(weights), out), 80,
+  expectFault(decodeAbsMean(FloatType::f32, AbsMean::wide, bytesOf(weights), out.rows, out.cols, out), 80,
               "expected finite weights, got inf");
 }
 
 TEST(AlreadyTernary, IsExact) {
   TernaryMatrix m = matrix(3, 16), out = m;
   std::vector<float> weights = values(m);
-  ASSERT_TRUE(decodeAlreadyTernary(FloatType::f32, bytesOf(weights), out));
+  ASSERT_TRUE(decodeAlreadyTernary(FloatType::f32, bytesOf(weights), out.rows, out.cols, out));
   toCoarsest(out);
   EXPECT_EQ(out.trits, m.trits);
   EXPECT_EQ(out.scales, m.scales);
   for (float other : {std::nextafter(0.25f, 1.0f), std::nanf(""), INFINITY}) {
     weights[40] = other;
-    EXPECT_FALSE(decodeAlreadyTernary(FloatType::f32, bytesOf(weights), out)) << other;
+    EXPECT_FALSE(decodeAlreadyTernary(FloatType::f32, bytesOf(weights), out.rows, out.cols, out)) << other;
   }
 }
 
@@ -68,7 +68,7 @@ TEST(AlreadyTernary, FindsScalesOfRowsShardsAndGroups) {
     for (int32_t i = 0; i < 4 * (group ? 768 / group : 1); ++i)
       m.scales.push_back(float(i % 7 + 1) * 0.0625f);
     std::vector<float> weights = values(m);
-    ASSERT_TRUE(decodeAlreadyTernary(FloatType::f32, bytesOf(weights), out)) << group;
+    ASSERT_TRUE(decodeAlreadyTernary(FloatType::f32, bytesOf(weights), out.rows, out.cols, out)) << group;
     toCoarsest(out);
     EXPECT_EQ(out.groupCols, group);
     EXPECT_EQ(out.trits, m.trits) << group;
@@ -80,7 +80,7 @@ TEST(AlreadyTernary, TakesNoGroupsBelow32Columns) {
   TernaryMatrix m = matrix(1, 64), out = m;
   m.groupCols = 16;
   m.scales = {0.25f, 0.5f, 0.25f, 0.75f};
-  EXPECT_FALSE(decodeAlreadyTernary(FloatType::f32, bytesOf(values(m)), out));
+  EXPECT_FALSE(decodeAlreadyTernary(FloatType::f32, bytesOf(values(m)), out.rows, out.cols, out));
 }
 
 /// Against gguf-py (test/data/dense_blocks.py).
@@ -130,9 +130,9 @@ TEST(FloatCodec, SaysWhatIsNotTernary) {
   settings.ternarize = Ternarize::refuse;
   std::vector<float> weights(32, 0.5f);
   weights[20] = 0.25f;
-  TernaryMatrix out = matrix(2, 16);
+  TernaryMatrix out;
   expectFault(
-      decodeTernary(codec("f32"), {bytesOf(weights), 128}, settings, out), 80,
+      decodeTernary(codec("f32"), {bytesOf(weights), 128}, settings, 2, 16, out), 80,
       "expected every |weight| to be 0 or one value, got 1 of 32 other than 0 and 0.500000, the farthest "
       "0.250000; not a ternary model, or latent weights (--set ternarize=absmean)");
 }

@@ -161,6 +161,21 @@ TEST(StoredCheckpoint, KnowsGroupsWithoutDecodingWhereItCan) {
   EXPECT_EQ(group(OneTensor("tq2_0", grouped(4, 512, 256))), 256);
   EXPECT_EQ(group(OneTensor("tq2_0", matrix(4, 512))), 0);
   EXPECT_EQ(group(OneTensor("f16", grouped(4, 512, 128))), 128);
+  // 64 rows tell what 65 have, where they have different scales everywhere.
+  for (const char *name : {"tq2_0", "q2_0", "pq2_0", "f16"}) {
+    const int32_t stored = codec(name).floats ? 128 : codec(name).blocks.cols;
+    std::vector<uint8_t> bytes = encode(name, grouped(65, 512, stored));
+    EXPECT_EQ(group(OneTensor(name, bytes, 65, 512)), stored) << name;
+    std::fill(bytes.end() - ptrdiff_t(bytes.size() / 65), bytes.end(), uint8_t(0x7d)); // not finite, code 3
+    const OneTensor tail(name, bytes, 65, 512);
+    EXPECT_EQ(group(tail), codec(name).floats ? 0 : stored) << name;
+  }
+  // A larger group in the first rows is not that of all.
+  TernaryMatrix late = grouped(65, 512, 64);
+  for (size_t i = 0; i < 64 * 8; ++i)
+    late.scales[i] = 0.125f * float(i / 4 % 7 + 1);
+  EXPECT_EQ(group(OneTensor("q2_0", late)), 64);
+  EXPECT_EQ(group(OneTensor("f16", late)), 64);
   OneTensor damaged("i2_s", std::vector<uint8_t>(*encodedBytes(codec("i2_s"), 4, 512), 0xff), 4, 512);
   EXPECT_EQ(group(damaged), 0); // not looked at
 }
