@@ -172,7 +172,10 @@ Error compile(const Options &given) {
   stages.end("import");
 
   mlir::MLIRContext context;
-  Expected<mlir::OwningOpRef<mlir::ModuleOp>> graph = buildGraph(context, checkpoint, options);
+  import::ScaleGroups groups;
+  if (Error e = findScaleGroups(checkpoint, options, /*everyProblem=*/false, groups))
+    return e;
+  Expected<mlir::OwningOpRef<mlir::ModuleOp>> graph = buildGraph(context, checkpoint, groups, options);
   if (!graph)
     return graph.takeError();
   mlir::ModuleOp module = **graph;

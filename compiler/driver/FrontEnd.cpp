@@ -1,7 +1,6 @@
 // See FrontEnd.h.
 #include "compiler/driver/FrontEnd.h"
 #include "compiler/bundle/ForEachIndex.h"
-#include "compiler/import/BuildGraph.h"
 #include "compiler/import/StoredCheckpoint.h"
 #include "compiler/transforms/Passes.h"
 #include "mlir/IR/MLIRContext.h"
@@ -34,36 +33,6 @@ Decision chooseHead(const import::ModelConfig &config) {
             "--head=exact"};
   return {"head", "exact", "a 4-bit screen finds the rows that can matter; their logits are those of f16",
           "--head=f16"};
-}
-
-/// Which matrices have scales of groups of columns. A tensor may have to be decoded for it.
-Expected<import::ScaleGroups> scaleGroups(const import::Checkpoint &checkpoint, int jobs,
-                                          const std::string &where) {
-  constexpr size_t kLinears = std::size(import::kLinearNames);
-  import::ScaleGroups groups;
-  std::mutex mutex;
-  const auto nameOf = [&](size_t i) {
-    return import::layerTensor(int32_t(i / kLinears), import::kLinearNames[i % kLinears]);
-  };
-  const auto ask = [&](size_t i) -> Error {
-    const std::string name = nameOf(i);
-    Expected<int32_t> group = checkpoint.scaleGroup(name);
-    if (!group)
-      return group.takeError();
-    if (*group % 16)
-      return createStringError("%s: tensor '%s': expected scales of a multiple of 16 columns, got one for %d",
-                               where.c_str(), name.c_str(), *group);
-    if (*group) {
-      std::lock_guard<std::mutex> lock(mutex);
-      groups[name] = *group;
-    }
-    return Error::success();
-  };
-  if (Error e = forEachIndex(
-          jobs, size_t(checkpoint.config().layers) * kLinears, ask,
-          [&](size_t i) { return checkpoint.info(nameOf(i)).decodingBytes; }, import::kDecodingBytes))
-    return e;
-  return groups;
 }
 
 } // namespace
@@ -104,13 +73,47 @@ Expected<Decision> decideHead(const Options &options, const import::ModelConfig 
   return Decision{"head", options.head, "asked for", ""};
 }
 
-Expected<mlir::OwningOpRef<mlir::ModuleOp>>
-buildGraph(mlir::MLIRContext &context, const import::Checkpoint &checkpoint, const Options &options) {
+Error findScaleGroups(const import::Checkpoint &checkpoint, const Options &options, bool everyProblem,
+                      import::ScaleGroups &groups) {
+  constexpr size_t kLinears = std::size(import::kLinearNames);
+  std::mutex mutex; // problems, groups
+  Error problems = Error::success();
+  const auto nameOf = [&](size_t i) {
+    return import::layerTensor(int32_t(i / kLinears), import::kLinearNames[i % kLinears]);
+  };
+  const auto ask = [&](const std::string &name) -> Error {
+    Expected<int32_t> group = checkpoint.scaleGroup(name);
+    if (!group)
+      return group.takeError();
+    if (*group % 16)
+      return createStringError("%s: tensor '%s': expected scales of a multiple of 16 columns, got one for %d",
+                               options.input.c_str(), name.c_str(), *group);
+    if (*group) {
+      std::lock_guard<std::mutex> lock(mutex);
+      groups[name] = *group;
+    }
+    return Error::success();
+  };
+  Error first = forEachIndex(
+      std::max(1, options.jobs), size_t(checkpoint.config().layers) * kLinears,
+      [&](size_t i) -> Error {
+        Error e = ask(nameOf(i));
+        if (!everyProblem)
+          return e;
+        std::lock_guard<std::mutex> lock(mutex);
+        problems = joinErrors(std::move(problems), std::move(e));
+        return Error::success();
+      },
+      [&](size_t i) { return checkpoint.info(nameOf(i)).decodingBytes; }, import::kDecodingBytes);
+  return joinErrors(std::move(first), std::move(problems));
+}
+
+Expected<mlir::OwningOpRef<mlir::ModuleOp>> buildGraph(mlir::MLIRContext &context,
+                                                       const import::Checkpoint &checkpoint,
+                                                       const import::ScaleGroups &groups,
+                                                       const Options &options) {
   context.printOpOnDiagnostic(false); // one line for each error
-  Expected<import::ScaleGroups> groups = scaleGroups(checkpoint, std::max(1, options.jobs), options.input);
-  if (!groups)
-    return groups.takeError();
-  mlir::OwningOpRef<mlir::ModuleOp> module = import::buildModule(context, checkpoint.config(), *groups);
+  mlir::OwningOpRef<mlir::ModuleOp> module = import::buildModule(context, checkpoint.config(), groups);
   if (!module)
     return createStringError("%s: the graph could not be built (see above)", options.input.c_str());
   return module;

@@ -1,9 +1,7 @@
 // From a checkpoint's files to the kernel dialect: what compiling and checking share.
 #pragma once
 #include "compiler/driver/Options.h"
-#include "compiler/import/Checkpoint.h"
-#include "mlir/IR/BuiltinOps.h"
-#include "mlir/IR/OwningOpRef.h"
+#include "compiler/import/BuildGraph.h"
 
 namespace bitnet::compiler {
 
@@ -20,9 +18,16 @@ std::vector<std::string> messagesOf(llvm::Error error);
 /// have.
 llvm::Expected<import::Decision> decideHead(const Options &options, const import::ModelConfig &config);
 
+/// Adds the matrices that have scales of groups of columns; a tensor may have to be decoded for it. The first
+/// error, or those of all tensors, joined.
+llvm::Error findScaleGroups(const import::Checkpoint &checkpoint, const Options &options, bool everyProblem,
+                            import::ScaleGroups &groups);
+
 /// The model in the bitnet dialect; diagnostics of the context say what went wrong.
-llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
-buildGraph(mlir::MLIRContext &context, const import::Checkpoint &checkpoint, const Options &options);
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> buildGraph(mlir::MLIRContext &context,
+                                                             const import::Checkpoint &checkpoint,
+                                                             const import::ScaleGroups &groups,
+                                                             const Options &options);
 
 /// The passes; options.head must be decided.
 llvm::Error runPasses(mlir::ModuleOp module, const Options &options);

@@ -83,6 +83,45 @@ TEST(Check, FindsEveryBadTensorNotOnlyTheFirst) {
   EXPECT_NE(text.out.find("would compile: no\n"), std::string::npos);
 }
 
+/// A matrix whose groups of scales cannot be known, since it does not decode, hides neither the next nor
+/// others.
+TEST(Check, FindsEveryBadTensorWithScalesOfGroups) {
+  bitnet::import::TinyModel bad("llama");
+  bad.set("llama.embedding_length", 128);
+  bad.set("llama.feed_forward_length", 64);
+  bad.matrix("token_embd", 16, 128);
+  for (const char *norm : {"output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"})
+    bad.vector(norm, 128);
+  for (const char *name : {"attn_q", "attn_output"})
+    bad.matrix(std::string("blk.0.") + name, 128, 128);
+  for (const char *name : {"attn_k", "attn_v"})
+    bad.matrix(std::string("blk.0.") + name, 64, 128);
+  bad.matrix("blk.0.ffn_down", 128, 64);
+  for (const char *name : {"blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"}) {
+    std::string q2;
+    for (int block = 0; block < 64 * 2; ++block) // f16 scales that all differ, codes 2
+      q2 += char(block) + std::string("\x2c") + std::string(16, '\xaa');
+    bad.tensors[name] = {{128, 64}, 42, q2};
+  }
+  const Ran good = bitnetc({"check", fileWith("groups.gguf", bad.finish())});
+  EXPECT_NE(good.out.find("scales one for 64 columns of a row"), std::string::npos) << good.out;
+  EXPECT_EQ(good.code, 0) << good.out;
+  for (const char *name : {"blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"})
+    bad.tensors[name].bytes[18 * 3 + 5] = '\xff';
+  bad.tensors["blk.0.ffn_down.weight"].bytes[3] = '\x7f'; // no number
+  bad.tensors["blk.0.ffn_down.weight"].bytes[2] = '\xff';
+  const Ran ran = bitnetc({"check", fileWith("bad-groups.gguf", bad.finish()), "--json"});
+  EXPECT_EQ(ran.code, 1);
+  const json problems = json::parse(ran.out)["problems"];
+  ASSERT_EQ(problems.size(), 3u) << problems;
+  for (int i = 0; i < 3; ++i)
+    EXPECT_NE(problems[i].get<std::string>().find(std::array{"'blk.0.ffn_down.weight': byte ",
+                                                             "'blk.0.ffn_gate.weight': byte ",
+                                                             "'blk.0.ffn_up.weight': byte "}[size_t(i)]),
+              std::string::npos)
+        << problems[i];
+}
+
 TEST(Check, NamesEveryTensorThatIsMissingOrInNoPlace) {
   bitnet::import::TinyModel bad("llama");
   bad.tensors.erase("blk.0.attn_k.weight");
