@@ -3,8 +3,11 @@
 #include "runtime/format/quoted.h"
 
 #include <algorithm>
+#include <cstring>
 #include <ctime>
 #include <limits>
+#include <map>
+#include <string.h> // memmem, linear where std::string_view::find is not
 
 namespace bitnet::runtime {
 namespace {
@@ -13,7 +16,7 @@ using Expr = TemplateExpr;
 using Step = TemplateStep;
 using Value = TemplateValue;
 
-constexpr int kMaxCalls = 32;           ///< macros that call macros
+constexpr int kMaxNesting = 200;        ///< of blocks, expressions and macros that call macros
 constexpr int kMaxDepth = 64;           ///< of lists in lists
 constexpr uint64_t kStepsOfElement = 8; ///< what an element of a new list counts, for its memory
 
@@ -26,7 +29,8 @@ constexpr uint64_t kStepsOfElement = 8; ///< what an element of a new list count
 class Renderer {
 public:
   Renderer(Value::Map variables, const TemplateLimits &limits) : limits_(limits) {
-    scopes_.push_back(std::move(variables));
+    for (auto &one : variables)
+      scopes_.back().insert_or_assign(one.first, std::move(one.second));
   }
 
   Result<std::string> run(const std::vector<Step> &steps) {
@@ -36,6 +40,7 @@ public:
   }
 
 private:
+  using Scope = std::map<std::string, Value>;
   enum class Flow : uint8_t { goes_on, breaks, continues };
 
   // ---- errors and limits
@@ -62,6 +67,30 @@ private:
       return fails(line, "expected at most " + std::to_string(limits_.steps) + " steps");
     return {};
   }
+  /// Before one more level of blocks or expressions.
+  Status enter(int line) {
+    if (++nesting_ > kMaxNesting)
+      return fails(line, "expected blocks, expressions and calls nested at most " +
+                             std::to_string(kMaxNesting) + " deep");
+    return count(line);
+  }
+  /// Of a dictionary or namespace; nullptr when absent.
+  Result<const Value *> entry(int line, const Value &of, std::string_view key) {
+    BITNET_RETURN_IF_ERROR(count(line, of.entries().size() / 16));
+    return static_cast<const Value *>(of.entry(key));
+  }
+  Result<bool> equal(int line, const Value &a, const Value &b) {
+    uint64_t left = limits_.steps - steps_ + 1;
+    const uint64_t before = left;
+    const bool same = is_equal(a, b, &left);
+    BITNET_RETURN_IF_ERROR(count(line, before - left));
+    return same;
+  }
+  /// Where `part` begins in `text`, or npos.
+  static size_t position(std::string_view text, std::string_view part) {
+    const void *found = ::memmem(text.data(), text.size(), part.data(), part.size());
+    return found ? static_cast<const char *>(found) - text.data() : std::string_view::npos;
+  }
   Result<Value> made(int line, std::string text) {
     BITNET_RETURN_IF_ERROR(fits(line, text.size()));
     return Value(std::move(text));
@@ -82,18 +111,12 @@ private:
 
   const Value *find(const std::string &name) const {
     for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope)
-      for (auto one = scope->rbegin(); one != scope->rend(); ++one)
-        if (one->first == name)
-          return &one->second;
+      if (const auto one = scope->find(name); one != scope->end())
+        return &one->second;
     return nullptr;
   }
   void assign(const std::string &name, Value value) {
-    for (auto &one : scopes_.back())
-      if (one.first == name) {
-        one.second = std::move(value);
-        return;
-      }
-    scopes_.back().emplace_back(name, std::move(value));
+    scopes_.back().insert_or_assign(name, std::move(value));
   }
   /// One name, or as many as the value has elements.
   Status assign(int line, const std::vector<std::string> &names, const Value &value) {
@@ -101,10 +124,14 @@ private:
       assign(names[0], value);
       return {};
     }
-    if (value.kind != Value::list || value.items().size() != names.size())
-      return fails(line, "expected a list of " + std::to_string(names.size()) + " to assign");
+    Result<Value::List> all = elements(line, value);
+    if (!all.ok())
+      return std::move(all).status();
+    if (all->size() != names.size())
+      return fails(line, "expected " + std::to_string(names.size()) + " elements to assign, got " +
+                             std::to_string(all->size()));
     for (size_t i = 0; i < names.size(); ++i)
-      assign(names[i], value.items()[i]);
+      assign(names[i], (*all)[i]);
     return {};
   }
 
@@ -112,12 +139,21 @@ private:
 
   Status run_steps(const std::vector<Step> &steps, std::string *out) {
     for (const Step &step : steps) {
-      BITNET_RETURN_IF_ERROR(count(step.line));
+      BITNET_RETURN_IF_ERROR(enter(step.line));
       BITNET_RETURN_IF_ERROR(run_step(step, out));
+      --nesting_;
       if (flow_ != Flow::goes_on)
         return {};
     }
     return {};
+  }
+
+  /// Names that these steps set are gone after them.
+  Status run_scope(const std::vector<Step> &steps, std::string *out) {
+    scopes_.emplace_back();
+    const Status status = run_steps(steps, out);
+    scopes_.pop_back();
+    return status;
   }
 
   Status run_step(const Step &step, std::string *out) {
@@ -148,22 +184,22 @@ private:
       const Value *target = find(step.names[0]);
       if (!target || target->kind != Value::name_space)
         return fails(step.line, "expected a namespace to set an attribute of");
-      if (Value *entry = target->entry(step.names[1]))
-        *entry = value;
+      BITNET_RETURN_IF_ERROR(count(step.line, target->entries().size() / 16));
+      if (Value *known = target->entry(step.names[1]))
+        *known = value;
       else
         target->entries().emplace_back(step.names[1], value);
       return {};
     }
     case Step::set_block: {
       std::string text;
-      scopes_.emplace_back();
-      const Status status = run_steps(step.body, &text);
-      scopes_.pop_back();
-      BITNET_RETURN_IF_ERROR(status);
+      BITNET_RETURN_IF_ERROR(run_scope(step.body, &text));
       TEMPLATE_TRY(value, made(step.line, std::move(text)));
       assign(step.names[0], value);
       return {};
     }
+    case Step::scope:
+      return run_scope(step.body, out);
     case Step::macro:
       if (scopes_.size() > 1) // would see the names around it
         return needs_engine(step.line, "a macro inside of a loop");
@@ -187,6 +223,7 @@ private:
       BITNET_RETURN_IF_ERROR(count(line, kStepsOfElement * value.items().size()));
       return value.items();
     case Value::map: {
+      BITNET_RETURN_IF_ERROR(count(line, kStepsOfElement * value.entries().size()));
       Value::List keys;
       for (const auto &entry : value.entries())
         keys.emplace_back(entry.first);
@@ -208,7 +245,7 @@ private:
   }
 
   Status run_loop(const Step &step, std::string *out) {
-    TEMPLATE_TRY(source, evaluate(*step.value));
+    TEMPLATE_TRY(source, evaluate_iterable(*step.value));
     Result<Value::List> all = elements(step.line, source);
     if (!all.ok())
       return std::move(all).status();
@@ -228,8 +265,7 @@ private:
     } else {
       list = std::move(*all);
     }
-    if (list.empty())
-      return run_steps(step.other, out);
+    bool passes = false; // a turn comes to its end: as Jinja has it, `break` and `continue` are none
     for (size_t i = 0; i < list.size(); ++i) {
       scopes_.emplace_back(); // anew each time round: what the body sets is gone after it
       assign("loop", loop_at(list, i));
@@ -238,12 +274,12 @@ private:
         status = run_steps(step.body, out);
       scopes_.pop_back();
       BITNET_RETURN_IF_ERROR(status);
-      const bool ends = flow_ == Flow::breaks;
-      flow_ = Flow::goes_on;
-      if (ends)
+      const Flow flow = std::exchange(flow_, Flow::goes_on);
+      passes |= flow == Flow::goes_on;
+      if (flow == Flow::breaks)
         break;
     }
-    return {};
+    return passes ? Status() : run_scope(step.other, out);
   }
 
   /// `loop`: as a namespace, since it has attributes only.
@@ -255,51 +291,56 @@ private:
                     {"last", Value::of_truth(at + 1 == n)},
                     {"length", Value::of(n)},
                     {"revindex", Value::of(n - at)},
-                    {"revindex0", Value::of(n - at - 1)}};
+                    {"revindex0", Value::of(n - at - 1)},
+                    {"depth", Value::of(1)}, // of loops that call themselves: there are none
+                    {"depth0", Value::of(0)}};
     loop.emplace_back("previtem", i > 0 ? list[i - 1] : Value());
     loop.emplace_back("nextitem", at + 1 < n ? list[i + 1] : Value());
     return Value::of_namespace(std::move(loop));
   }
 
   Result<Value> call_macro(int line, const Expr &call, const Step &macro) {
-    if (++calls_ > kMaxCalls)
-      return fails(line,
-                   "expected macros that call each other at most " + std::to_string(kMaxCalls) + " deep");
-    const size_t n = macro.names.size() - 1;
-    if (call.args.size() - 1 > n)
-      return fails(line, "expected at most " + std::to_string(n) + " arguments of " + macro.names[0]);
-    Value::Map scope;
-    for (size_t i = 0; i < n; ++i) {
-      const std::string &name = macro.names[i + 1];
-      const Expr *given = i + 1 < call.args.size() ? call.args[i + 1].get() : nullptr;
-      for (const auto &named : call.named)
-        if (named.first == name)
-          given = named.second.get();
-      const size_t first = n - macro.defaults.size(); // of those with a default
-      if (!given && i >= first)
-        given = macro.defaults[i - first].get();
-      Value value;
-      if (given) {
-        TEMPLATE_TRY(argument, evaluate(*given));
-        value = argument;
-      }
-      scope.emplace_back(name, value);
+    const size_t n = macro.names.size() - 1, n_given = call.args.size() - 1;
+    if (n_given > n)
+      return needs_engine(line, "more than " + std::to_string(n) + " arguments of " + macro.names[0]);
+    Scope scope;
+    for (size_t i = 0; i < n_given; ++i) {
+      TEMPLATE_TRY(value, evaluate(*call.args[i + 1]));
+      scope.emplace(macro.names[i + 1], value);
     }
-    for (const auto &named : call.named)
-      if (std::find(macro.names.begin() + 1, macro.names.end(), named.first) == macro.names.end())
-        return fails(line, "macro " + macro.names[0] + " has no argument " + named.first);
-    std::vector<Value::Map> caller(std::make_move_iterator(scopes_.begin() + 1),
-                                   std::make_move_iterator(scopes_.end()));
+    for (const auto &named : call.named) {
+      const auto name = std::find(macro.names.begin() + 1, macro.names.end(), named.first);
+      if (name == macro.names.end() || scope.count(named.first))
+        return needs_engine(line, "an argument " + named.first + " too many of " + macro.names[0]);
+      TEMPLATE_TRY(value, evaluate(*named.second));
+      scope.emplace(named.first, value);
+    }
+    std::vector<Scope> caller(std::make_move_iterator(scopes_.begin() + 1),
+                              std::make_move_iterator(scopes_.end()));
     scopes_.resize(1); // a macro sees the template's names, not its caller's
     scopes_.push_back(std::move(scope));
     std::string text;
-    const Status status = run_steps(macro.body, &text);
+    const Status status = run_macro(macro, &text);
     scopes_.resize(1);
-    for (Value::Map &one : caller)
+    for (Scope &one : caller)
       scopes_.push_back(std::move(one));
-    --calls_;
     BITNET_RETURN_IF_ERROR(status);
     return made(line, std::move(text));
+  }
+
+  /// In a scope with the arguments that were given. A default sees them all, and those before it.
+  Status run_macro(const Step &macro, std::string *out) {
+    const size_t n = macro.names.size() - 1, first = n - macro.defaults.size(); // of those with a default
+    std::vector<size_t> left_out;
+    for (size_t i = 0; i < n; ++i)
+      if (scopes_.back().emplace(macro.names[i + 1], Value()).second)
+        left_out.push_back(i);
+    for (const size_t i : left_out)
+      if (i >= first) {
+        TEMPLATE_TRY(value, evaluate(*macro.defaults[i - first]));
+        assign(macro.names[i + 1], value);
+      }
+    return run_steps(macro.body, out);
   }
 
   // ---- expressions
@@ -330,8 +371,34 @@ private:
     return collection;
   }
 
+  /// What Python makes an iterator or a view of, not a list.
+  static bool makes_iterator(const Expr &e) {
+    const auto is_one_of = [](const std::string &name, std::initializer_list<const char *> names) {
+      return std::find(names.begin(), names.end(), name) != names.end();
+    };
+    if (e.kind == Expr::filter)
+      return is_one_of(e.name, {"selectattr", "rejectattr"});
+    if (e.kind != Expr::call)
+      return false;
+    const Expr &target = *e.args[0];
+    return target.kind == Expr::variable    ? target.name == "range"
+           : target.kind == Expr::attribute ? is_one_of(target.name, {"items", "keys", "values"})
+                                            : false;
+  }
   Result<Value> evaluate(const Expr &e) {
-    BITNET_RETURN_IF_ERROR(count(e.line));
+    if (makes_iterator(e))
+      return needs_engine(e.line, "'" + (e.kind == Expr::filter ? e.name : e.args[0]->name) +
+                                      "' without a loop over it or '| list'");
+    return evaluate_iterable(e);
+  }
+  /// For what goes through the value once.
+  Result<Value> evaluate_iterable(const Expr &e) {
+    BITNET_RETURN_IF_ERROR(enter(e.line));
+    Result<Value> value = evaluate_inside(e);
+    --nesting_;
+    return value;
+  }
+  Result<Value> evaluate_inside(const Expr &e) {
     switch (e.kind) {
     case Expr::text:
       return Value(e.name);
@@ -343,11 +410,9 @@ private:
       return Value::of_none();
     case Expr::variable: {
       const Value *found = find(e.name);
-      if (!found)
-        for (const char *name : {"range", "dict", "lipsum", "cycler", "joiner", "namespace",
-                                 "raise_exception", "strftime_now", "varargs", "kwargs", "caller", "self"})
-          if (e.name == name)
-            return needs_engine(e.line, "'" + e.name + "' by itself");
+      if (!found && (is_global(e.name) || e.name == "varargs" || e.name == "kwargs" || e.name == "caller" ||
+                     e.name == "self"))
+        return needs_engine(e.line, "'" + e.name + "' by itself");
       return found ? *found : Value();
     }
     case Expr::list: {
@@ -365,6 +430,7 @@ private:
         TEMPLATE_TRY(value, evaluate(*e.args[i + 1]));
         if (key.kind != Value::text)
           return needs_engine(e.line, "a dictionary with a key that is no text");
+        BITNET_RETURN_IF_ERROR(count(e.line, map.size() / 16));
         const auto same =
             std::find_if(map.begin(), map.end(), [&](const auto &one) { return one.first == key.str(); });
         if (same != map.end())
@@ -385,10 +451,15 @@ private:
     case Expr::call:
       return call(e);
     case Expr::filter: {
-      TEMPLATE_TRY(input, evaluate(*e.args[0]));
+      static constexpr std::string_view kGoThrough[] = {"list", "first", "join", "selectattr", "rejectattr"};
+      const bool goes =
+          std::find(std::begin(kGoThrough), std::end(kGoThrough), e.name) != std::end(kGoThrough);
+      TEMPLATE_TRY(input, goes ? evaluate_iterable(*e.args[0]) : evaluate(*e.args[0]));
       return filter(e, input);
     }
     case Expr::test: {
+      if (const Expr &of = *e.args[0]; e.name == "defined" && of.kind == Expr::variable && is_global(of.name))
+        return Value::of_truth(true);
       TEMPLATE_TRY(input, evaluate(*e.args[0]));
       Value argument;
       if (e.args.size() > 2 || !e.named.empty())
@@ -425,6 +496,14 @@ private:
     return internal_error("template expression");
   }
 
+  static bool is_global(std::string_view name) {
+    for (const char *global :
+         {"range", "dict", "lipsum", "cycler", "joiner", "namespace", "raise_exception", "strftime_now"})
+      if (name == global)
+        return true;
+    return false;
+  }
+
   /// Of a dictionary.
   static bool is_method(std::string_view name) {
     for (const char *method : {"clear", "copy", "fromkeys", "get", "items", "keys", "pop", "popitem",
@@ -439,39 +518,40 @@ private:
       return fails(e.line, "expected something to take '" + e.name + "' of, got something undefined");
     // Python finds a dictionary's methods before its keys, and has other values' too.
     if (e.name[0] == '_' || (of.kind == Value::map && is_method(e.name)) || of.kind == Value::text ||
-        of.kind == Value::list || of.kind == Value::macro)
+        of.kind == Value::list || of.kind == Value::macro || of.is_number())
       return needs_engine(e.line, "'" + e.name + "' of " + kind_name(of.kind));
     if (of.kind != Value::map && of.kind != Value::name_space)
       return Value();
-    const Value *found = of.entry(e.name);
-    return found ? *found : Value();
+    const Result<const Value *> found = entry(e.line, of, e.name);
+    return !found.ok() ? Result<Value>(found.status()) : *found ? **found : Value();
   }
 
   Result<Value> item(const Expr &e) {
     TEMPLATE_TRY(of, evaluate(*e.args[0]));
     TEMPLATE_TRY(key, evaluate(*e.args[1]));
-    return item(e, of, key);
-  }
-
-  Result<Value> item(const Expr &e, const Value &of, const Value &key) {
     if (of.kind == Value::undefined)
       return fails(e.line, "expected something to take an item of, got something undefined");
     if (of.kind == Value::map && key.kind == Value::text) {
-      const Value *found = of.entry(key.str());
-      if (!found && (is_method(key.str()) || key.str().substr(0, 1) == "_"))
+      const Result<const Value *> found = entry(e.line, of, key.str());
+      if (!found.ok())
+        return found.status();
+      if (!*found && (is_method(key.str()) || key.str().substr(0, 1) == "_"))
         return needs_engine(e.line, format::quoted(key.str()) + " of a dictionary");
-      return found ? *found : Value();
+      return *found ? **found : Value();
     }
-    if (of.kind == Value::list && key.is_number()) {
-      const auto n = static_cast<int64_t>(of.items().size());
+    if ((of.kind == Value::list || of.kind == Value::text) && key.is_number()) {
+      const bool list = of.kind == Value::list;
+      std::vector<size_t> starts;
+      if (!list) {
+        BITNET_RETURN_IF_ERROR(count(e.line, of.str().size()));
+        starts = character_starts(of.str());
+      }
+      const auto n = static_cast<int64_t>(list ? of.items().size() : starts.size() - 1);
       const int64_t at = key.number < 0 ? key.number + n : key.number;
-      return at >= 0 && at < n ? of.items()[static_cast<size_t>(at)] : Value();
-    }
-    if (of.kind == Value::text && key.is_number()) {
-      Result<Value::List> all = elements(e.line, of);
-      if (!all.ok())
-        return std::move(all).status();
-      return item(e, Value(std::move(*all)), key);
+      if (at < 0 || at >= n)
+        return Value();
+      return list ? of.items()[at]
+                  : Value(std::string(of.str().substr(starts[at], starts[at + 1] - starts[at])));
     }
     if (of.kind == Value::map ||
         (of.kind == Value::none && key.kind == Value::text && key.str().substr(0, 1) != "_"))
@@ -491,33 +571,34 @@ private:
           return wrong_kind(e.line, "expected an integer in [:]", bound);
         bounds[i] = bound;
       }
-    Result<Value::List> all = elements(e.line, of);
-    if (!all.ok())
-      return std::move(all).status();
-    const auto n = static_cast<int64_t>(all->size());
-    const int64_t step = bounds[2].is_number() ? bounds[2].number : 1;
+    const bool list = of.kind == Value::list;
+    std::vector<size_t> starts;
+    if (!list) {
+      BITNET_RETURN_IF_ERROR(count(e.line, of.str().size()));
+      starts = character_starts(of.str());
+    }
+    const auto n = static_cast<int64_t>(list ? of.items().size() : starts.size() - 1);
+    const int64_t step = bounds[2].is_number() ? std::clamp(bounds[2].number, -n - 1, n + 1) : 1;
     if (step == 0)
       return fails(e.line, "expected a step other than 0 in [::]");
-    if (step > n && n > 0)
-      return needs_engine(e.line, "a step beyond the end in [::]");
     const auto clamp = [&](const Value &bound, int64_t otherwise) {
       if (!bound.is_number())
         return otherwise;
       const int64_t at = bound.number < 0 ? bound.number + n : bound.number;
       return std::clamp<int64_t>(at, step < 0 ? -1 : 0, step < 0 ? n - 1 : n);
     };
-    Value::List taken;
     const int64_t begin = clamp(bounds[0], step < 0 ? n - 1 : 0), end = clamp(bounds[1], step < 0 ? -1 : n);
-    if (step < -n - 1)
-      return needs_engine(e.line, "a step beyond the end in [::]");
-    for (int64_t at = begin; step < 0 ? at > end : at < end; at += step)
-      taken.push_back((*all)[static_cast<size_t>(at)]);
-    if (of.kind == Value::list)
-      return Value(std::move(taken));
+    Value::List taken;
     std::string text;
-    for (const Value &character : taken)
-      text += character.str();
-    return made(e.line, std::move(text));
+    for (int64_t at = begin; step < 0 ? at > end : at < end; at += step) {
+      if (list) {
+        BITNET_RETURN_IF_ERROR(count(e.line, kStepsOfElement));
+        taken.push_back(of.items()[at]);
+      } else {
+        text.append(of.str().substr(starts[at], starts[at + 1] - starts[at]));
+      }
+    }
+    return list ? Value(std::move(taken)) : made(e.line, std::move(text));
   }
 
   Result<Value> binary(const Expr &e) {
@@ -575,7 +656,8 @@ private:
     for (size_t i = 0; i < e.ops.size(); ++i) {
       if (!left.ok())
         return left;
-      TEMPLATE_TRY(right, evaluate(*e.args[i + 1]));
+      const bool within = i + 1 == e.ops.size() && (e.ops[i] == "in" || e.ops[i] == "not in");
+      TEMPLATE_TRY(right, within ? evaluate_iterable(*e.args[i + 1]) : evaluate(*e.args[i + 1]));
       Result<Value> holds = compare(e.line, e.ops[i], *left, right);
       if (!holds.ok() || !holds->number)
         return holds;
@@ -585,29 +667,39 @@ private:
   }
 
   Result<Value> compare(int line, const std::string &op, const Value &a, const Value &b) {
-    if (op == "==" || op == "!=")
-      return Value::of_truth(is_equal(a, b) == (op == "=="));
+    if (op == "==" || op == "!=") {
+      const Result<bool> same = equal(line, a, b);
+      return same.ok() ? Result<Value>(Value::of_truth(*same == (op == "=="))) : same.status();
+    }
     if (op == "in" || op == "not in") {
       bool found = false;
       if (b.kind == Value::text) {
         if (a.kind != Value::text)
           return wrong_kind(line, "expected a text before 'in' a text", a);
-        BITNET_RETURN_IF_ERROR(count(line, b.str().size() / 64));
-        found = b.str().find(a.str()) != std::string_view::npos;
+        BITNET_RETURN_IF_ERROR(count(line, (a.str().size() + b.str().size()) / 64));
+        found = position(b.str(), a.str()) != std::string_view::npos;
       } else {
+        if (b.kind == Value::map && (a.kind == Value::list || a.kind == Value::map))
+          return wrong_kind(line, "expected what can be a key before 'in' a dictionary", a);
         Result<Value::List> all = elements(line, b);
         if (!all.ok())
           return std::move(all).status();
-        found = std::any_of(all->begin(), all->end(), [&](const Value &one) { return is_equal(a, one); });
+        for (size_t i = 0; i < all->size() && !found; ++i) {
+          const Result<bool> same = equal(line, a, (*all)[i]);
+          if (!same.ok())
+            return same.status();
+          found = *same;
+        }
       }
       return Value::of_truth(found == (op == "in"));
     }
     int order = 0;
     if (a.is_number() && b.is_number())
       order = a.number < b.number ? -1 : a.number > b.number;
-    else if (a.kind == Value::text && b.kind == Value::text)
+    else if (a.kind == Value::text && b.kind == Value::text) {
+      BITNET_RETURN_IF_ERROR(count(line, std::min(a.str().size(), b.str().size()) / 64));
       order = a.str().compare(b.str()); // UTF-8 has the order of code points
-    else if (a.kind == Value::list && b.kind == Value::list)
+    } else if (a.kind == Value::list && b.kind == Value::list)
       return needs_engine(line, "lists compared by order");
     else
       return fails(line, "cannot compare " + std::string(kind_name(a.kind)) + " and " + kind_name(b.kind));
@@ -624,9 +716,9 @@ private:
     };
     if (argument) {
       if (name == "equalto" || name == "eq" || name == "==")
-        return Value::of_truth(is_equal(input, *argument));
+        return compare(line, "==", input, *argument);
       if (name == "ne" || name == "!=")
-        return Value::of_truth(!is_equal(input, *argument));
+        return compare(line, "!=", input, *argument);
       if (name == "in")
         return compare(line, "in", input, *argument);
     } else if (name == "defined") {
@@ -639,7 +731,7 @@ private:
       return any_of({Kind::text});
     } else if (name == "mapping") {
       return any_of({Kind::map});
-    } else if (name == "iterable" || name == "sequence") {
+    } else if ((name == "iterable" || name == "sequence") && input.kind != Kind::name_space) {
       return any_of({Kind::undefined, Kind::text, Kind::list, Kind::map});
     } else if (name == "boolean") {
       return any_of({Kind::truth});
@@ -707,13 +799,20 @@ private:
       return invalid_argument(one_line(std::string(given.values[0].str())));
     }
     if (name == "strftime_now" && one_text) {
+      const std::string format(given.values[0].str());
+      bool known = format.find('\0') == std::string::npos; // others are Python's own, or of a zone
+      for (size_t at = 0; known && (at = format.find('%', at)) != std::string::npos; ++at) {
+        at += 1 + (format.compare(at + 1, 1, "-") == 0);
+        known = at < format.size() && std::strchr("aAbBdDeFGHIjmMpRSTuUVwWyY%", format[at]);
+      }
+      if (!known)
+        return needs_engine(line, "a date of the form " + format::quoted(format));
       const std::time_t now = std::time(nullptr);
       std::tm local{};
       char text[256];
       ::localtime_r(&now, &local);
-      const size_t size =
-          std::strftime(text, sizeof text, std::string(given.values[0].str()).c_str(), &local);
-      if (size == 0 && !given.values[0].str().empty())
+      const size_t size = std::strftime(text, sizeof text, format.c_str(), &local);
+      if (size == 0 && !format.empty())
         return needs_engine(line, "a date of this form");
       return Value(std::string(text, size));
     }
@@ -743,10 +842,13 @@ private:
     const auto is_text = [&](size_t i) { return given.values[i].kind == Value::text; };
     if (of.kind == Value::map && given.named.empty()) {
       if (name == "get" && (n == 1 || n == 2) && is_text(0)) {
-        const Value *found = of.entry(given.values[0].str());
-        return found ? *found : n == 2 ? given.values[1] : Value::of_none();
+        const Result<const Value *> found = entry(line, of, given.values[0].str());
+        if (!found.ok())
+          return found.status();
+        return *found ? **found : n == 2 ? given.values[1] : Value::of_none();
       }
       if (n == 0 && (name == "items" || name == "keys" || name == "values")) {
+        BITNET_RETURN_IF_ERROR(count(line, 2 * kStepsOfElement * of.entries().size()));
         Value::List list;
         for (const auto &[key, value] : of.entries())
           list.push_back(name == "keys"     ? Value(key)
@@ -760,7 +862,8 @@ private:
       const bool first_text = n > 0 && is_text(0);
       BITNET_RETURN_IF_ERROR(count(line, text.size() / 64));
       if ((name == "strip" || name == "lstrip" || name == "rstrip") && n <= 1 && (n == 0 || first_text)) {
-        const std::string characters(n ? given.values[0].str() : "");
+        const std::string_view characters = n ? given.values[0].str() : "";
+        BITNET_RETURN_IF_ERROR(count(line, text.size() * characters.size() / 64));
         return made(line, std::string(strip_text(text, name != "rstrip", name != "lstrip",
                                                  n ? &characters : nullptr)));
       }
@@ -785,7 +888,8 @@ private:
     if (separator.empty())
       return fails(line, "expected a separator, got an empty text");
     Value::List parts;
-    for (size_t at; most != 0 && (at = text.find(separator)) != std::string_view::npos; --most) {
+    uint64_t cuts = most < 0 ? std::numeric_limits<uint64_t>::max() : static_cast<uint64_t>(most);
+    for (size_t at; cuts > 0 && (at = position(text, separator)) != std::string_view::npos; --cuts) {
       BITNET_RETURN_IF_ERROR(count(line, kStepsOfElement));
       parts.emplace_back(std::string(text.substr(0, at)));
       text.remove_prefix(at + separator.size());
@@ -798,7 +902,7 @@ private:
     if (from.empty())
       return needs_engine(line, "a replacement of the empty text");
     std::string out;
-    for (size_t at; (at = text.find(from)) != std::string_view::npos;) {
+    for (size_t at; (at = position(text, from)) != std::string_view::npos;) {
       out.append(text.substr(0, at)).append(to);
       BITNET_RETURN_IF_ERROR(out.size() > limits_.text_bytes ? fits(line, out.size())
                                                              : count(line, 1 + to.size() / 64));
@@ -843,8 +947,14 @@ private:
         (name == "length" || name == "count" || name == "first" || name == "last" || name == "list")) {
       if (input.kind == Value::undefined && name == "last")
         return needs_engine(e.line, "the last element of something undefined");
-      if (input.kind == Value::list && (name == "length" || name == "count"))
-        return Value::of(static_cast<int64_t>(input.items().size()));
+      if (name == "length" || name == "count") {
+        if (input.kind == Value::list)
+          return Value::of(static_cast<int64_t>(input.items().size()));
+        if (input.kind == Value::text) {
+          BITNET_RETURN_IF_ERROR(count(e.line, input.str().size()));
+          return Value::of(static_cast<int64_t>(character_starts(input.str()).size()) - 1);
+        }
+      }
       Result<Value::List> all = elements(e.line, input);
       if (!all.ok())
         return std::move(all).status();
@@ -901,6 +1011,8 @@ private:
     const std::string_view attribute = given[0].str();
     if (attribute.find('.') != std::string_view::npos)
       return needs_engine(line, "an attribute of an attribute");
+    if (!is_true(input))
+      return Value(Value::List());
     Result<Value::List> all = elements(line, input);
     if (!all.ok())
       return std::move(all).status();
@@ -908,8 +1020,10 @@ private:
     for (const Value &one : *all) {
       if (one.kind != Value::map)
         return needs_engine(line, "attributes of " + std::string(kind_name(one.kind)));
-      const Value *found = one.entry(attribute);
-      const Value value = found ? *found : Value();
+      const Result<const Value *> found = entry(line, one, attribute);
+      if (!found.ok())
+        return found.status();
+      const Value value = *found ? **found : Value();
       Result<Value> holds = given.size() == 1 ? Result<Value>(Value::of_truth(is_true(value)))
                                               : test(line, std::string(given[1].str()), value,
                                                      given.size() == 3 ? &given[2] : nullptr);
@@ -987,9 +1101,9 @@ private:
   }
 
   const TemplateLimits limits_;
-  std::vector<Value::Map> scopes_;
+  std::vector<Scope> scopes_{Scope()};
   uint64_t steps_ = 0;
-  int calls_ = 0;
+  int nesting_ = 0;
   Flow flow_ = Flow::goes_on;
 };
 

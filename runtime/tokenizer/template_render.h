@@ -9,7 +9,7 @@
 namespace bitnet::runtime {
 
 struct TemplateLimits {
-  uint64_t steps = 20'000'000;  ///< about one for each part of an expression, and for 64 bytes of text made
+  uint64_t steps = 20'000'000;  ///< about one for each part of an expression, and for 64 bytes of text
   size_t text_bytes = 64 << 20; ///< of one text, the result included
 };
 

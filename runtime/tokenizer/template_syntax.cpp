@@ -1,6 +1,7 @@
 // See template_syntax.h.
 #include "runtime/tokenizer/template_syntax.h"
 #include "runtime/format/quoted.h"
+#include "runtime/tokenizer/template_value.h"
 
 #include <charconv>
 #include <cstring>
@@ -13,6 +14,7 @@ using ExprPtr = std::unique_ptr<Expr>;
 using Step = TemplateStep;
 
 constexpr int kMaxNesting = 100;
+constexpr size_t kMaxTagTokens = 1000; ///< and with it the depth of an expression's tree: a + b + c ...
 
 bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -82,14 +84,10 @@ private:
     if (open < source_.size()) {
       const char sign = open + 2 < source_.size() ? source_[open + 2] : '\0';
       if (sign == '-') {
-        while (!data.empty() && is_blank(data.back()))
-          data.remove_suffix(1);
+        data = strip_text(data, false, true);
       } else if (sign != '+' && source_[open + 1] != '{') { // lstrip_blocks
         const size_t line = data.rfind('\n') + 1;
-        size_t last = data.size();
-        while (last > line && is_blank(data[last - 1]))
-          --last;
-        if (last == line && (line > 0 || line_starts_))
+        if ((line > 0 || line_starts_) && strip_text(data.substr(line), true, false).empty())
           data = data.substr(0, line);
       }
     }
@@ -101,6 +99,8 @@ private:
       return {};
     const char kind = source_[at_ + 1];
     pass(2);
+    if (at_ < source_.size() && (source_[at_] == '-' || source_[at_] == '+'))
+      pass(1);
     if (kind == '#') {
       const size_t close = source_.find("#}", at_);
       if (close == std::string::npos)
@@ -111,8 +111,6 @@ private:
       after_tag(strip, !keep);
       return {};
     }
-    if (at_ < source_.size() && (source_[at_] == '-' || (source_[at_] == '+' && kind == '%')))
-      pass(1);
     push(kind == '%' ? Token::block_begin : Token::print_begin, "");
     return read_tag(kind == '%');
   }
@@ -120,10 +118,10 @@ private:
   /// What a tag's end takes along of the text after it.
   void after_tag(bool strip, bool trims) {
     const size_t from = at_;
-    if (strip)
-      while (at_ < source_.size() && is_blank(source_[at_]))
-        pass(1);
-    else if (trims && at_ < source_.size() && source_[at_] == '\n')
+    if (strip) {
+      const std::string_view rest = std::string_view(source_).substr(at_);
+      pass(rest.size() - strip_text(rest, true, false).size());
+    } else if (trims && at_ < source_.size() && source_[at_] == '\n')
       pass(1);
     line_starts_ = at_ > from && source_[at_ - 1] == '\n';
   }
@@ -131,7 +129,10 @@ private:
   Status read_tag(bool block) {
     const std::string_view close = block ? "%}" : "}}";
     size_t open = 0; // brackets
+    const size_t first = tokens_->size();
     while (at_ < source_.size()) {
+      if (tokens_->size() - first > kMaxTagTokens)
+        return broken("expected at most " + std::to_string(kMaxTagTokens) + " words and signs in a tag");
       const char c = source_[at_];
       const char sign = c == '-' || (block && c == '+') ? c : '\0';
       if (open == 0 && source_.compare(at_ + (sign ? 1 : 0), 2, close) == 0) {
@@ -179,6 +180,7 @@ private:
       ++end;
     int64_t value = 0;
     if (std::from_chars(&source_[at_], &source_[end - 1] + 1, value).ec != std::errc() ||
+        (source_[at_] == '0' && value != 0) ||
         (end < source_.size() &&
          (starts_name(source_[end]) ||
           (source_[end] == '.' && end + 1 < source_.size() && is_digit(source_[end + 1])))))
@@ -233,8 +235,8 @@ private:
         if (code > 0x10FFFF || (code >= 0xD800 && code < 0xE000))
           return broken("expected a character, got code point " + std::to_string(code));
         append_utf8(code, &value);
-      } else if (is_digit(c) || c == 'N' || c == '\n') {
-        return broken("got the escape '\\" + std::string(c == '\n' ? "(line end)" : std::string(1, c)) + "'");
+      } else if (is_digit(c) || c == 'N' || c == '\n' || static_cast<uint8_t>(c) >= 0x80) {
+        return broken("got the escape " + format::quoted("\\" + std::string(1, c)));
       } else {
         value += {'\\', c};
       }
@@ -293,6 +295,13 @@ private:
     *name = take().value;
     return {};
   }
+  /// A name that can be assigned to.
+  Status need_target(std::string *name) {
+    for (const std::string_view constant : {"true", "True", "false", "False", "none", "None", "loop"})
+      if (is_name(constant))
+        return expected("a name to assign to");
+    return need_name(name);
+  }
   Status need_end_of_block() {
     if (now().kind != Token::block_end)
       return expected("'%}'");
@@ -330,10 +339,6 @@ private:
           --depth_;
           return {};
         }
-      if (skip_name("generation")) { // marks what an assistant says, for training
-        BITNET_RETURN_IF_ERROR(parse_body(steps, "endgeneration"));
-        continue;
-      }
       BITNET_RETURN_IF_ERROR(parse_block(&step));
       steps->push_back(std::move(step));
     }
@@ -349,6 +354,14 @@ private:
     return need_end_of_block();
   }
 
+  /// A body that no `break` leaves.
+  Status parse_function(std::vector<Step> *body, std::string_view end) {
+    const int outer = std::exchange(loops_, 0);
+    BITNET_RETURN_IF_ERROR(parse_body(body, end));
+    loops_ = outer;
+    return {};
+  }
+
   Status parse_block(Step *step) {
     if (skip_name("for"))
       return parse_loop(step);
@@ -358,6 +371,10 @@ private:
       return parse_set(step);
     if (skip_name("macro"))
       return parse_macro(step);
+    if (skip_name("generation")) { // marks what an assistant says, for training
+      step->kind = Step::scope;
+      return parse_function(&step->body, "endgeneration");
+    }
     if (loops_ > 0 && (is_name("break") || is_name("continue"))) {
       step->kind = take().value == "break" ? Step::break_loop : Step::continue_loop;
       return need_end_of_block();
@@ -368,7 +385,7 @@ private:
   Status parse_loop(Step *step) {
     step->kind = Step::loop;
     do {
-      BITNET_RETURN_IF_ERROR(need_name(&step->names.emplace_back()));
+      BITNET_RETURN_IF_ERROR(need_target(&step->names.emplace_back()));
     } while (skip_sign(","));
     if (!skip_name("in"))
       return expected("'in'");
@@ -406,13 +423,13 @@ private:
 
   Status parse_set(Step *step) {
     step->kind = Step::set;
-    BITNET_RETURN_IF_ERROR(need_name(&step->names.emplace_back()));
+    BITNET_RETURN_IF_ERROR(need_target(&step->names.emplace_back()));
     if (skip_sign(".")) {
       step->kind = Step::set_attribute;
       BITNET_RETURN_IF_ERROR(need_name(&step->names.emplace_back()));
     } else {
       while (skip_sign(","))
-        BITNET_RETURN_IF_ERROR(need_name(&step->names.emplace_back()));
+        BITNET_RETURN_IF_ERROR(need_target(&step->names.emplace_back()));
     }
     if (step->names.size() == 1 && now().kind == Token::block_end) {
       step->kind = Step::set_block;
@@ -428,7 +445,10 @@ private:
     BITNET_RETURN_IF_ERROR(need_name(&step->names.emplace_back()));
     BITNET_RETURN_IF_ERROR(need_sign("("));
     while (!is_sign(")")) {
-      BITNET_RETURN_IF_ERROR(need_name(&step->names.emplace_back()));
+      for (size_t i = 1; i < step->names.size(); ++i)
+        if (is_name(step->names[i]))
+          return expected("another name");
+      BITNET_RETURN_IF_ERROR(need_target(&step->names.emplace_back()));
       if (skip_sign("="))
         BITNET_RETURN_IF_ERROR(parse_expr(&step->defaults.emplace_back()));
       else if (!step->defaults.empty())
@@ -437,11 +457,7 @@ private:
         BITNET_RETURN_IF_ERROR(need_sign(","));
     }
     take();
-    const int outer = loops_;
-    loops_ = 0;
-    BITNET_RETURN_IF_ERROR(parse_body(&step->body, "endmacro"));
-    loops_ = outer;
-    return {};
+    return parse_function(&step->body, "endmacro");
   }
 
   ExprPtr make(Expr::Kind kind, std::string name = "") const {
@@ -479,15 +495,13 @@ private:
   Status parse_binary(ExprPtr *expr, std::initializer_list<std::string_view> signs, Token::Kind kind,
                       Operand operand) {
     BITNET_RETURN_IF_ERROR(operand(expr));
-    for (int length = 0;; ++length) {
+    while (true) {
       const std::string_view *sign = nullptr;
       for (const std::string_view &one : signs)
         if (is(kind, one))
           sign = &one;
       if (!sign)
         return {};
-      if (length == kMaxNesting) // the tree would be as deep
-        return expected("at most " + std::to_string(kMaxNesting) + " operands in a row");
       Expr *both = wrap(Expr::binary, std::string(*sign), expr);
       take();
       BITNET_RETURN_IF_ERROR(operand(&both->args.emplace_back()));
@@ -618,9 +632,7 @@ private:
   }
 
   Status parse_postfix(ExprPtr *expr) {
-    for (int length = 0; is_sign(".") || is_sign("[") || is_sign("("); ++length) {
-      if (length == kMaxNesting)
-        return expected("at most " + std::to_string(kMaxNesting) + " steps in a row");
+    while (is_sign(".") || is_sign("[") || is_sign("(")) {
       if (skip_sign(".")) {
         if (now().kind != Token::name)
           return expected("a name after '.'");
@@ -664,6 +676,9 @@ private:
     while (!is_sign(")")) {
       if (now().kind == Token::name && tokens_[at_ + 1].kind == Token::sign &&
           tokens_[at_ + 1].value == "=") {
+        for (const auto &named : call->named)
+          if (is_name(named.first))
+            return expected("another name");
         call->named.emplace_back(take().value, nullptr);
         take();
         BITNET_RETURN_IF_ERROR(parse_expr(&call->named.back().second));
@@ -680,9 +695,7 @@ private:
   }
 
   Status parse_filters(ExprPtr *expr) {
-    for (int length = 0; is_sign("|") || is_name("is") || is_sign("("); ++length) {
-      if (length == kMaxNesting)
-        return expected("at most " + std::to_string(kMaxNesting) + " filters in a row");
+    while (is_sign("|") || is_name("is") || is_sign("(")) {
       if (is_sign("(")) {
         BITNET_RETURN_IF_ERROR(parse_arguments(wrap(Expr::call, "", expr)));
         continue;

@@ -53,6 +53,7 @@ struct TemplateStep {
     set,           ///< names = value
     set_attribute, ///< names[0] . names[1] = value
     set_block,     ///< names[0] = what body writes
+    scope,         ///< body, whose names are its own
     macro,         ///< names[0] ( the other names; the last `defaults` have values ) body
     break_loop,    //
     continue_loop, //

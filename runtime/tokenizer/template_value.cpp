@@ -29,21 +29,29 @@ bool is_true(const Value &value) {
   return true;
 }
 
-bool is_equal(const Value &a, const Value &b) {
+bool is_equal(const Value &a, const Value &b, uint64_t *left) {
+  if (*left == 0)
+    return false;
+  --*left;
   if (a.is_number() && b.is_number())
     return a.number == b.number;
   if (a.kind != b.kind)
     return false;
   switch (a.kind) {
   case Value::text:
+    if (a.str().size() != b.str().size())
+      return false;
+    *left -= std::min<uint64_t>(*left, a.str().size() / 64);
     return a.str() == b.str();
   case Value::list:
-    return std::equal(a.items().begin(), a.items().end(), b.items().begin(), b.items().end(), is_equal);
+    return std::equal(a.items().begin(), a.items().end(), b.items().begin(), b.items().end(),
+                      [left](const Value &one, const Value &other) { return is_equal(one, other, left); });
   case Value::map: // the order does not count
     return a.entries().size() == b.entries().size() &&
            std::all_of(a.entries().begin(), a.entries().end(), [&](const auto &entry) {
+             *left -= std::min<uint64_t>(*left, b.entries().size() / 16);
              const Value *other = b.entry(entry.first);
-             return other && is_equal(entry.second, *other);
+             return other && is_equal(entry.second, *other, left);
            });
   case Value::name_space:
     return &a.entries() == &b.entries();
@@ -72,12 +80,13 @@ std::vector<size_t> character_starts(std::string_view text) {
   return starts;
 }
 
-std::string_view strip_text(std::string_view text, bool front, bool back, const std::string *characters) {
+std::string_view strip_text(std::string_view text, bool front, bool back,
+                            const std::string_view *characters) {
+  const std::vector<size_t> starts = character_starts(characters ? *characters : std::string_view());
   const auto strips = [&](std::string_view c) {
     if (characters) {
-      const std::vector<size_t> starts = character_starts(*characters);
       for (size_t i = 0; i + 1 < starts.size(); ++i)
-        if (std::string_view(*characters).substr(starts[i], starts[i + 1] - starts[i]) == c)
+        if (characters->substr(starts[i], starts[i + 1] - starts[i]) == c)
           return true;
       return false;
     }

@@ -74,15 +74,16 @@ private:
   std::shared_ptr<Map> map_;
 };
 
-/// Python's bool(v) and ==.
+/// Python's bool(v).
 bool is_true(const TemplateValue &value);
-bool is_equal(const TemplateValue &a, const TemplateValue &b);
+/// Python's ==. Takes one from `left` for each pair of values and 64 bytes compared; false once that is 0.
+bool is_equal(const TemplateValue &a, const TemplateValue &b, uint64_t *left);
 /// "a text", "none", ... for errors.
 const char *kind_name(TemplateValue::Kind kind);
 
 /// Python's str.strip() in either direction, of white space (with U+001C to U+001F) or of these characters.
 std::string_view strip_text(std::string_view text, bool front, bool back,
-                            const std::string *characters = nullptr);
+                            const std::string_view *characters = nullptr);
 /// Characters of a text (an ill-formed byte is one) by their starts; one more: the end.
 std::vector<size_t> character_starts(std::string_view text);
 

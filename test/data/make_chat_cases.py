@@ -2,7 +2,8 @@
 """Writes chat-cases.json: chat templates, conversations, and what Jinja2 (as transformers sets it up) makes of them.
 
 The templates are written here: what those of the known families do (BitNet, Llama 3 and 3.1, ChatML, Qwen 3 with its
-thinking, Falcon 3, Llama 2, Gemma), and random ones of small parts. Run where Jinja2 3.1.6 is installed:
+thinking, Falcon 3, Llama 2, Gemma), random ones of small parts, and corners of the language. Run where Jinja2 3.1.6 is
+installed:
   python3 make_chat_cases.py > chat-cases.json
   python3 make_chat_cases.py 100000 7    that many random templates, seed 7
 """
@@ -15,6 +16,8 @@ import sys
 from typing import Any
 
 import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 FAMILIES = {
@@ -158,6 +161,68 @@ CONTENTS = [
     *("\u00a0\u00e9 \U0001f600 ", "</think></think>", "{{ x }}", "<|im_end|>", "None", 'q"\\\t\x01'),
 ]
 
+# Corners of the language where an own engine errs.
+CORNERS = [
+    *("x{#-#} y", "x {#+#} y", "x {#- c +#}\n y", "a  {{- 1 -}}  b", "a\t{%- set x = 1 %}\t{{ x }}", "{{+ 5 }}"),
+    *(
+        "  {%+ if true %}x{% endif +%}\ny",
+        "x\n  {%+ if true %}y{% endif %}\nz",
+        "{{ 007 }}",
+        "{{ 00 }}",
+        "{{ '\\\u00e9' }}",
+    ),
+    *(
+        source.replace("_", blank)
+        for blank in "\u00a0\u3000\x85\x1c\x0b\u2028\u200b"
+        for source in (
+            "a_{%- if true -%}_b{% endif %}",
+            "\n_{% if true %}b{% endif %}",
+            "_{#c#}",
+            "x_{#- c -#}_y{{- 1 -}}_z",
+        )
+    ),
+    "{% for x in [1, 2] %}{% break %}{% else %}E{% endfor %}",
+    "{% for x in [1, 2] %}{% continue %}{% else %}E{% endfor %}",
+    "{% for x in [1, 2] %}{{ x }}{% if x == 2 %}{% break %}{% endif %}{% else %}E{% endfor %}",
+    "{% for x in [] %}{% else %}{% set y = 1 %}{% endfor %}{{ y }}",
+    "{% macro f(a, b=a) %}{{ b }}{% endmacro %}{{ f('x') }}",
+    "{% macro f(a, b=c, c=1) %}{{ b }}-{{ c }}{% endmacro %}{{ f('x') }}{{ f('x', c=3) }}",
+    "{% set a = 4 %}{% macro f(a=a) %}{{ a }}{% endmacro %}{{ f() }}",
+    "{% macro f(a=q) %}{{ a }}{% endmacro %}{% for q in [1, 2] %}{{ f() }}{% endfor %}",
+    "{% macro f(p) %}{{ p }}{% endmacro %}{{ f(1, p=2) }}",
+    "{% macro f(p) %}{{ p }}{% endmacro %}{{ f(p=1, p=2) }}",
+    "{% macro f(p) %}{{ p }}{{ varargs|length }}{% endmacro %}{{ f(1, 2) }}",
+    "{% macro f(p, p) %}{{ p }}{% endmacro %}{{ f(1, 2) }}",
+    "{{ messages | selectattr('role', 'eq', 'user') | length }}",
+    "{{ (messages | selectattr('role', 'eq', 'user'))[0].role }}",
+    "{{ (messages | selectattr('role', 'eq', 'user') | first).role }}",
+    "{% if messages | selectattr('role', 'eq', 'zzz') %}yes{% endif %}",
+    "{% set s = messages | selectattr('role') %}{% for m in s %}a{% endfor %}{% for m in s %}b{% endfor %}",
+    *("{{ none | selectattr('x') | list | length }}", "{{ absent | rejectattr('x', 'eq', 1) | list | length }}"),
+    *("{{ range(3) == [0, 1, 2] }}", "{{ range(3) + [1] }}", "{{ range(3) | tojson }}", "{{ 2 in range(3) }}"),
+    "{% set m = {'a': 1, 'b': 'c'} %}{{ m.keys()[0] }}",
+    "{% set m = {'a': 1, 'b': 'c'} %}{{ 'b' in m.keys() }}{{ m.values() | join }}{{ m.items() | list | length }}",
+    "{% for k, v in {'a': 1, 'b': 'c'}.items() %}{{ k }}={{ v }};{% endfor %}",
+    "{% for k in [1] %}{{ loop.depth }}{{ loop.depth0 }}{{ loop.nope }}{% endfor %}",
+    "{% for k in [1] %}{{ loop is iterable }}{% endfor %}",
+    *("{% for k in [1] %}{% set loop.x = 1 %}{{ loop.x }}{% endfor %}", "{% for loop in [1] %}x{% endfor %}"),
+    *("{% set true = 1 %}", "{% set none = 1 %}", "{% for True in [1] %}{% endfor %}", "{% set x, false = [1, 2] %}"),
+    *("{{ true.real }}", "{{ (1).numerator }}", "{{ [1] in {} }}", "{{ {} in {'a': 1} }}", "{{ [1] in [[1]] }}"),
+    *("{{ [1, 2, 3][::5] | join }}", "{{ 'abc'[::-9] }}|{{ 'abc'[1::9] }}|{{ 'a\u00e91x'[::2] }}|{{ 'abc'[5:1:-1] }}"),
+    *(
+        "{{ 'a\u00e9b'[1] }}{{ 'a\u00e9b'[-1] }}{{ 'a\u00e9b' | length }}{{ 'ab'[2] }}",
+        "{{ [][::3] | join }}{{ ''[::-1] }}",
+    ),
+    *("{% set a, b = 'xy' %}{{ a }}{{ b }}", "{% set a, b = {'p': 1, 'q': 2} %}{{ a }}{{ b }}", "{% set a, b = [1] %}"),
+    "{% set x = 0 %}{% generation %}{% set x = 1 %}{{ x }}{% endgeneration %}{{ x }}",
+    "{% for a in [1, 2] %}{% generation %}{% continue %}{% endgeneration %}x{% endfor %}",
+    *("{{ raise_exception is defined }}{{ range is undefined }}", "{{ strftime_now is defined }}{{ nope is defined }}"),
+    "{% for m in messages %}{% if loop.first %}{% set bos_token = 'x' %}{% endif %}{{ bos_token }}{% endfor %}",
+    "{% macro f() %}{{ x }}{% endmacro %}{% set x = 2 %}{{ f() }}{% for x in [3] %}{{ f() }}{% endfor %}",
+    "{{ 'aXbXc'.replace('X', '--') }}{{ 'aaa' | replace('aa', 'b') }}{{ 'a,b,,c'.split(',', 1) | tojson }}",
+    "{{ 9223372036854775807 }}{{ -9223372036854775807 - 1 }}{{ -7 // 2 }}{{ -7 % 3 }}{{ 7 % -3 }}{{ 1 ~ 2 * 3 }}",
+]
+
 # Parts of random templates.
 NAMES = ["messages", "add_generation_prompt", "bos_token", "tools", "m", "x", "y", "ns", "absent", "loop"]
 TEXTS = ["''", "'a'", '"b\\n"', "'\u00e9'", "' x '", '"\\u00e9\\t"', "'role'", "'user'", "'abc'", "'a' 'b'"]
@@ -260,9 +325,23 @@ class Maker:
         return start + (tag("for m in messages") + body + tag("endfor") if self.rng.random() < 0.7 else body)
 
 
+class _Generation(Extension):
+    """The block that marks what an assistant says: a function, as in transformers."""
+
+    tags = {"generation"}  # noqa: RUF012 (as Jinja declares it)
+
+    def parse(self, parser: Any) -> Any:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_said"), [], [], body).set_lineno(line)
+
+    def _said(self, caller: Any) -> Any:
+        return caller()
+
+
 def _environment() -> Any:
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
     )
 
     def raise_exception(message: str) -> None:
@@ -272,7 +351,7 @@ def _environment() -> Any:
         return json.dumps(value, ensure_ascii=False, indent=indent)
 
     environment.filters["tojson"] = tojson
-    environment.globals["raise_exception"] = raise_exception
+    environment.globals["raise_exception"] = environment.globals["strftime_now"] = raise_exception
     return environment
 
 
@@ -290,7 +369,11 @@ def main() -> None:
     rng, environment = random.Random(seed), _environment()
     maker = Maker(rng)
     cases = []
-    templates = [*(source for source in FAMILIES.values() for _ in range(12)), *(maker.template() for _ in range(n))]
+    templates = [
+        *(source for source in FAMILIES.values() for _ in range(12)),
+        *(maker.template() for _ in range(n)),
+        *CORNERS,
+    ]
     for number, source in enumerate(templates):
         messages, prompt = _conversation(rng), rng.random() < 0.5
         case: dict[str, Any] = {"template": source, "messages": messages, "prompt": prompt}
@@ -299,7 +382,7 @@ def main() -> None:
             case["text"] = environment.from_string(source).render(
                 messages=messages, add_generation_prompt=prompt, **names
             )
-        except (jinja2.TemplateError, TypeError, ValueError, OverflowError, ZeroDivisionError):
+        except (jinja2.TemplateError, TypeError, ValueError, OverflowError, ZeroDivisionError, SyntaxError):
             case["fails"] = True
         if number < 12 * len(FAMILIES):
             case["family"] = list(FAMILIES)[number // 12]

@@ -141,17 +141,35 @@ TEST(Chat, HostileTemplatesComeToAnEnd) {
             "line 1: expected what chat templates commonly use, got a namespace in a namespace");
   EXPECT_EQ(error("{% set ns = namespace() %}{% set ns.x = [ns] %}"),
             "line 1: expected what chat templates commonly use, got a namespace in a list");
-  EXPECT_EQ(error("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"),
-            "line 1: expected macros that call each other at most 32 deep");
-  std::string deep, row;
-  for (int i = 0; i < 10000; ++i) {
-    deep += "(";
-    row += "a + ";
-  }
-  EXPECT_EQ(error("{{ " + deep + "a" + std::string(10000, ')') + "}}"),
+  EXPECT_EQ(error("{% macro f() %}{% for a in [1] %}{{ [f()] ~ 1 }}{% endfor %}{% endmacro %}{{ f() }}"),
+            "line 1: expected blocks, expressions and calls nested at most 200 deep");
+  // Of one another, made twice: to compare all of them takes 2^60 steps.
+  const std::string twice = "{% for a in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}";
+  EXPECT_EQ(error("{% set ns = namespace(x=1) %}" + twice + "{% set y = ns.x %}{% set ns.x = 1 %}" + twice +
+                  "{{ ns.x == y }}"),
+            steps);
+  EXPECT_EQ(error("{% set ns = namespace(x='ab') %}{% for a in range(14) %}{% set ns.x = ns.x ~ ns.x %}"
+                  "{% endfor %}{% for a in range(999) %}{% if ns.x.strip(ns.x) %}{% endif %}{% endfor %}"),
+            steps);
+  EXPECT_EQ(error("{% set ns = namespace(x='ab') %}{% for a in range(14) %}{% set ns.x = ns.x ~ ns.x %}"
+                  "{% endfor %}{% for a in range(999) %}{% if ns.x < ns.x ~ 'c' %}{% endif %}{% endfor %}"),
+            steps);
+  const auto row = [](size_t n, const std::string &part, const std::string &end = "") {
+    std::string all;
+    for (size_t i = 0; i < n; ++i)
+      all += part;
+    return all + end;
+  };
+  EXPECT_EQ(error("{{ " + row(200, "(", "a") + row(200, ")", " }}")),
             "line 1: expected nesting of at most 100, got '('");
-  EXPECT_EQ(error("{{ " + row + "a }}"), "line 1: expected at most 100 operands in a row, got '+'");
-  EXPECT_NE(error("{{ a" + std::string(10000, '.') + " }}"), "");
+  const std::string words = "line 1: expected at most 1000 words and signs in a tag";
+  for (const char *part : {" + a", " and a", " if a", " | f", " is f", ".a", "[0]", "()", " == a"})
+    EXPECT_EQ(error("{{ a" + row(10000, part, " }}")), words) << part;
+  EXPECT_EQ(error("{{ 1" + row(197, " + 1", " }}")), "");
+  EXPECT_EQ(error("{{ 1" + row(197, " if 1", " }}")), "");
+  EXPECT_EQ(error("{% macro f() %}{{ g(1" + row(150, " + 1") + ") }}{% endmacro %}" + "{% macro g(a) %}{{ a" +
+                  row(99, " + 1") + " }}{% endmacro %}{{ 1" + row(99, " + f()", " }}")),
+            "line 1: expected blocks, expressions and calls nested at most 200 deep");
   std::string blocks;
   for (int i = 0; i < 10000; ++i)
     blocks += "{% if a %}";
