@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -181,45 +182,50 @@ def _run(command: Sequence[str], verbose: bool) -> None:
     read_end, write_end = os.openpty() if passed_on and sys.stderr.isatty() else os.pipe()
     ours = packaged("bitnetc")
     said = b""
+    process = None
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=write_end,
-            env=environment() if ours and command[0] == str(ours) else None,
-        )
+        # Ctrl-C waits until it is known which process it ends (which it does not reach itself then).
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=write_end,
+                env=environment() if ours and command[0] == str(ours) else None,
+            )
+        finally:
+            os.close(write_end)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        while block := _read(read_end):
+            said = (said + block)[-4096:]
+            if passed_on:
+                sys.stderr.write(block.decode(errors="replace"))
+                sys.stderr.flush()
+        code = process.wait()
     except OSError as error:  # a file of another machine, a script whose interpreter is missing
-        os.close(read_end)
+        if process:
+            raise
         raise CompilerNotFoundError(f"{command[0]}: cannot run: {error.strerror}; set BITNETC to bitnetc") from error
     finally:
-        os.close(write_end)
-    with process as child:
-        try:
-            while block := _read(read_end):
-                said = (said + block)[-4096:]
-                if passed_on:
-                    sys.stderr.write(block.decode(errors="replace"))
-                    sys.stderr.flush()
-        except BaseException:
-            child.terminate()
+        os.close(read_end)
+        if process and process.returncode is None:
+            process.terminate()
             try:
-                child.wait(5)  # so that nothing is being written when the caller cleans up
+                process.wait(5)  # so that nothing is being written when the caller cleans up
             except subprocess.TimeoutExpired:
-                child.kill()
-            raise
-        finally:
-            os.close(read_end)
-    if child.returncode == 0:
+                process.kill()
+                process.wait()
+    if code == 0:
         return
     text = said.decode(errors="replace")
-    if lacks_halide(child.returncode, text):
+    if lacks_halide(code, text):
         raise CompilerNotFoundError(
             f"{command[0]}: the halide package is not installed; {INSTALL}, or load a compiled model (.bnx)"
         )
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    reason = errors[-1] if errors else " ".join([f"exit code {child.returncode}", *lines[-1:]])
+    reason = errors[-1] if errors else " ".join([f"exit code {code}", *lines[-1:]])
     raise ModelFormatError(f"bitnetc: {reason}")
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,21 +63,23 @@ print(bundle_for(Path(sys.argv[1]), cache_dir=Path(sys.argv[2])))
 """
 
     def __init__(self, small: Path, folder: Path) -> None:
-        self.popen = subprocess.Popen(
-            [sys.executable, "-c", self.CODE, small, folder],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self.errors = small.with_name(f"errors-{time.monotonic_ns()}")
+        command = [sys.executable, "-c", self.CODE, small, folder]
+        with self.errors.open("w") as errors:
+            self.popen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
 
     def end(self) -> tuple[str, str]:
-        out, err = self.popen.communicate(timeout=60)
-        return out.strip(), err
+        out, _ = self.popen.communicate(timeout=300)
+        return out.strip(), self.said()
+
+    def said(self) -> str:
+        """What it has said so far."""
+        return self.errors.read_text()
 
 
 def wait_for(condition: object) -> None:
     assert callable(condition)
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -256,10 +259,16 @@ def test_a_damaged_tokenizer_is_made_again(model: bitnet_py.BitNetModel, checkpo
 
 
 def test_two_processes_compile_once(compiler: Path, small: Path, folder: Path) -> None:
-    write_compiler(compiler, f"echo >> {compiler.parent}/calls; sleep 1; for last; do :; done; echo > $last")
+    go = compiler.parent / "go"
+    wait = f"while [ ! -e {go} ]; do sleep 0.05; done"
+    write_compiler(compiler, f"echo >> {compiler.parent}/calls; {wait}; for last; do :; done; echo > $last")
     first = Process(small, folder)
     wait_for((compiler.parent / "calls").exists)
     second = Process(small, folder)
+    try:
+        wait_for(lambda: "waiting" in second.said())
+    finally:
+        go.touch()
     (bundle, said), (same_bundle, waited) = first.end(), second.end()
     assert bundle == same_bundle
     assert calls(compiler) == 1
@@ -290,6 +299,24 @@ def test_ctrl_c_leaves_nothing(compiler: Path, small: Path, folder: Path) -> Non
     assert contents(folder) == set()
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
+
+
+def test_ctrl_c_while_the_compiler_starts_ends_it(
+    compiler: Path, small: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_compiler(compiler, "exec sleep 60")
+    start, started = subprocess.Popen, []
+
+    def interrupted(*arguments: Any, **keywords: Any) -> Any:
+        started.append(start(*arguments, **keywords))
+        os.kill(os.getpid(), signal.SIGINT)
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bundle_for(small, cache_dir=folder)
+    assert started[0].poll() == -signal.SIGTERM
+    assert contents(folder) == set()
 
 
 def test_what_a_killed_process_left_goes_with_the_next_compile(compiler: Path, small: Path, folder: Path) -> None:
