@@ -82,8 +82,10 @@ TEST(Speculation, GivesTheTokensAndLogitsOfPlainGreedy) {
             got.logits.size() == plain[p].logits.size() &&
             std::memcmp(got.logits.data(), plain[p].logits.data(), got.logits.size() * sizeof(float)) == 0)
             << "prompt " << p << ", speculate " << speculate << ", threads " << threads;
-        guessed += got.timings.drafted_tokens;
-        accepted += got.timings.accepted_tokens;
+        if (speculate > 0) { // the others guess as far as it pays, which the machine's mood decides
+          guessed += got.timings.drafted_tokens;
+          accepted += got.timings.accepted_tokens;
+        }
       }
     }
     bitnet_engine_destroy(engine);

@@ -1,6 +1,7 @@
 """Options and fixtures: the model of the repository, compiled by the bitnetc of this build."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,23 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("shared test data not found (BITNET_SHARED_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def assert_imports_quickly() -> Callable[[Callable[[str], str]], None]:
+    """Takes what runs Python code in a new process, with compiled files there, and gives its output."""
+
+    def check(run: Callable[[str], str]) -> None:
+        def seconds(module: str) -> float:
+            return float(run(f"import time; t = time.process_time(); import {module}; print(time.process_time() - t)"))
+
+        # The least processor time: what else runs here does not count. Where that of asyncio says that the CPU is slow,
+        # the package may take twice as long; it takes as long.
+        times = [(seconds("bitnet_py"), seconds("asyncio")) for _ in range(7)]
+        ours, known = map(min, zip(*times, strict=True))
+        assert ours < max(0.1, 2 * known), times
+
+    return check
 
 
 @pytest.fixture(scope="session")

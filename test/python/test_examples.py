@@ -16,7 +16,7 @@ PYTHON = Path(os.environ["BITNET_SOURCE_DIR"]) / "python"
 def run(example: str, *arguments: object) -> str:
     """What an example prints, given these arguments."""
     command = [sys.executable, str(PYTHON / "examples" / example), *map(str, arguments)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 

@@ -28,6 +28,7 @@ from bitnet_py.streams import Sampling
 PROMPT = "And God said"
 PROMPTS = [PROMPT, "In the beginning", "The LORD is my shepherd;"]
 LONG = {"max_tokens": 400, "ignore_eos": True}
+LONGER = {"max_tokens": 8000, "ignore_eos": True}  # of `slow`: seconds on any machine
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,14 @@ def slow(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> bitnet_p
     subprocess.run(command, check=True, capture_output=True)
     model = bitnet_py.load_model(folder / "slow.gguf", cache_dir=folder)
     return bitnet_py.SimpleInference(model, bitnet_py.create_tokenizer(model.path), bitnet_py.GenerationConfig())
+
+
+@pytest.fixture(scope="module")
+def step(slow: bitnet_py.SimpleInference) -> float:
+    """Seconds of a step of `slow` with as many rows as there can be: 0.1 on a quiet Zen 4, much more elsewhere."""
+    begin = time.perf_counter()
+    slow.generate("a " * 126, max_tokens=1, ignore_eos=True)
+    return time.perf_counter() - begin
 
 
 @pytest.fixture(autouse=True)
@@ -180,27 +189,27 @@ def test_cancel_from_another_thread_ends_the_stream(greedy: bitnet_py.SimpleInfe
     assert stream.finish_reason == "cancelled"
 
 
-def test_cancel_takes_effect_within_a_token(slow: bitnet_py.SimpleInference) -> None:
-    """Also while the prompt is read: then within one batch of its rows."""
+def test_cancel_takes_effect_within_a_token(slow: bitnet_py.SimpleInference, step: float) -> None:
+    """Also while the prompt is read: then within one batch of its rows, of 47."""
     for prompt in ("a", "a " * 6000):
-        stream = slow.generate_stream(prompt, **LONG)
+        stream = slow.generate_stream(prompt, **LONGER)
         took: list[float] = []
 
         def cancel(stream: bitnet_py.StreamingGenerator = stream, took: list[float] = took) -> None:
             took.append(-time.perf_counter())
             stream.cancel()
 
-        timer = threading.Timer(0.5, cancel)
+        timer = threading.Timer(0.1, cancel)
         timer.start()
         n_pieces = sum(1 for _ in stream)
         took[0] += time.perf_counter()
         assert stream.finish_reason == "cancelled"
-        assert n_pieces < 400
-        assert took[0] < 5
+        assert n_pieces < 8000
+        assert took[0] < max(5, 20 * step)
 
 
 @pytest.mark.parametrize("prompt", ["a", "a " * 6000], ids=["generating", "reading"])
-def test_interrupt_raises_within_a_token_and_frees(slow: bitnet_py.SimpleInference, prompt: str) -> None:
+def test_interrupt_raises_within_a_token_and_frees(slow: bitnet_py.SimpleInference, step: float, prompt: str) -> None:
     program = """
 import asyncio, sys, time
 import bitnet_py as b
@@ -220,7 +229,7 @@ run = {
 try:
     run()
 except KeyboardInterrupt:
-    deadline = time.perf_counter() + 4
+    deadline = time.perf_counter() + 300
     while b.metrics.snapshot()["active_streams"] and time.perf_counter() < deadline:
         time.sleep(0.001)  # of asyncio, another thread ends its step
     print("interrupted", b.metrics.snapshot()["active_streams"], b.metrics.snapshot()["cancelled"], flush=True)
@@ -234,19 +243,19 @@ except KeyboardInterrupt:
             assert child.stdout is not None
             assert child.stdout.readline() == "ready\n"
             if event == "start":
-                time.sleep(0.3)
+                time.sleep(0.1)
             child.send_signal(signal.SIGINT)
             begin = time.perf_counter()
             line = child.stdout.readline()
             assert line.split()[:2] == ["interrupted", "0"], line
             assert int(line.split()[2]) <= requests
-            assert time.perf_counter() - begin < 5
+            assert time.perf_counter() - begin < max(5, 20 * step)
         assert child.returncode == 0
 
 
 def test_cancelled_task_cancels_its_generation(slow: bitnet_py.SimpleInference) -> None:
     async def timed(use: Callable[[bitnet_py.StreamingGenerator], object]) -> bitnet_py.StreamingGenerator:
-        stream = slow.generate_stream("a", **LONG)
+        stream = slow.generate_stream("a", **LONGER)
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(use(stream), 0.3)
         assert not stream.is_active()
@@ -259,7 +268,7 @@ def test_cancelled_task_cancels_its_generation(slow: bitnet_py.SimpleInference) 
     async def both() -> None:
         for use in (read, lambda stream: stream):
             stream = await timed(use)
-            deadline = time.perf_counter() + 5  # the thread ends its step first
+            deadline = time.perf_counter() + 300  # the thread ends its step first
             while stream._request.finish is None and time.perf_counter() < deadline:
                 await asyncio.sleep(0.01)
             assert stream.finish_reason == "cancelled"
@@ -352,11 +361,11 @@ def test_other_threads_run_python_while_a_stream_computes(slow: bitnet_py.Simple
         with slow.generate_stream("a " * 6000) as stream:
             reader = threading.Thread(target=lambda: next(stream, None))
             reader.start()  # reads its prompt for many seconds
-            while_computing = counted(0.5)
+            while_computing = counted(0.25)
             assert stream.is_active()
             stream.cancel()
             reader.join()
-        assert while_computing > counted(0.5) / 50  # it shares the CPUs, and never waits for a step to end
+        assert while_computing > counted(0.25) / 50  # it shares the CPUs, and never waits for a step to end
     finally:
         stop.set()
         thread.join()
@@ -391,18 +400,18 @@ def test_eight_tasks_give_what_each_gives_alone(greedy: bitnet_py.SimpleInferenc
     assert any(name.startswith("bitnet-stream") for name in names)
 
 
-def test_statistics_do_not_wait_for_a_step(slow: bitnet_py.SimpleInference) -> None:
+def test_statistics_do_not_wait_for_a_step(slow: bitnet_py.SimpleInference, step: float) -> None:
     with slow.generate_stream("a " * 6000) as stream:
         reader = threading.Thread(target=lambda: next(stream, None))
         reader.start()
-        time.sleep(0.2)
+        time.sleep(0.1)
         begin = time.perf_counter()
         for _ in range(100):
             assert stream.get_stream_stats()["active"]
         took = time.perf_counter() - begin
         stream.cancel()
         reader.join()
-    assert took < 0.5
+    assert took < max(0.5, 20 * step)  # a hundred steps, if each waited for one
 
 
 def test_random_cancels_leave_right_texts_and_nothing_behind(greedy: bitnet_py.SimpleInference) -> None:

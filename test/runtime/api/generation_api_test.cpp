@@ -169,7 +169,9 @@ TEST_F(GenerationApi, ThreadsGenerateWhileOthersCancel) {
     for (int i = 0; i < 25; ++i) {
       const Generation one = generation(1 + int32_t(random() % 40), 60);
       std::thread other;
-      if (random() % 2)
+      if (i == 0)
+        bitnet_generation_cancel(one.get());
+      else if (random() % 2)
         other = std::thread([&, wait = random() % 300] {
           std::this_thread::sleep_for(std::chrono::microseconds(wait));
           bitnet_generation_cancel(one.get());
@@ -198,7 +200,7 @@ TEST_F(GenerationApi, ThreadsGenerateWhileOthersCancel) {
     t.join();
   EXPECT_EQ(wrong, 0);
   EXPECT_EQ(ended, 200);
-  EXPECT_GT(cancelled, 0);
+  EXPECT_GE(cancelled, 8); // of the others as many as the machine's mood has it
 }
 
 TEST_F(GenerationApi, TakesNullForAnError) {

@@ -252,11 +252,16 @@ TEST(BitnetcTune, KeepsWhatItFoundAndChangesNoNumber) {
   const std::string cache = scratch("tune-cache"), plain = scratch("plain.bnx"), tuned = scratch("tuned.bnx");
   ASSERT_EQ(bitnetc({model(), "-o", plain, "--cache-dir", cache}).code, 0);
   EXPECT_EQ(tilesIn(cache), "");
-  const Ran first = bitnetc({model(), "-o", tuned, "--cache-dir", cache, "--tune=10", "--json"});
-  ASSERT_EQ(first.code, 0) << first.err;
+  // Ten seconds are enough for some kernels, but not on a slow machine.
+  for (const char *seconds : {"10", "60", "600"})
+    if (tilesIn(cache).empty()) {
+      const Ran first =
+          bitnetc({model(), "-o", tuned, "--cache-dir", cache, std::string("--tune=") + seconds, "--json"});
+      ASSERT_EQ(first.code, 0) << first.err;
+    }
   const std::string tiles = tilesIn(cache), found = contents(tiles);
   EXPECT_EQ(found.rfind("bitnet tiles: cpu ", 0), 0u) << found;
-  ASSERT_GT(std::count(found.begin(), found.end(), '\n'), 1) << "ten seconds are enough for one small kernel";
+  ASSERT_GT(std::count(found.begin(), found.end(), '\n'), 1);
 
   // Whatever was found, from here on every kernel of the file has a tile that is not the generator's own.
   std::istringstream lines(found);
