@@ -62,6 +62,8 @@ public:
 
 private:
   uint64_t remaining() const { return source_.size() - at_; }
+  /// For a number that would be fine in a longer file.
+  static const char *cutOff(bool fine) { return fine ? "; the file may be cut off" : ""; }
   std::string here() const { return (source_.name() + ": byte " + Twine(at_) + ": ").str(); }
 
   Error bytes(void *out, size_t n, const char *what) {
@@ -93,7 +95,7 @@ private:
       return error;
     if (length > remaining() || length > limit)
       return failure(here() + what + ": expected at most " + Twine(std::min(limit, remaining())) +
-                     " bytes, got " + Twine(length));
+                     " bytes, got " + Twine(length) + cutOff(length <= limit));
     out.resize(size_t(length));
     return bytes(out.data(), out.size(), what);
   }
@@ -119,13 +121,13 @@ private:
       return error;
     // The shortest tensor entry has 8+1+4+4+8 bytes, the shortest key/value 8+1+4+1.
     if (nTensors_ > std::min(kMaxTensors, remaining() / 25))
-      return failure(source_.name() + ": byte 8: expected at most " +
-                     Twine(std::min(kMaxTensors, remaining() / 25)) +
-                     " tensors in a file of this size, got " + Twine(nTensors_));
+      return failure(
+          source_.name() + ": byte 8: expected at most " + Twine(std::min(kMaxTensors, remaining() / 25)) +
+          " tensors in a file of this size, got " + Twine(nTensors_) + cutOff(nTensors_ <= kMaxTensors));
     if (nKeys_ > std::min(kMaxKeys, remaining() / 14))
       return failure(source_.name() + ": byte 16: expected at most " +
                      Twine(std::min(kMaxKeys, remaining() / 14)) + " keys in a file of this size, got " +
-                     Twine(nKeys_));
+                     Twine(nKeys_) + cutOff(nKeys_ <= kMaxKeys));
     return Error::success();
   }
 
@@ -173,10 +175,11 @@ private:
       return error;
     bool ofStrings = value.element == GgufKind::string;
     uint64_t width = ofStrings ? 8 : kindBytes(value.element);
-    uint64_t limit = std::min(remaining() / width, ofStrings ? kMaxArrayStrings : kMaxArrayBytes / width);
-    if (value.count > limit)
-      return failure(here() + "key " + quoted(key) + ": expected at most " + Twine(limit) +
-                     " elements, got " + Twine(value.count));
+    const uint64_t most = ofStrings ? kMaxArrayStrings : kMaxArrayBytes / width;
+    if (value.count > std::min(remaining() / width, most))
+      return failure(here() + "key " + quoted(key) + ": expected at most " +
+                     Twine(std::min(remaining() / width, most)) + " elements, got " + Twine(value.count) +
+                     cutOff(value.count <= most));
     if (!ofStrings) {
       value.bytes.resize(size_t(value.count * width));
       return bytes(value.bytes.data(), value.bytes.size(), "array elements");
@@ -353,7 +356,9 @@ private:
       gaps += place.next && place.room - size.bytes >= tensor.alignment;
     }
     if (gaps > 0 && warn_)
-      warn_((file_.name() + ": " + Twine(gaps) + " unused gaps between tensors").str());
+      warn_((file_.name() + ": " + Twine(gaps) + (gaps == 1 ? " unused gap" : " unused gaps") +
+             " between tensors")
+                .str());
     return Error::success();
   }
 

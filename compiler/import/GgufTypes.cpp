@@ -135,6 +135,7 @@ GgufSize ggufBytes(const GgufTypeInfo &type, ArrayRef<uint64_t> dims) {
 Expected<const GgufTypeInfo *> resolveGgufType(uint32_t id, ArrayRef<GgufSpan> tensors, bool scalesApart) {
   std::vector<const GgufTypeInfo *> fitting;
   std::string tried;
+  bool wantMore = true; // each misfit is a tensor of too few bytes
   for (const GgufTypeInfo &type : ggufMeanings(id)) {
     auto misfit = std::find_if(tensors.begin(), tensors.end(), [&](const GgufSpan &tensor) {
       return !fits(type, ggufBytes(type, tensor.dims), tensor);
@@ -144,6 +145,7 @@ Expected<const GgufTypeInfo *> resolveGgufType(uint32_t id, ArrayRef<GgufSpan> t
       continue;
     }
     GgufSize size = ggufBytes(type, misfit->dims);
+    wantMore &= size.wants.empty() && size.bytes > misfit->room;
     tried +=
         (tried.empty() ? "" : "; ") + std::string(type.name) + " wants " +
         (size.wants.empty() ? std::to_string(size.bytes) + " bytes for " + quoted(*misfit->name) +
@@ -166,6 +168,8 @@ Expected<const GgufTypeInfo *> resolveGgufType(uint32_t id, ArrayRef<GgufSpan> t
     which += (which.empty() ? "" : " or ") + ("--set ggml_type=" + std::to_string(id) + ":" + type.name);
   std::string flag =
       (meanings.size() > 1 ? "; if you know which it is: " : "; if it is that nonetheless: ") + which;
+  if (fitting.empty() && wantMore) // the flag would not help
+    flag = "; the file may be cut off, or the program that wrote it gave the number to another encoding";
   if (fitting.empty())
     return failure("type " + Twine(id) + ": expected an encoding that has the sizes of all " +
                    Twine(tensors.size()) + " tensors of this type, got none (" + tried + ")" + flag);

@@ -58,13 +58,15 @@ public:
     return (depth_ == 2 && inMetadata_) || scalar("a string");
   }
   bool start_object(std::size_t) override {
+    if (depth_ >= 2 && !ignored("an object"))
+      return false;
     if (++depth_ == 2) {
       inMetadata_ = key_ == kMetadata;
       current_ = SafeTensor();
       offsets_.clear();
       fields_.clear();
     }
-    return depth_ <= 2 || ignored("an object");
+    return true;
   }
   bool end_object() override {
     if (depth_-- == 2 && !inMetadata_)
@@ -72,13 +74,15 @@ public:
     return true;
   }
   bool start_array(std::size_t) override {
-    ++depth_;
     numbers_ = nullptr;
-    if (depth_ == 3 && !inMetadata_ && field_ == "shape")
+    if (depth_ == 2 && !inMetadata_ && field_ == "shape")
       numbers_ = &current_.shape;
-    if (depth_ == 3 && !inMetadata_ && field_ == "data_offsets")
+    if (depth_ == 2 && !inMetadata_ && field_ == "data_offsets")
       numbers_ = &offsets_;
-    return numbers_ || ignored("a list");
+    if (!numbers_ && !ignored("a list"))
+      return false;
+    ++depth_;
+    return true;
   }
   bool end_array() override {
     --depth_;
@@ -117,12 +121,18 @@ private:
     return false;
   }
   bool known() const { return field_ == "dtype" || field_ == "shape" || field_ == "data_offsets"; }
-  /// A value where only an unknown field of a tensor may have one.
+  /// A value where only an unknown field of a tensor may have one. depth_ is that of what it is in.
   bool ignored(const char *what) {
-    if (depth_ <= 1 || inMetadata_ || known())
-      return fail((key_.empty() ? std::string("header") : quoted(key_)) + ": unexpected " + what +
-                  (depth_ >= 2 && !inMetadata_ ? " in " + quoted(field_) : ""));
-    return true;
+    if (depth_ > 1 && !inMetadata_ && !known())
+      return true;
+    const bool metadata = key_ == kMetadata;
+    const std::string who = metadata ? quoted(key_) : "tensor " + quoted(key_);
+    if (depth_ <= 1)
+      return fail(who + ": expected an object, got " + what);
+    if (metadata)
+      return fail(who + ": expected strings, got " + what);
+    return fail(who + ": field " + quoted(field_) + ": expected " +
+                (field_ == "dtype" ? "a string" : "a list of whole numbers") + ", got " + what);
   }
   bool scalar(const char *what) { return ignored(what); }
 
@@ -180,7 +190,7 @@ Expected<SafeTensorsFile> SafeTensorsFile::read(std::shared_ptr<ByteSource> sour
   if (length < 2 || length > kMaxJsonBytes || length > bytes.size() - sizeof length)
     return failure(where + ": byte 0: expected a header of 2 to " +
                    Twine(std::min(kMaxJsonBytes, bytes.size() - sizeof length)) + " bytes, got " +
-                   Twine(length));
+                   Twine(length) + "; no safetensors file, or one that was cut off");
   std::string text(size_t(length), '\0');
   if (Error error = bytes.read(sizeof length, text.data(), text.size()))
     return error;

@@ -23,7 +23,7 @@ parseShardIndex(const std::string &text, const std::string &where,
   std::map<std::string, std::string> shards;
   for (auto &[tensor, file] : map->items()) {
     if (!file.is_string())
-      return failure(where + ": tensor " + quoted(tensor) + ": expected a file name");
+      return failure(where + ": tensor " + quoted(tensor) + ": expected a file name, got " + file.dump());
     const std::string &name = file.get_ref<const std::string &>();
     if (name.empty() || name == "." || name == ".." || name.size() > 255 ||
         name.find_first_of(std::string("/\\\0", 3)) != std::string::npos)
@@ -47,7 +47,7 @@ Expected<std::string> plainFileIn(const std::string &folder, const std::string &
   StringRef base, parent;
   std::string realFolder = resolved(folder), real = resolved(path);
   if (real.empty())
-    return failure(path + ": expected a file, got none");
+    return failure(path + ": expected a file, got none; all parts of a model belong into one folder");
   base = realFolder;
   parent = StringRef(real).take_front(StringRef(real).rfind('/'));
   // The hub client keeps models--X/snapshots/REVISION/file as links to models--X/blobs/HASH.

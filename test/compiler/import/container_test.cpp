@@ -110,7 +110,8 @@ TEST(GgufMalformed, IsRefusedWithOneLineUnlessLegal) {
        {"off_past_end", "tensor 't': expected data at offset 1099511627776, got a data section of 128 bytes"},
        {"split_count_ffff", "key 'split.count': expected a whole model, got one of 65535 parts"},
        {"tensor_dup", "tensor 'a': expected it once, got it twice"},
-       {"trunc_kv", "byte 8: expected at most 0 tensors in a file of this size, got 1"},
+       {"trunc_kv",
+        "byte 8: expected at most 0 tensors in a file of this size, got 1; the file may be cut off"},
        {"trunc_padding", "byte 103: expected tensor data at byte 128, got the end of the file"},
        {"type_142", "pq2_0 wants 34 bytes for 't', which has 128 up to the end of the file"},
        {"type_neg", "expected a type whose size is known, got type 4294967295 (unknown)"},
@@ -145,18 +146,20 @@ TEST(SafeTensorsMalformed, IsRefusedWithOneLineUnlessLegal) {
        {"hdr_deep_nesting", "expected JSON nested at most 64 deep, got more"},
        {"hdr_leading_space", "byte 8: expected '{', got ' '"},
        {"hdr_len_100M_plus_1", "byte 0: expected a header of 2 to 78 bytes, got 100000001"},
-       {"hdr_len_past_end", "byte 0: expected a header of 2 to 78 bytes, got 1000000"},
+       {"hdr_len_past_end", "byte 0: expected a header of 2 to 78 bytes, got 1000000; no safetensors file, "
+                            "or one that was cut off"},
        {"hdr_len_zero", "byte 0: expected a header of 2"},
        {"hdr_not_utf8", "byte 11: expected JSON, got text that does not parse"},
        {"hdr_nul_tail", "expected JSON text, got a NUL byte"},
        {"hole_mid", "tensor 'b': expected data from byte 4 to at most 12, got 8 to 12"},
        {"len_too_short_file", "expected 8 bytes of header length, got a file of 3 bytes"},
-       {"meta_non_string_value", "'__metadata__': unexpected a number"},
-       {"off_negative", "'a': unexpected a negative number in 'data_offsets'"},
+       {"meta_non_string_value", "'__metadata__': expected strings, got a number"},
+       {"off_negative",
+        "tensor 'a': field 'data_offsets': expected a list of whole numbers, got a negative number"},
        {"off_past_end", "tensor 'a': expected data from byte 0 to at most 16, got 0 to 32"},
        {"off_reversed", "tensor 'a': expected data_offsets [begin, end], got 2 numbers or a reversed pair"},
        {"off_three", "tensor 'a': expected data_offsets [begin, end], got 3 numbers or a reversed pair"},
-       {"shape_float", "'a': unexpected a fraction in 'shape'"},
+       {"shape_float", "tensor 'a': field 'shape': expected a list of whole numbers, got a fraction"},
        {"shape_huge_then_zero",
         "tensor 'a': expected a shape whose product fits 64 bits, got 9223372036854775808 in it"},
        {"shape_zero_then_huge",
@@ -185,6 +188,28 @@ TEST(SafeTensorsTruncated, IsRefusedAtEveryLength) {
   std::string good = slurp(path);
   for (size_t length = 0; length < good.size(); ++length)
     expectOneLine(readSafeTensors(good.substr(0, length)));
+}
+
+TEST(SafeTensors, RefusesWhatIsNoTensor) {
+  const auto of = [](const std::string &header) {
+    std::string bytes;
+    GgufWriter::put<uint64_t>(bytes, header.size());
+    return readSafeTensors(bytes + header + "1234");
+  };
+  const std::string good = R"("a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":[{"dtype":1}]}})";
+  EXPECT_EQ(of("{" + good), "");
+  EXPECT_EQ(of(R"({"__metadata__":{"x":"y"},)" + good), "");
+  for (const auto &[what, error] : std::vector<std::pair<std::string, std::string>>{
+           {R"("b":[1,2],)", "tensor 'b': expected an object, got a list"},
+           {R"("b":5,)", "tensor 'b': expected an object, got a number"},
+           {R"("__metadata__":["x"],)", "'__metadata__': expected an object, got a list"},
+           {R"("__metadata__":{"x":["y"]},)", "'__metadata__': expected strings, got a list"},
+           {R"("b":{"dtype":["F32"]},)", "tensor 'b': field 'dtype': expected a string, got a list"},
+           {R"("b":{"shape":[[1]]},)",
+            "tensor 'b': field 'shape': expected a list of whole numbers, got a list"},
+           {R"("b":{"shape":{"a":1}},)",
+            "tensor 'b': field 'shape': expected a list of whole numbers, got an object"}})
+    EXPECT_EQ(of("{" + what + good), "x.safetensors: header: " + error);
 }
 
 TEST(Gguf, SaysWhatIsWrong) {
