@@ -160,9 +160,8 @@ private:
 
   /// Weights that decode and yet are hardly those of a trained model.
   void suspect() {
-    for (const auto &[name, facts] : matrices_)
-      if (facts.zeros == facts.weights)
-        warnings_.push_back(name + ": every weight is 0");
+    for (std::string &line : emptyMatrices(matrices_))
+      warnings_.push_back(std::move(line));
     const std::string layer = "blk." + std::to_string(checkpoint_->config().layers / 2) + ".";
     Expected<import::TernaryMatrix> gate = checkpoint_->ternary(layer + "ffn_gate.weight"),
                                     down = checkpoint_->ternary(layer + "ffn_down.weight");

@@ -13,6 +13,7 @@
 #include "llvm/Support/WithColor.h"
 #include "llvm/Support/raw_ostream.h"
 #include <chrono>
+#include <optional>
 #include <thread>
 
 using namespace llvm;
@@ -148,10 +149,11 @@ Error compile(const Options &given) {
       return e;
 
   std::vector<std::string> warnings;
-  const import::ImportOptions importing = importOptions(options, [&](const std::string &line) {
+  const auto warn = [&](const std::string &line) {
     errs() << "warning: " << line << "\n";
     warnings.push_back(withoutPath(line, options.input));
-  });
+  };
+  const import::ImportOptions importing = importOptions(options, warn);
   if (options.emit == EmitKind::tokenizer)
     return writeTokenizer(options, importing);
   Expected<std::unique_ptr<import::Checkpoint>> opened = import::openCheckpoint(options.input, importing);
@@ -200,7 +202,7 @@ Error compile(const Options &given) {
     return images.takeError();
   stages.end("kernels");
 
-  Progress bar("packing weights");
+  std::optional<Progress> bar("packing weights");
   BundleInput input;
   input.checkpoint = &checkpoint;
   input.plan = &*plan;
@@ -208,11 +210,14 @@ Error compile(const Options &given) {
   input.head = options.head;
   input.kv = options.kv;
   input.report = [&](const PackReport &packed) {
+    bar.reset(); // all is packed; it would stand before the next line
+    for (const std::string &line : emptyMatrices(packed.matrices))
+      warn(line);
     return modelReport(checkpoint, packed.matrices, packed.inexactF16, warnings)
         .dump(-1, ' ', false, Json::error_handler_t::replace);
   };
   input.jobs = options.jobs;
-  input.progress = [&](uint64_t done, uint64_t total) { bar.update(done, total); };
+  input.progress = [&](uint64_t done, uint64_t total) { bar->update(done, total); };
   Expected<BundleReport> bundle = writeBundle(options.output, input);
   if (!bundle)
     return bundle.takeError();

@@ -102,6 +102,35 @@ Json tokenizerJson(const std::vector<uint8_t> &bytes) {
           {"stop", stop}};
 }
 
+const char *scalingName(import::RopeScaling::Kind kind) {
+  using Kind = import::RopeScaling::Kind;
+  switch (kind) {
+  case Kind::none:
+    return "none";
+  case Kind::linear:
+    return "linear";
+  case Kind::llama3:
+    return "llama3";
+  case Kind::yarn:
+    return "yarn";
+  case Kind::divisors:
+    return "divisors";
+  }
+  return "unknown";
+}
+
+/// Beside those that every layer has before attention and feed-forward network, and the last one.
+Json normsJson(const import::ModelConfig &c) {
+  Json norms = Json::array();
+  for (const auto &[has, name] : {std::pair(c.attnSubNorm || c.ffnSubNorm, "sub"),
+                                  {c.headNorms, "head"},
+                                  {c.postNorms, "post"},
+                                  {c.linearNorms, "input"}})
+    if (has)
+      norms.push_back(name);
+  return norms;
+}
+
 Json sizesJson(const import::ModelConfig &c) {
   return {{"layers", c.layers},
           {"width", c.width},
@@ -112,9 +141,11 @@ Json sizesJson(const import::ModelConfig &c) {
           {"vocab", c.vocab},
           {"context", c.context},
           {"activation", format::act_name(c.act)},
-          {"sub_norms", c.attnSubNorm || c.ffnSubNorm},
+          {"norms", normsJson(c)},
           {"norm_eps", sixDigits(c.normEps)},
-          {"rope_theta", sixDigits(c.ropeTheta)}};
+          {"sub_norm_eps", sixDigits(c.subNormEps > 0 ? c.subNormEps : c.normEps)},
+          {"rope_theta", sixDigits(c.ropeTheta)},
+          {"rope_scaling", scalingName(c.ropeScaling.kind)}};
 }
 
 std::string percent(double share) {
@@ -136,6 +167,14 @@ std::string withCommas(uint64_t value) {
   for (size_t at = text.size(); at > 3;)
     text.insert(at -= 3, ",");
   return text;
+}
+
+std::vector<std::string> emptyMatrices(const std::map<std::string, import::MatrixFacts> &matrices) {
+  std::vector<std::string> lines;
+  for (const auto &[name, facts] : matrices)
+    if (facts.zeros == facts.weights)
+      lines.push_back(name + ": every weight is 0");
+  return lines;
 }
 
 Json decisionsJson(const std::vector<import::Decision> &decisions) {
@@ -174,13 +213,16 @@ std::string reportText(const Json &report) {
   };
   line("source", str(report["source"]));
   const Json &s = report["sizes"];
+  std::string norms;
+  for (const Json &norm : s["norms"])
+    norms += (norms.empty() ? " and " : ", ") + str(norm) + "-norms";
   line("family", str(report["family"]) + ", " + str(s["layers"]) + " layers of width " + str(s["width"]) +
-                     ", feed-forward " + str(s["ffn_width"]) + " with " + str(s["activation"]) +
-                     (s["sub_norms"].get<bool>() ? " and sub-norms" : "") + ", " + str(s["heads"]) +
-                     " heads of " + str(s["head_dim"]) + " (" + str(s["kv_heads"]) +
+                     ", feed-forward " + str(s["ffn_width"]) + " with " + str(s["activation"]) + norms +
+                     ", " + str(s["heads"]) + " heads of " + str(s["head_dim"]) + " (" + str(s["kv_heads"]) +
                      " for keys and values), vocabulary " + str(s["vocab"]) + ", context " +
-                     str(s["context"]) + ", rope base " + number(s["rope_theta"]) + ", norm epsilon " +
-                     number(s["norm_eps"]));
+                     str(s["context"]) + ", rope base " + number(s["rope_theta"]) +
+                     (s["rope_scaling"] == "none" ? "" : " scaled (" + str(s["rope_scaling"]) + ")") +
+                     ", norm epsilon " + number(s["norm_eps"]));
   for (const Json &w : report["weights"])
     line("weights", withCommas(w["weights"].get<uint64_t>()) + " ternary in " + str(w["matrices"]) +
                         " matrices of " + str(w["encoding"]) + ", " + percent(w["zeros"].get<double>()) +

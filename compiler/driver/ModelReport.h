@@ -11,15 +11,17 @@ using Json = nlohmann::ordered_json;
 
 Json decisionsJson(const std::vector<import::Decision> &decisions);
 
-/// Keys: source, family, sizes, weights (a table by encoding and scales), embedding, head, tokenizer,
-/// chat_template, decisions, warnings. Depends on the checkpoint alone, not on where it lies. `matrices`: the
-/// facts of each ternary matrix by its canonical name; `rounded`: how many values of embedding and head f16
-/// does not hold exactly; `warnings`: as the importer gave them, without the path.
+/// Its keys: tools/README.md. Depends on the checkpoint alone, not on where it lies. `matrices`: the facts of
+/// each ternary matrix by its canonical name; `rounded`: how many values of embedding and head f16 does not
+/// hold exactly; `warnings`: as the importer gave them, without the path.
 Json modelReport(const import::Checkpoint &checkpoint,
                  const std::map<std::string, import::MatrixFacts> &matrices, uint64_t rounded,
                  const std::vector<std::string> &warnings);
 
-/// The same for people, a line for each matter.
+/// A line for each matrix that decodes and yet is all zeros.
+std::vector<std::string> emptyMatrices(const std::map<std::string, import::MatrixFacts> &matrices);
+
+/// The report for people, a line for each matter.
 std::string reportText(const Json &report);
 
 /// "2,084,044,800"

@@ -1,6 +1,8 @@
 // `bitnetc check`: what it says of a good model, that it finds everything that is wrong with a bad one, and
 // that the bundle keeps what it said.
+#include "compiler/import/Gguf.h"
 #include "test/compiler/import/gguf_writer.h"
+#include "test/compiler/import/import_testing.h"
 #include "test/tools/program.h"
 #include <array>
 #include <cmath>
@@ -9,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 using namespace bitnet::test;
+using bitnet::import::GgufFile;
 using nlohmann::json;
 
 namespace {
@@ -43,6 +46,14 @@ TEST(Check, JsonIsOneObjectAndTheBundleKeepsIt) {
   EXPECT_EQ(report["problems"], json::array());
   EXPECT_EQ(report["weights"][0]["weights"], 4718592);
   EXPECT_EQ(report["decisions"][0]["what"], "activation");
+
+  // Its keys are in the documentation.
+  const std::string page = bitnet::import::slurp(environment("BITNET_SOURCE_DIR") + "/tools/README.md");
+  const std::string table = page.substr(page.find("## bitnetc check"));
+  for (const json &object :
+       {report, report["sizes"], report["weights"][0], report["tokenizer"], report["decisions"][0]})
+    for (const auto &[key, value] : object.items())
+      EXPECT_NE(table.find('`' + key + '`'), std::string::npos) << key;
 
   const std::string bundle = scratch("kept.bnx");
   ASSERT_EQ(bitnetc({model(), "-o", bundle}).code, 0);
@@ -156,6 +167,25 @@ TEST(Check, RandomWeightsAreSuspect) {
           "warning: blk.1.ffn_gate, ffn_down: the gate's rows and down's columns have nothing in common"),
       std::string::npos)
       << ran.out;
+}
+
+/// Scales of 0, as a converter leaves them that did not write any. The compiler says it, too, and keeps it.
+TEST(Check, AnEmptyMatrixIsSuspect) {
+  std::string bytes = bitnet::import::slurp(model());
+  const auto file = cantFail(GgufFile::read(bitnet::import::bytesInMemory("m", bytes), {}));
+  const bitnet::import::GgufTensor &up = *file.tensor("blk.0.ffn_up.weight");
+  for (size_t block = 0; block < up.bytes; block += 54)
+    bytes.replace(up.offset + block + 52, 2, 2, '\0');
+  const std::string path = fileWith("empty.gguf", bytes), bundle = scratch("empty.bnx");
+  const std::string warning = "blk.0.ffn_up.weight: every weight is 0";
+  const Ran ran = bitnetc({"check", path});
+  EXPECT_EQ(ran.code, 0) << ran.out;
+  EXPECT_NE(ran.out.find("warning: " + warning + "\n"), std::string::npos) << ran.out;
+  const Ran compiled = bitnetc({path, "-o", bundle});
+  EXPECT_EQ(compiled.code, 0) << compiled.err;
+  EXPECT_NE(compiled.err.find("warning: " + warning + "\n"), std::string::npos) << compiled.err;
+  const Ran inspect = runBitnet({"inspect", bundle, "--json"});
+  EXPECT_EQ(json::parse(inspect.out)["report"]["warnings"].back(), warning) << inspect.out;
 }
 
 TEST(Check, WhatCannotBeOpenedIsAProblem) {
