@@ -18,23 +18,4 @@ uint64_t combine_checksums(const uint64_t *chunks, size_t n_chunks) {
   return XXH3_64bits(chunks, n_chunks * sizeof *chunks);
 }
 
-namespace {
-// Not inlined: gcc 12 otherwise takes the update's path for long inputs for possible and warns of an
-// overread.
-[[gnu::noinline]] void append(XXH3_state_t &state, const uint64_t &chunk) {
-  XXH3_64bits_update(&state, &chunk, sizeof chunk);
-}
-} // namespace
-
-uint64_t section_checksum(const uint8_t *data, size_t size) {
-  XXH3_state_t state;
-  XXH3_64bits_reset(&state);
-  for (size_t at = 0; at < size; at += kChecksumChunk) {
-    const size_t left = size - at;
-    const uint64_t chunk = bytes_checksum(data + at, left < kChecksumChunk ? left : kChecksumChunk);
-    append(state, chunk);
-  }
-  return XXH3_64bits_digest(&state);
-}
-
 } // namespace bitnet::format

@@ -14,9 +14,8 @@ uint64_t bytes_checksum(const void *data, size_t size);
 constexpr size_t checksum_chunks(uint64_t size) {
   return size_t((size + kChecksumChunk - 1) / kChecksumChunk);
 }
-/// Checksum of a section from the checksums of its chunks, in order (bundle.fbs, Section).
+/// Checksum of a section from the checksums of its chunks, in order (bundle.fbs, Section); one of size 0 has
+/// none.
 uint64_t combine_checksums(const uint64_t *chunks, size_t n_chunks);
-/// Both steps at once, on the calling thread. A section of size 0 has combine_checksums(nullptr, 0).
-uint64_t section_checksum(const uint8_t *data, size_t size);
 
 } // namespace bitnet::format

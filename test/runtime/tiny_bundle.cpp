@@ -3,6 +3,7 @@
 #include "runtime/format/bundle_header.h"
 #include "runtime/format/checksum.h"
 #include "runtime/format/layouts.h"
+#include "test/runtime/section_checksum.h"
 #include "test/runtime/tiny_kernels.h"
 #include <cstddef>
 #include <cstdlib>
@@ -66,7 +67,7 @@ std::string body(const TinyBundle &tiny, std::vector<fb::Section> *sections) {
     uint64_t offset = file.size(), size = p.bytes.size();
     if (tiny.move_section)
       tiny.move_section(sections->size(), &offset, &size);
-    sections->emplace_back(p.kind, offset, size, format::section_checksum(bytes, p.bytes.size()));
+    sections->emplace_back(p.kind, offset, size, test::section_checksum(bytes, p.bytes.size()));
     file += p.bytes;
   }
   file.resize(round_up(file.size(), format::kSectionAlign));
@@ -237,7 +238,7 @@ void reseal(std::string *file) {
           if (s->offset() <= file->size() && s->size() <= file->size() - s->offset()) {
             const auto *bytes = reinterpret_cast<const uint8_t *>(file->data()) + s->offset();
             *const_cast<fb::Section *>(s) = fb::Section(s->kind(), s->offset(), s->size(),
-                                                        format::section_checksum(bytes, size_t(s->size())));
+                                                        test::section_checksum(bytes, size_t(s->size())));
           }
     std::memcpy(file->data() + at, index.data(), size);
     header.index_checksum = format::bytes_checksum(index.data(), size);

@@ -1,6 +1,6 @@
 // The bundle under construction: what is written is there, and in the pages that make mapping it cheap.
 #include "compiler/bundle/SectionFile.h"
-#include "runtime/format/checksum.h"
+#include "test/runtime/section_checksum.h"
 #include <fcntl.h>
 #include <fstream>
 #include <gtest/gtest.h>
@@ -70,7 +70,7 @@ Written writeSection(const char *name) {
     cantFail(file.write(w.at + at, w.bytes.data() + at, std::min(kPiece, w.bytes.size() - at)));
   cantFail(file.write(w.at, w.bytes.data(), w.bytes.size() / 2));
   EXPECT_EQ(cantFail(file.checksum(w.at, w.bytes.size(), 2)),
-            format::section_checksum(w.bytes.data(), w.bytes.size()));
+            test::section_checksum(w.bytes.data(), w.bytes.size()));
   cantFail(file.commit());
   return w;
 }
