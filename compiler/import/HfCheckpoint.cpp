@@ -20,38 +20,40 @@ bool exists(const std::string &path) {
   return ::stat(path.c_str(), &info) == 0;
 }
 
+using Names = std::pair<const char *, const char *>; // Hugging Face's, ours
+
+constexpr Names kOutside[] = {{"embed_tokens.weight", "token_embd.weight"},
+                              {"norm.weight", "output_norm.weight"}};
+constexpr Names kInLayer[] = {{"self_attn.q_proj", "attn_q"},
+                              {"self_attn.k_proj", "attn_k"},
+                              {"self_attn.v_proj", "attn_v"},
+                              {"self_attn.o_proj", "attn_output"},
+                              {"mlp.gate_proj", "ffn_gate"},
+                              {"mlp.up_proj", "ffn_up"},
+                              {"mlp.down_proj", "ffn_down"},
+                              {"input_layernorm", "attn_norm"},
+                              {"post_attention_layernorm", "ffn_norm"},
+                              {"self_attn.attn_sub_norm", "attn_sub_norm"},
+                              {"self_attn.inner_attn_ln", "attn_sub_norm"},
+                              {"mlp.ffn_sub_norm", "ffn_sub_norm"},
+                              {"mlp.ffn_layernorm", "ffn_sub_norm"},
+                              {"self_attn.q_norm", "attn_q_norm"},
+                              {"self_attn.k_norm", "attn_k_norm"}};
+/// Norms with other meanings where there are two more of them.
+constexpr Names kWithPostNorms[] = {{"post_attention_layernorm", "post_attention_norm"},
+                                    {"pre_feedforward_layernorm", "ffn_norm"},
+                                    {"post_feedforward_layernorm", "post_ffw_norm"}};
+
 /// "model.layers.3.self_attn.q_proj.weight" to "blk.3.attn_q.weight"; names that mean nothing here stay as
 /// they are.
 std::string canonicalName(StringRef name, const Family &family) {
-  static const std::pair<const char *, const char *> inLayer[] = {
-      {"self_attn.q_proj", "attn_q"},
-      {"self_attn.k_proj", "attn_k"},
-      {"self_attn.v_proj", "attn_v"},
-      {"self_attn.o_proj", "attn_output"},
-      {"mlp.gate_proj", "ffn_gate"},
-      {"mlp.up_proj", "ffn_up"},
-      {"mlp.down_proj", "ffn_down"},
-      {"input_layernorm", "attn_norm"},
-      {"post_attention_layernorm", "ffn_norm"},
-      {"self_attn.attn_sub_norm", "attn_sub_norm"},
-      {"self_attn.inner_attn_ln", "attn_sub_norm"},
-      {"mlp.ffn_sub_norm", "ffn_sub_norm"},
-      {"mlp.ffn_layernorm", "ffn_sub_norm"},
-      {"self_attn.q_norm", "attn_q_norm"},
-      {"self_attn.k_norm", "attn_k_norm"}};
-  // Norms with other meanings where there are two more of them.
-  static const std::pair<const char *, const char *> withPostNorms[] = {
-      {"post_attention_layernorm", "post_attention_norm"},
-      {"pre_feedforward_layernorm", "ffn_norm"},
-      {"post_feedforward_layernorm", "post_ffw_norm"}};
   if (name == "lm_head.weight")
     return "output.weight";
   StringRef rest = name;
   rest.consume_front("model."); // a model without a head is saved without it
-  if (rest == "embed_tokens.weight")
-    return "token_embd.weight";
-  if (rest == "norm.weight")
-    return "output_norm.weight";
+  for (auto [theirs, ours] : kOutside)
+    if (rest == theirs)
+      return ours;
   if (!rest.consume_front("layers."))
     return name.str();
   auto [number, part] = rest.split('.');
@@ -63,13 +65,34 @@ std::string canonicalName(StringRef name, const Family &family) {
   // The norm on a projection's own input.
   const bool onInput = module.consume_back(".norm") || module.consume_back(".rms_norm");
   if (family.postNorms && !onInput)
-    for (auto [theirs, ours] : withPostNorms)
+    for (auto [theirs, ours] : kWithPostNorms)
       if (module == theirs)
         return ("blk." + number + "." + ours + "." + leaf).str();
-  for (auto [theirs, ours] : inLayer)
+  for (auto [theirs, ours] : kInLayer)
     if (module == theirs)
       return ("blk." + number + "." + ours + (onInput ? "_norm_in." : ".") + leaf).str();
   return ("blk." + number + "." + part).str();
+}
+
+/// The other way, for errors: the first of several names. `prefix` stands before those of the model without
+/// its head, `inputNorm` after that of a matrix.
+std::string storedName(StringRef canonical, const Family &family, StringRef prefix, StringRef inputNorm) {
+  if (canonical == "output.weight")
+    return "lm_head.weight";
+  for (auto [theirs, ours] : kOutside)
+    if (canonical == ours)
+      return (prefix + theirs).str();
+  auto [number, part] = canonical.drop_front(StringRef("blk.").size()).split('.');
+  StringRef module = part.rsplit('.').first;
+  const bool onInput = module.consume_back("_norm_in");
+  std::string name;
+  for (auto [theirs, ours] : kInLayer)
+    if (name.empty() && module == ours)
+      name = theirs;
+  for (auto [theirs, ours] : kWithPostNorms)
+    if (family.postNorms && module == ours)
+      name = theirs;
+  return (prefix + "layers." + number + "." + name + (onInput ? inputNorm : "") + ".weight").str();
 }
 
 std::optional<FloatType> floatDtype(StringRef dtype) {
@@ -109,6 +132,12 @@ public:
     for (auto &[name, tensor] : found_)
       if (Error error = mapTensor(name, tensor))
         return error;
+    const bool bare = found_.count("embed_tokens.weight") || found_.count("norm.weight");
+    const char *prefix = bare ? "" : "model.";
+    const char *inputNorm = parts_.config.linearNorms ? ".rms_norm" : ".norm";
+    parts_.nameInFile = [family = family_, prefix, inputNorm](const std::string &name) {
+      return storedName(name, *family, prefix, inputNorm);
+    };
     // Norms on the inputs of matrices are those of models trained for ternary weights.
     const bool inputNorms = parts_.tensors.count(layerTensor(0, "attn_q_norm_in")) != 0;
     if (inputNorms && parts_.decoding.ternarize == Ternarize::refuse)
@@ -285,9 +314,10 @@ private:
     if (family_->postNorms && isNorm)
       stored.plus = 1;
     if (family_->postNorms && canonical == "token_embd.weight") {
-      const float root = std::sqrt(float(parts_.config.width)); // transformers keeps it in their type
-      std::optional<FloatType> type = floatDtype(tensor.dtype);
-      stored.times = type ? roundTo(*type, root) : root;
+      // transformers keeps it in their type, mlx-lm in bf16.
+      const FloatType type =
+          mlxGroup_ > 0 ? FloatType::bf16 : floatDtype(tensor.dtype).value_or(FloatType::f32);
+      stored.times = roundTo(type, std::sqrt(float(parts_.config.width)));
     }
     if (!parts_.tensors.emplace(canonical, std::move(stored)).second)
       return failure(found.file->name() + ": tensor " + quoted(name) + ": expected one tensor for " +

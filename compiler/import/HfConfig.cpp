@@ -94,6 +94,9 @@ private:
       return error;
     const json *quantization = member(root_, "quantization_config");
     const json *weightBits = member(root_, "weight_bits");
+    if (const json *bits = member(root_, "input_bits"); bits && *bits != 8) // 1bitLLM's
+      return fail("input_bits: expected 8, got " + shortText(*bits) +
+                  "; other activations are not supported");
     bool oneBit = weightBits && weightBits->is_number() && weightBits->get<double>() == 1;
     if (const json *architectures = member(root_, "architectures");
         architectures && architectures->is_array())

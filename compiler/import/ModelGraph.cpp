@@ -97,8 +97,8 @@ public:
       return;
     auto found = parts_.tensors.find(name);
     if (found == parts_.tensors.end())
-      return wrong(parts_.where + ": tensor " + quoted(name) + ": expected " + shape(rows, cols) +
-                   ", got no such tensor");
+      return wrong(parts_.where + ": tensor " + quoted(parts_.nameInFile ? parts_.nameInFile(name) : name) +
+                   ": expected " + shape(rows, cols) + ", got no such tensor");
     seen_.insert(name);
     const StoredTensor &tensor = found->second;
     bool known = ternary ? tensor.codec && tensor.codec->decode : hasDenseRows(tensor);

@@ -49,6 +49,8 @@ struct CheckpointParts {
   std::vector<uint8_t> tokenizer;
   std::string chatTemplate, source, where;     ///< where: starts errors, the path as given
   std::map<std::string, StoredTensor> tensors; ///< by canonical name (Checkpoint.h)
+  /// What the file would call a tensor, by canonical name; empty: just so.
+  std::function<std::string(const std::string &)> nameInFile;
   CodecSettings decoding;
   bool trainedWithInt8 = true; ///< else that activations are int8 is a decision of ours
 };

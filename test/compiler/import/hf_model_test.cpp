@@ -297,6 +297,23 @@ TEST_F(HfFolder, NeedsAScaleBesidePackedWeights) {
                          "'weight_scale' beside the packed weight, got none");
 }
 
+TEST_F(HfFolder, NamesTensorsThatAreNotThereAsItWould) {
+  const auto without = [&](const std::string &name) {
+    const auto tensor = tensors_.extract(name);
+    EXPECT_FALSE(tensor.empty()) << name;
+    const std::string error = openWhole();
+    tensors_.insert({tensor.key(), tensor.mapped()});
+    return error;
+  };
+  for (const char *name :
+       {"model.embed_tokens.weight", "model.norm.weight", "model.layers.0.input_layernorm.weight",
+        "model.layers.0.post_attention_layernorm.weight"})
+    EXPECT_EQ(without(name).find("F: tensor '" + std::string(name) + "': expected ["), 0u) << without(name);
+  config_["quantization_config"]["use_rms_norm"] = true;
+  EXPECT_EQ(openWhole(),
+            "F: tensor 'model.layers.0.self_attn.q_proj.rms_norm.weight': expected [32], got no such tensor");
+}
+
 TEST_F(HfFolder, NeedsPackedRowsToFit) {
   tensors_["model.layers.0.mlp.up_proj.weight"] = {"U8", {13, 32}, std::string(13 * 32, 'U')};
   EXPECT_EQ(openWhole(),
