@@ -7,12 +7,12 @@ namespace bitnet::import {
 namespace {
 
 using format::Act;
-const Family families[] = {{"bitnet-b1.58", "bitnet", Act::relu2, 1e-5f, 500000, false, false, true},
-                           {"bitnet-25", nullptr, Act::relu2, 1e-5f, 500000, false, false, true},
-                           {"bitnet", nullptr, Act::silu, 1e-5f, 500000, false, false, true},
-                           {"llama", "llama", Act::silu, 1e-6f, 10000, false, false, true},
-                           {"qwen3", "qwen3", Act::silu, 1e-6f, 10000, true, false, false},
-                           {"gemma3", "gemma3_text", Act::gelu, 1e-6f, 1e6f, true, true, false}};
+const Family families[] = {{"bitnet-b1.58", "bitnet", Act::relu2, 1e-5f, 500000, true, false, false, true},
+                           {"bitnet-25", nullptr, Act::relu2, 1e-5f, 500000, true, false, false, true},
+                           {"bitnet", nullptr, Act::silu, 1e-5f, 500000, true, false, false, true},
+                           {"llama", "llama", Act::silu, 1e-6f, 10000, false, false, false, true},
+                           {"qwen3", "qwen3", Act::silu, 1e-6f, 10000, false, true, false, false},
+                           {"gemma3", "gemma3_text", Act::gelu, 1e-6f, 1e6f, false, true, true, false}};
 
 } // namespace
 

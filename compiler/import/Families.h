@@ -11,8 +11,9 @@ struct Family {
   format::Act act;       ///< where no file says it
   /// transformers' defaults for keys that config.json leaves out.
   float normEps, ropeTheta;
-  bool headNorms;       ///< a norm on each head of q and k
-  bool postNorms;       ///< norms after attention and feed-forward network, 1 + w; scaled embeddings
+  bool subNorms;  ///< norms before the output and down projections; others have them where tensors say so
+  bool headNorms; ///< a norm on each head of q and k
+  bool postNorms; ///< norms after attention and feed-forward network, 1 + w; scaled embeddings
   bool trainedWithInt8; ///< activations are quantised in training, so that int8 is what the model expects
 };
 

@@ -81,6 +81,7 @@ private:
     config().name = *name ? **name : path.substr(path.rfind('/') + 1);
     config().family = arch_;
     parts_.decisions = file_.decisions();
+    config().attnSubNorm = config().ffnSubNorm = family_->subNorms;
     config().headNorms = family_->headNorms;
     config().postNorms = family_->postNorms;
     parts_.trainedWithInt8 = family_->trainedWithInt8;

@@ -113,6 +113,7 @@ private:
                   refusedFamily(type));
     ModelConfig &c = out_.model;
     c.family = out_.family->arch;
+    c.attnSubNorm = c.ffnSubNorm = out_.family->subNorms;
     c.headNorms = out_.family->headNorms;
     c.postNorms = out_.family->postNorms;
     const bool plain = type != "bitnet" && !bitnetFlag && !oneBit && !quantization;

@@ -6,7 +6,7 @@
 namespace bitnet::import {
 
 struct HfConfig {
-  ModelConfig model; ///< without name, sub-norms and tiedHead, which the tensors and the folder decide
+  ModelConfig model;            ///< without name and tiedHead; the tensors may add sub-norms
   std::optional<bool> tiedHead; ///< tie_word_embeddings
   const Family *family = nullptr;
   bool trainedWithInt8 = true;

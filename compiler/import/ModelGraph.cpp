@@ -215,8 +215,10 @@ void keepHeadUnscaled(CheckpointParts &parts) {
 }
 
 void inferGraph(CheckpointParts &parts) {
-  parts.config.attnSubNorm = parts.tensors.count(layerTensor(0, "attn_sub_norm")) != 0;
-  parts.config.ffnSubNorm = parts.tensors.count(layerTensor(0, "ffn_sub_norm")) != 0;
+  for (const auto &[name, tensor] : parts.tensors) {
+    parts.config.attnSubNorm |= StringRef(name).ends_with(".attn_sub_norm.weight");
+    parts.config.ffnSubNorm |= StringRef(name).ends_with(".ffn_sub_norm.weight");
+  }
   if (parts.tensors.count(layerTensor(0, "attn_q_norm_in")))
     parts.config.linearNorms = true;
   parts.config.tiedHead = parts.tensors.count("output.weight") == 0;

@@ -86,7 +86,8 @@ void decidePooling(const std::optional<bool> &wanted, CheckpointParts &parts);
 /// gemma3: the reader multiplied the embeddings (`times`), but where the same matrix is the head it is not. After
 /// decidePooling.
 void keepHeadUnscaled(CheckpointParts &parts);
-/// Sets attnSubNorm, ffnSubNorm, linearNorms and tiedHead from the tensors that are there.
+/// Sets attnSubNorm, ffnSubNorm (any layer has it, or the family) and linearNorms where tensors ask for them, and
+/// tiedHead.
 void inferGraph(CheckpointParts &parts);
 
 } // namespace bitnet::import

@@ -112,6 +112,7 @@ private:
     kv_ = (qkv - q) / 2;
     c.name = folder_.substr(folder_.rfind('/') + 1);
     c.family = "bitnet-b1.58";
+    c.attnSubNorm = c.ffnSubNorm = true;
     const std::tuple<const char *, std::optional<int32_t>, int32_t> stated[] = {
         {"width", config.width, c.width},
         {"layers", config.layers, c.layers},

@@ -80,6 +80,8 @@ std::vector<std::string> bitnet::fuzz::seeds() {
   gemma3.config["rope_parameters"] =
       R"({"full_attention":{"rope_type":"linear","factor":8.0,"rope_theta":1e6},"sliding_attention":{"rope_type":"default","rope_theta":1e4}})";
   for (TinyHfModel *model : {&qwen3, &gemma3}) {
+    model->tensors.erase("model.layers.0.self_attn.attn_sub_norm.weight");
+    model->tensors.erase("model.layers.0.mlp.ffn_sub_norm.weight");
     for (const char *head : {"q", "k"})
       model->ones("model.layers.0.self_attn." + std::string(head) + "_norm", {16});
     for (const TinyHfModel::Matrix &m : model->matrices())

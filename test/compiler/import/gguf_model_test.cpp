@@ -137,6 +137,20 @@ TEST_F(GgufModel, RefusesRotatedWeightsAndExperts) {
             "m.gguf: key 'llama.expert_count': expected 0, got 8; mixtures of experts are not supported");
 }
 
+TEST_F(GgufModel, NeedsTheSubNormsThatItsArchitectureHas) {
+  for (const char *norm : {"attn_sub_norm", "ffn_sub_norm"}) {
+    TinyModel model;
+    model.tensors.erase("blk.0." + std::string(norm) + ".weight");
+    EXPECT_EQ(open(model.finish()), "m.gguf: tensor 'blk.0." + std::string(norm) + ".weight': expected [" +
+                                        (*norm == 'a' ? "32" : "48") + "], got no such tensor");
+  }
+  TinyModel llama("llama"); // 1bitLLM's, where a layer has them all have
+  llama.vector("blk.0.attn_sub_norm", 32);
+  ASSERT_EQ(open(llama.finish()), "");
+  EXPECT_TRUE(checkpoint_->config().attnSubNorm);
+  EXPECT_FALSE(checkpoint_->config().ffnSubNorm);
+}
+
 TEST_F(GgufModel, NeedsTheNormsOfHeadsThatItsArchitectureHas) {
   TinyModel model("qwen3");
   ASSERT_EQ(open(model.finish()), "");

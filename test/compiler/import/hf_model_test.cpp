@@ -307,7 +307,7 @@ TEST_F(HfFolder, NamesTensorsThatAreNotThereAsItWould) {
   };
   for (const char *name :
        {"model.embed_tokens.weight", "model.norm.weight", "model.layers.0.input_layernorm.weight",
-        "model.layers.0.post_attention_layernorm.weight"})
+        "model.layers.0.post_attention_layernorm.weight", "model.layers.0.self_attn.attn_sub_norm.weight"})
     EXPECT_EQ(without(name).find("F: tensor '" + std::string(name) + "': expected ["), 0u) << without(name);
   config_["quantization_config"]["use_rms_norm"] = true;
   EXPECT_EQ(openWhole(),

@@ -32,7 +32,7 @@ protected:
 TEST_F(MlxFolder, HoldsTritsAndScalesOfGroups) {
   model_.mlx({"model.embed_tokens", 16, 128});
   ASSERT_EQ(open(), "");
-  EXPECT_EQ(checkpoint_->source(), "hugging face, 27 tensors, mlx_2bit");
+  EXPECT_EQ(checkpoint_->source(), "hugging face, 29 tensors, mlx_2bit");
   llvm::Expected<TernaryMatrix> down = checkpoint_->ternary("blk.0.ffn_down.weight");
   ASSERT_EQ(errorOf(down), "");
   ASSERT_EQ(down->rows, 128);

@@ -57,6 +57,8 @@ struct TinyHfModel {
     for (const char *norm :
          {"model.norm", "model.layers.0.input_layernorm", "model.layers.0.post_attention_layernorm"})
       ones(norm, {width});
+    ones("model.layers.0.self_attn.attn_sub_norm", {width});
+    ones("model.layers.0.mlp.ffn_sub_norm", {2 * width});
     for (const Matrix &m : matrices())
       floats(m);
   }
