@@ -318,8 +318,8 @@ class LLM:
                 "embed: expected a model that gives embeddings, got one with a head; to pool its last token all the "
                 'same, LLM(..., convert="embed")'
             )
-        if pooling == "none":
-            raise ConfigError("embed: pooling: expected last, first or mean, got 'none'")
+        if pooling not in (None, "last", "first", "mean"):
+            raise ConfigError(f"embed: pooling: expected last, first or mean, got '{pooling}'")
         outputs = []
         requests = self._requests(prompts, self._context)
         tokens_of = [tokens for _, tokens in requests]
@@ -372,6 +372,8 @@ class LLM:
             prompt = prompt["prompt"]
         if isinstance(prompt, str):
             return prompt, self._tokenizer.encode(prompt, True, True)
+        if isinstance(prompt, bytes | bytearray):  # a sequence of integers as well
+            raise ArgumentTypeError("prompt: expected text or token ids, got bytes; decode them")
         return None, list(prompt)
 
     def _params(self, params: SamplingParams | Sequence[SamplingParams] | None, count: int) -> list[SamplingParams]:

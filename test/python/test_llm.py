@@ -60,6 +60,9 @@ def test_prompts_in_every_form(llm: LLM) -> None:
     mixed = llm.generate([PROMPTS[1], {"prompt_token_ids": tokens}, tokens], GREEDY, use_tqdm=False)
     assert [output.prompt for output in mixed] == [PROMPTS[1], None, None]
     assert llm.generate([], GREEDY) == []
+    for raw in (b"God", [b"God"]):
+        with pytest.raises(TypeError, match="prompt: expected text or token ids, got bytes; decode them"):
+            llm.generate(raw)
 
 
 def test_one_sampling_for_each_prompt(llm: LLM) -> None:
@@ -225,8 +228,9 @@ def test_embed(model: bitnet_py.BitNetModel, llm: LLM) -> None:
         asked.embed([[5] * 9])
     with pytest.raises(ValueError, match="prompt 1: expected at least one token, got none"):
         asked.embed([[5], []])
-    with pytest.raises(ValueError, match="embed: pooling: expected last, first or mean, got 'none'"):
-        asked.embed(PROMPTS, pooling="none")
+    for pooling in ("none", "max"):
+        with pytest.raises(ValueError, match=f"embed: pooling: expected last, first or mean, got '{pooling}'"):
+            asked.embed(PROMPTS, pooling=pooling)
 
 
 @pytest.mark.parametrize(
