@@ -275,7 +275,7 @@ TEST(BitnetBench, JsonHoldsEveryRunOfEveryConfiguration) {
   ASSERT_EQ(object["read_bandwidth"].size(), 2u);
   EXPECT_GT(object["read_bandwidth"][0]["bytes_per_second"]["median"], 1e9);
   ASSERT_EQ(object["dot_product_peak"].size(), 2u);
-  EXPECT_GT(object["dot_product_peak"][0]["macs_per_second"]["median"], 1e9);
+  EXPECT_GT(object["dot_product_peak"][0]["macs_per_second"]["median"], 1e7);
 }
 
 TEST(BitnetBench, SharesFollowFromSpeedsAndLimits) {
