@@ -33,12 +33,39 @@ public:
                                   : 0,
                static_cast<size_t>(info_.vocab), bitnet_session_logits);
   }
-  std::shared_ptr<Floats> embed(const Tokens &tokens, const std::string &hidden, int32_t sequence) {
-    if (hidden != "all" && hidden != "last")
-      throw py::value_error("hidden: expected 'all' or 'last', got '" + hidden + "'");
-    return run(tokens, sequence, BITNET_WANT_HIDDEN,
-               hidden == "all" ? tokens.size() : std::min<size_t>(tokens.size(), 1),
-               static_cast<size_t>(info_.width), bitnet_session_hidden);
+  std::shared_ptr<Floats> embed(const Tokens &tokens, int32_t sequence) {
+    return run(tokens, sequence, BITNET_WANT_HIDDEN, tokens.size(), static_cast<size_t>(info_.width),
+               bitnet_session_hidden);
+  }
+  /// The hidden state of the last token of each text, which share steps: one sequence a text, emptied before
+  /// and after.
+  std::shared_ptr<Floats> embedLast(const std::vector<Tokens> &texts) {
+    std::vector<bitnet_row> rows;
+    for (size_t t = 0; t < texts.size(); ++t)
+      for (size_t i = 0; i < texts[t].size(); ++i)
+        rows.push_back({texts[t][i], static_cast<int32_t>(i), static_cast<int32_t>(t),
+                        i + 1 == texts[t].size() ? BITNET_WANT_HIDDEN : 0, 0, 0});
+    const auto columns = static_cast<size_t>(info_.width);
+    auto out =
+        std::make_shared<Floats>(Floats{texts.size(), columns, std::vector<float>(texts.size() * columns)});
+    empty(texts.size());
+    const auto most = static_cast<size_t>(info_.max_rows);
+    bitnet_error error{};
+    bitnet_status status = BITNET_OK;
+    for (size_t at = 0; at < rows.size() && status == BITNET_OK && PyErr_CheckSignals() == 0; at += most) {
+      const Lock lock(*this);
+      const size_t end = std::min(rows.size(), at + most);
+      status = bitnet_session_step(session_.get(), rows.data() + at, end - at, &error);
+      for (size_t i = at, wanted = 0; i < end && status == BITNET_OK; ++i)
+        if (rows[i].want)
+          std::copy_n(bitnet_session_hidden(session_.get(), wanted++), columns,
+                      out->values.data() + static_cast<size_t>(rows[i].sequence) * columns);
+    }
+    empty(texts.size());
+    check(status, error);
+    if (PyErr_Occurred())
+      throw py::error_already_set(); // Ctrl-C
+    return out;
   }
 
   int32_t length(int32_t sequence) {
@@ -64,6 +91,11 @@ private:
     py::gil_scoped_release release; // first: whoever holds the mutex may need the GIL
     std::lock_guard<std::mutex> lock;
   };
+
+  void empty(size_t sequences) {
+    for (size_t s = 0; s < sequences; ++s)
+      truncate(0, static_cast<int32_t>(s));
+  }
 
   /// Appends tokens; the last n_wanted rows give `columns` floats each, read by `row`. After an exception the
   /// sequence is as it was.
@@ -133,7 +165,8 @@ void bindSession(py::module_ &module) {
       .def_property_readonly("context", &Session::context)
       .def_property_readonly("threads", &Session::threads)
       .def("forward", &Session::forward, "tokens"_a, "logits"_a = "last", "sequence"_a = 0)
-      .def("embed", &Session::embed, "tokens"_a, "hidden"_a = "all", "sequence"_a = 0)
+      .def("embed", &Session::embed, "tokens"_a, "sequence"_a = 0)
+      .def("embed_last", &Session::embedLast, "texts"_a)
       .def("length", &Session::length, "sequence"_a = 0)
       .def("truncate", &Session::truncate, "length"_a, "sequence"_a = 0);
 }

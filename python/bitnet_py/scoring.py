@@ -15,6 +15,7 @@ from .model import BitNetModel
 from .streams import TokenLogprob
 
 _ROWS = 64  # logits held at once: 64 rows of 128,256 f32 are 33 MB
+_TOGETHER = 1024  # positions of texts that share steps, several times the rows of one
 POOLINGS = ("mean", "last", "first", "none")
 
 
@@ -55,10 +56,16 @@ def embed(
     longest = max((len(tokens) for tokens in inputs), default=0)
     if any(len(tokens) == 0 for tokens in inputs):
         raise ConfigError("embed: expected at least one token in each input, got none")
-    session = _runtime.Session(model._native, context=max(longest, 1), threads=threads or 0)
+    together = max(min(_TOGETHER // max(longest, 1), len(inputs)), 1) if pooling == "last" else 1
+    session = _runtime.Session(model._native, context=max(longest, 1), threads=threads or 0, sequences=together)
+    if pooling == "last":
+        for start in range(0, len(inputs), together):
+            for vector in session.embed_last([list(tokens) for tokens in inputs[start : start + together]]).tolist():
+                yield _normalized(vector) if normalize else vector
+        return
     for tokens in inputs:
         session.truncate(0)
-        hidden = session.embed(list(tokens), hidden="last" if pooling == "last" else "all").tolist()
+        hidden = session.embed(list(tokens)).tolist()
         vectors = hidden if pooling == "none" else [_pool(hidden, pooling)]
         if normalize:
             vectors = [_normalized(vector) for vector in vectors]
@@ -77,7 +84,7 @@ def rows(floats: _runtime.Floats) -> list[Any]:
 def _pool(hidden: list[list[float]], pooling: str) -> list[float]:
     if pooling == "mean":
         return [math.fsum(column) / len(hidden) for column in zip(*hidden, strict=True)]
-    return hidden[-1 if pooling == "last" else 0]
+    return hidden[0]
 
 
 def _normalized(vector: list[float]) -> list[float]:

@@ -167,6 +167,15 @@ def test_embeddings_are_the_same_bits_however_they_are_computed(tmp_path: Path) 
         for threads in (1, 2, 5):
             assert vectors(threads, texts, **how) == expected, (how, threads)
     assert [vectors(1, [text])[0] for text in texts] == expected
+    native = load(case)
+    session = _runtime.Session(native, sequences=2)  # a step for two texts, whose sequences are empty again
+    alone = [_runtime.Session(native).embed(text).tolist()[-1] for text in texts[:2]]
+    assert session.embed_last(texts[:2]).tolist() == alone
+    assert (session.length(0), session.length(1)) == (0, 0)
+    with pytest.raises(bitnet_py.ConfigError, match=r"step: row 1: token: expected \[0, 269\], got 270"):
+        session.embed_last([[1, 270]])
+    with pytest.raises(bitnet_py.ConfigError, match=r"truncate: sequence: expected \[0, 1\], got 2"):
+        session.embed_last([[1]] * 3)
 
 
 def test_a_text_that_is_cut_keeps_its_end(tmp_path: Path) -> None:
