@@ -34,8 +34,8 @@ Error reportFloatWeights(CheckpointParts &parts) {
   parts.source += latent ? " latent" : " ternary";
   if (!latent)
     return Error::success();
-  parts.decisions.push_back({"ternarize", "absmean", "float weights that are not ternary as they stand",
-                             "--set ternarize=absmean"});
+  parts.decisions.push_back(
+      {"ternarize", "absmean", "float weights that are not ternary as they stand", "--set ternarize=never"});
   const bool stored = parts.decoding.absMean == AbsMean::stored;
   if (*type != FloatType::f32) // else both are one
     parts.decisions.push_back({"absmean", stored ? "stored" : "f32",

@@ -77,11 +77,15 @@ bool exists(const std::string &path) {
   return ::stat(path.c_str(), &info) == 0;
 }
 
-/// Whether a file is a part of a split file whose first part lies beside it.
+/// Whether a file is a part of a split file of which an earlier part lies beside it.
 bool isLaterPart(const std::string &path) {
-  StringRef name = sys::path::filename(path);
-  std::vector<std::string> parts = ggufSplitNames(name);
-  return !parts.empty() && name != parts[0] && exists((sys::path::parent_path(path) + "/" + parts[0]).str());
+  for (const std::string &part : ggufSplitNames(sys::path::filename(path))) {
+    if (part == sys::path::filename(path))
+      return false;
+    if (exists((sys::path::parent_path(path) + "/" + part).str()))
+      return true;
+  }
+  return false;
 }
 
 /// A folder holds, in this order: a .pt checkpoint in its smallest form, a Hugging Face checkpoint, one .gguf

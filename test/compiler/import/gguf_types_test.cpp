@@ -200,6 +200,11 @@ TEST_F(GgufParts, AreOneModelWhicheverIsNamed) {
 
 TEST_F(GgufParts, MustAllBeThere) {
   writeParts();
+  fs::remove(pathOf(partName(1)));
+  EXPECT_EQ(open(pathOf("")), "F/m-00001-of-00003.gguf: expected this part beside "
+                              "'F/m-00002-of-00003.gguf', got no such file; all 3 parts belong into one "
+                              "folder");
+  writeParts();
   fs::remove(pathOf(partName(2)));
   EXPECT_EQ(open(pathOf(partName(3))), "F/m-00002-of-00003.gguf: expected this part beside "
                                        "'F/m-00003-of-00003.gguf', got no such file; all 3 parts belong into "
