@@ -2,6 +2,7 @@
 #include "compiler/import/Evidence.h"
 #include "compiler/import/ImportError.h"
 #include "compiler/import/OpenContainers.h"
+#include "compiler/import/codecs/TlTiles.h"
 #include "runtime/format/tokenizer_generated.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -34,6 +35,20 @@ void reportEndOfText(const ModelSettings &settings, CheckpointParts &parts) {
                              "--set add_eos=true"});
 }
 
+/// tl1 and tl2 want a kernel for each shape of matrix: one error that names all shapes without one.
+Error checkTlKernels(const CheckpointParts &parts) {
+  std::set<std::pair<int32_t, int32_t>> shapes;
+  for (const auto &[name, tensor] : parts.tensors)
+    if (const std::pair<int32_t, int32_t> shape(int32_t(tensor.rows), int32_t(tensor.cols));
+        (tensor.codec == codecNamed("tl1") || tensor.codec == codecNamed("tl2")) &&
+        !tlKernelFor(shape.first, shape.second, parts.decoding))
+      shapes.insert(shape);
+  if (shapes.empty())
+    return Error::success();
+  return failure(parts.where + ": " +
+                 noTlKernels(std::vector<std::pair<int32_t, int32_t>>(shapes.begin(), shapes.end())));
+}
+
 } // namespace
 
 Expected<std::unique_ptr<Checkpoint>> finishCheckpoint(CheckpointParts parts, const ModelSettings &settings,
@@ -49,6 +64,8 @@ Expected<std::unique_ptr<Checkpoint>> finishCheckpoint(CheckpointParts parts, co
   if (Error error = checkTensors(parts, options.warn, options.everyProblem))
     return error;
   warnOfCodecs(parts, options.warn);
+  if (Error error = checkTlKernels(parts))
+    return error;
   if (Error error = decideByWeights(settings, parts))
     return error;
   if (!parts.trainedWithInt8 && !parts.config.linearNorms)

@@ -31,9 +31,9 @@ template <typename Fn> Decoded forEachByte(const TlKernel &k, Fn byte) {
 }
 
 Decoded decode(const Encoded &in, const CodecSettings &settings, TernaryMatrix &out) {
-  const TlKernel *kernel = tlKernelFor(out, settings);
+  const TlKernel *kernel = tlKernelFor(out.rows, out.cols, settings);
   if (!kernel)
-    return noTlKernel(out);
+    return Fault{0, noTlKernels({{out.rows, out.cols}})};
   if (!fits(*kernel))
     return badTlKernel(*kernel, kRule);
   out.scales.assign(1, 1.0f);
@@ -50,9 +50,9 @@ Decoded decode(const Encoded &in, const CodecSettings &settings, TernaryMatrix &
 }
 
 Decoded encode(const TernaryMatrix &matrix, const CodecSettings &settings, std::vector<uint8_t> &out) {
-  const TlKernel *kernel = tlKernelFor(matrix, settings);
+  const TlKernel *kernel = tlKernelFor(matrix.rows, matrix.cols, settings);
   if (!kernel)
-    return noTlKernel(matrix);
+    return Fault{0, noTlKernels({{matrix.rows, matrix.cols}})};
   if (!fits(*kernel))
     return badTlKernel(*kernel, kRule);
   return forEachByte(*kernel, [&](size_t at, size_t row, size_t col) -> Decoded {

@@ -68,9 +68,9 @@ Decoded walk(const TlKernel &k, Triples triples, Signs signs, Pairs pairs) {
 }
 
 Decoded checkKernel(const TernaryMatrix &matrix, const CodecSettings &settings, const TlKernel *&kernel) {
-  kernel = tlKernelFor(matrix, settings);
+  kernel = tlKernelFor(matrix.rows, matrix.cols, settings);
   if (!kernel)
-    return noTlKernel(matrix);
+    return Fault{0, noTlKernels({{matrix.rows, matrix.cols}})};
   if (!fits(*kernel))
     return badTlKernel(*kernel, kRule);
   return std::nullopt;

@@ -8,19 +8,24 @@ std::string shape(int32_t rows, int32_t cols) { return std::to_string(rows) + "x
 
 } // namespace
 
-const TlKernel *tlKernelFor(const TernaryMatrix &matrix, const CodecSettings &settings) {
+const TlKernel *tlKernelFor(int32_t rows, int32_t cols, const CodecSettings &settings) {
   for (const TlKernel &kernel : settings.tlKernels)
-    if (kernel.rows == matrix.rows && kernel.cols == matrix.cols)
+    if (kernel.rows == rows && kernel.cols == cols)
       return &kernel;
   return nullptr;
 }
 
-Decoded noTlKernel(const TernaryMatrix &matrix) {
-  const std::string of = shape(matrix.rows, matrix.cols);
-  return Fault{0, "expected the kernel configuration of " + of +
-                      ", which the file does not hold, got none; kernel_config.ini of the build that wrote "
-                      "the file has it (m, k, bm, bk, bmm): --set tl_kernels=" +
-                      of + ":BM/BK/bm,..."};
+std::string noTlKernels(llvm::ArrayRef<std::pair<int32_t, int32_t>> shapes) {
+  std::string of, flag;
+  for (const auto &[rows, cols] : shapes) {
+    of += (of.empty() ? "" : ", ") + shape(rows, cols);
+    flag += (flag.empty() ? "" : ",") + shape(rows, cols) + ":BM/BK/bm";
+  }
+  return "expected the kernel configuration of " + of +
+         ", which the file does not hold, got none; kernel_config.ini of the build that wrote the file has "
+         "it "
+         "(m, k, bm, bk, bmm): --set tl_kernels=" +
+         flag;
 }
 
 Decoded badTlKernel(const TlKernel &k, const char *rule) {

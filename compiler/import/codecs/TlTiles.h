@@ -10,8 +10,9 @@ namespace bitnet::import {
 
 /// The kernel for a matrix, if `settings` has one whose tiles fill it: `stripes` rows of a tile (bm) are
 /// a multiple of 16, tiles (BM, BK) divide rows and columns as the encoding wants.
-const TlKernel *tlKernelFor(const TernaryMatrix &matrix, const CodecSettings &settings);
-Decoded noTlKernel(const TernaryMatrix &matrix);
+const TlKernel *tlKernelFor(int32_t rows, int32_t cols, const CodecSettings &settings);
+/// What to say if there is none for matrices of these rows and columns.
+std::string noTlKernels(llvm::ArrayRef<std::pair<int32_t, int32_t>> shapes);
 Decoded badTlKernel(const TlKernel &kernel, const char *rule);
 
 /// 3 * a + b + 4 of two trits, 0..8.

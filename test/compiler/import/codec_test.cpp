@@ -299,7 +299,7 @@ TEST(Tl, NeedsItsKernel) {
   expectFault(decode("tl2", bytes, m, settings), 0,
               "expected the kernel configuration of 64x352, which the file does not hold, got none; "
               "kernel_config.ini of the build that wrote the file has it (m, k, bm, bk, bmm): --set "
-              "tl_kernels=64x352:BM/BK/bm,...");
+              "tl_kernels=64x352:BM/BK/bm");
   settings.tlKernels = {{64, 352, 64, 100, 32}};
   expectFault(decode("tl2", bytes, m, settings), 0,
               "expected bm of 32 that divides BM, BM that divides the rows, BK that is a multiple of 24 and "

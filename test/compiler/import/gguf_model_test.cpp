@@ -109,6 +109,22 @@ TEST_F(GgufModel, TakesKernelsOfTl) {
   }
 }
 
+TEST_F(GgufModel, NamesAllShapesThatWantAKernelOfTl) {
+  TinyModel model;
+  for (const auto &[name, rows] : {std::pair<std::string, size_t>{"blk.0.attn_q.weight", 32},
+                                   {"blk.0.ffn_gate.weight", 48},
+                                   {"blk.0.ffn_up.weight", 48}}) {
+    model.tensors[name] = {{32, rows}, 38, std::string(rows * 32 / 4, '\x44')};
+    model.tensors[name + "_scale"] = {{1}, 0, floats(1, 0.5f)};
+  }
+  EXPECT_EQ(open(model.finish()),
+            "m.gguf: expected the kernel configuration of 32x32, 48x32, which the file does not hold, got "
+            "none; kernel_config.ini of the build that wrote the file has it (m, k, bm, bk, bmm): --set "
+            "tl_kernels=32x32:BM/BK/bm,48x32:BM/BK/bm");
+  options_.settings = {{"tl_kernels", "32x32:32/32/32,48x32:16/32/16"}};
+  EXPECT_EQ(open(model.finish()), "");
+}
+
 TEST_F(GgufModel, RefusesOtherArchitecturesByName) {
   const std::string expected = ": expected bitnet-b1.58, bitnet-25, bitnet, llama, qwen3 or gemma3; ";
   const std::pair<const char *, const char *> refused[] = {
