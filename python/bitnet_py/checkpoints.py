@@ -6,6 +6,7 @@ says goes to standard error, on a terminal with its progress bar; nothing is sai
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -13,9 +14,11 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TypeVar
 
 from . import _runtime
@@ -184,19 +187,17 @@ def _run(command: Sequence[str], verbose: bool) -> None:
     said = b""
     process = None
     try:
-        # Ctrl-C waits until it is known which process it ends (which it does not reach itself then).
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=write_end,
-                env=environment() if ours and command[0] == str(ours) else None,
-            )
+            with _ctrl_c_at_the_end():
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=write_end,
+                    env=environment() if ours and command[0] == str(ours) else None,
+                )
         finally:
             os.close(write_end)
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         while block := _read(read_end):
             said = (said + block)[-4096:]
             if passed_on:
@@ -227,6 +228,23 @@ def _run(command: Sequence[str], verbose: bool) -> None:
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     reason = errors[-1] if errors else " ".join([f"exit code {code}", *lines[-1:]])
     raise ModelFormatError(f"bitnetc: {reason}")
+
+
+@contextlib.contextmanager
+def _ctrl_c_at_the_end() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block: it must not come between the start of a process and knowing of it."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield  # it is not raised here
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            handler(*came[0])
 
 
 def _read(descriptor: int) -> bytes:

@@ -113,6 +113,7 @@ TEST_F(CApi, TakesNullForAnError) {
   EXPECT_EQ(bitnet_session_create(nullptr, nullptr, &session_, nullptr), BITNET_INVALID_ARGUMENT);
   EXPECT_EQ(bitnet_session_step(nullptr, nullptr, 0, nullptr), BITNET_INVALID_ARGUMENT);
   EXPECT_EQ(bitnet_session_truncate(nullptr, 0, 0, nullptr), BITNET_INVALID_ARGUMENT);
+  EXPECT_EQ(bitnet_session_embed(nullptr, nullptr, 0, 0, nullptr, nullptr), BITNET_INVALID_ARGUMENT);
   EXPECT_EQ(bitnet_session_logits(nullptr, 0), nullptr);
   EXPECT_EQ(bitnet_model_describe(nullptr), nullptr);
   bitnet_model_info info;
