@@ -1,6 +1,5 @@
 // See ModelReport.h.
 #include "compiler/driver/ModelReport.h"
-#include "runtime/format/protobuf_wire.h"
 #include "runtime/format/tokenizer_generated.h"
 #include <algorithm>
 #include <cmath>
@@ -73,27 +72,17 @@ const char *kindName(fb::TokenizerKind kind) {
   return "unknown";
 }
 
-Json tokenizerJson(const std::vector<uint8_t> &bytes) {
-  if (bytes.empty())
+Json tokenizerJson(const import::Checkpoint &checkpoint) {
+  if (checkpoint.tokenizer().empty())
     return nullptr;
-  const fb::Tokenizer &t = *fb::GetTokenizer(bytes.data()); // the importer's own bytes
-  uint64_t tokens = t.vocab() ? t.vocab()->size() : 0;
-  if (t.spm_model()) {
-    format::ProtobufReader fields(
-        {reinterpret_cast<const char *>(t.spm_model()->data()), t.spm_model()->size()});
-    while (fields.next())
-      tokens += fields.field() == 1; // ModelProto.pieces
-  }
-  if (t.added())
-    for (const fb::AddedToken *added : *t.added())
-      tokens = std::max<uint64_t>(tokens, uint64_t(added->id()) + 1);
+  const fb::Tokenizer &t = *fb::GetTokenizer(checkpoint.tokenizer().data()); // the importer's own bytes
   Json stop = Json::array();
   if (t.stop_tokens())
     for (int32_t id : *t.stop_tokens())
       stop.push_back(id);
   return {{"kind", kindName(t.kind())},
           {"pre", t.pre_name() ? t.pre_name()->str() : ""},
-          {"tokens", tokens},
+          {"tokens", checkpoint.tokenizerSize()},
           {"added_tokens", t.added() ? t.added()->size() : 0},
           {"bos", t.bos()},
           {"eos", t.eos()},
@@ -197,7 +186,7 @@ Json modelReport(const import::Checkpoint &checkpoint,
           {"head", c.embeds     ? "none"
                    : c.tiedHead ? "tied to the embedding"
                                 : checkpoint.info("output.weight").encoding},
-          {"tokenizer", tokenizerJson(checkpoint.tokenizer())},
+          {"tokenizer", tokenizerJson(checkpoint)},
           {"chat_template", !checkpoint.chatTemplate().empty()},
           {"decisions", decisionsJson(checkpoint.decisions())},
           {"warnings", warnings}};

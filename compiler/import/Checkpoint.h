@@ -76,6 +76,8 @@ public:
   const std::vector<Decision> &decisions() const { return decisions_; }
   /// Serialized runtime/format/tokenizer.fbs, or empty when the checkpoint has no tokenizer.
   const std::vector<uint8_t> &tokenizer() const { return tokenizer_; }
+  /// Its highest id + 1, or 0.
+  int32_t tokenizerSize() const { return tokenizerSize_; }
   /// Jinja source, or empty.
   const std::string &chatTemplate() const { return chatTemplate_; }
   /// One line for people: "gguf v3, 332 tensors, i2_s".
@@ -95,6 +97,7 @@ protected:
   ModelConfig config_;
   std::vector<Decision> decisions_;
   std::vector<uint8_t> tokenizer_;
+  int32_t tokenizerSize_ = 0;
   std::string chatTemplate_, source_;
 };
 

@@ -236,6 +236,7 @@ Error adoptTokenizer(Expected<ImportedTokenizer> found, const std::string &where
     return failure(where + ": expected a tokenizer of at most " + Twine(parts.config.vocab) +
                    " tokens, as many as the embedding has rows, got " + Twine(found->size));
   parts.tokenizer = std::move(found->bytes);
+  parts.tokenizerSize = found->size;
   parts.decisions.insert(parts.decisions.end(), found->decisions.begin(), found->decisions.end());
   if (!found->chatTemplate.empty())
     parts.chatTemplate = found->chatTemplate;

@@ -27,6 +27,7 @@ StoredCheckpoint::StoredCheckpoint(CheckpointParts parts) : parts_(std::move(par
   config_ = parts_.config;
   decisions_ = parts_.decisions;
   tokenizer_ = parts_.tokenizer;
+  tokenizerSize_ = parts_.tokenizerSize;
   chatTemplate_ = parts_.chatTemplate;
   source_ = parts_.source;
 }

@@ -47,6 +47,7 @@ struct CheckpointParts {
   ModelConfig config;
   std::vector<Decision> decisions;
   std::vector<uint8_t> tokenizer;
+  int32_t tokenizerSize = 0;
   std::string chatTemplate, source, where;     ///< where: starts errors, the path as given
   std::map<std::string, StoredTensor> tensors; ///< by canonical name (Checkpoint.h)
   /// What the file would call a tensor, by canonical name; empty: just so.
