@@ -131,6 +131,12 @@ private:
       if (added[id]) {
         bytes = {added[id]->content()->c_str(), added[id]->content()->size()};
         out_->special_[id] = added[id]->special();
+        if (out_->marks_ == Tokenizer::Marks::with_normalization &&
+            out_->front_mark_ == Tokenizer::FrontMark::always && added[id]->normalized() &&
+            !added[id]->special()) {
+          text = ' ' + std::string(bytes); // found with the mark in front, and stands for it
+          bytes = text;
+        }
       } else if (out_->pieces_) {
         if (id < n_base) {
           bytes = out_->pieces_->text(static_cast<int32_t>(id));

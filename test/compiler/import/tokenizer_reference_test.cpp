@@ -50,6 +50,20 @@ TEST(TokenizerReference, EveryStyleOfTokenizerJson) {
   }
 }
 
+/// As tokenizers 0.23.3 decodes them: a token that is found with the mark in front of it stands for the mark,
+/// too.
+TEST(TokenizerReference, AddedTokensDecodeToWhatTheyWereFoundAs) {
+  for (const char *name : {"llama2", "llama2-first", "gemma"}) {
+    const json &style = cases()["styles"][name];
+    const auto tokenizer = loadImported(importTokenizerJson(tokenizerJson(style).dump(), {}, name, {}));
+    ASSERT_TRUE(tokenizer);
+    for (const char *text : {"cat", "a cat b", "catcat", "cat W", "a N\u00e9 cat"}) {
+      const std::vector<int32_t> ids = encode(*tokenizer, text, false, true);
+      EXPECT_EQ(*tokenizer->decode(ids.data(), ids.size(), false), text) << name;
+    }
+  }
+}
+
 /// What GGUF says of the tokenizer in a tokenizer.json; it cannot say what only that has: tokens that are not
 /// special, and their flags.
 GgufVocabulary ggufFrom(const json &file) {
