@@ -47,10 +47,11 @@ public:
     std::vector<bitnet_message> views;
     for (const auto &[role, content] : messages)
       views.push_back({role.c_str(), content.c_str()});
-    const std::string text = filled<std::string>(4096, [&](char *bytes, size_t room, size_t *count,
-                                                           bitnet_error *error) {
-      return bitnet_chat_render(get(), views.data(), views.size(), open_answer, bytes, room, count, error);
-    });
+    const std::string text =
+        filled<std::string>(4096, [&](char *bytes, size_t room, size_t *count, bitnet_error *error) {
+          return bitnet_chat_render(get(), views.data(), views.size(), open_answer, nullptr, 0, bytes, room,
+                                    count, error);
+        });
     return textOf(text.data(), text.size());
   }
 

@@ -116,12 +116,15 @@ BITNET_API bitnet_status bitnet_decode(const bitnet_tokenizer *tokenizer, const 
 BITNET_API const int32_t *bitnet_stop_tokens(const bitnet_tokenizer *tokenizer, size_t *count);
 
 typedef struct bitnet_message { const char *role, *content; } bitnet_message;
+/* One more variable for a chat template. value: true, false, none or an integer; anything else is a text. */
+typedef struct bitnet_template_arg { const char *name, *value; } bitnet_template_arg;
 /* Renders a conversation with the model's chat template, ready for bitnet_encode with PARSE_SPECIAL and without
- * ADD_SPECIAL. BITNET_UNSUPPORTED where the template takes more of Jinja than chat templates commonly do,
+ * ADD_SPECIAL. args: e.g. enable_thinking; a name that the template does not hold is an error. May be NULL.
+ * BITNET_UNSUPPORTED where the template takes more of Jinja than chat templates commonly do,
  * BITNET_INVALID_ARGUMENT where it refuses the conversation. */
 BITNET_API bitnet_status bitnet_chat_render(const bitnet_model *model, const bitnet_message *messages, size_t n_messages,
-                                            int add_generation_prompt, char *text, size_t capacity, size_t *count,
-                                            bitnet_error *error);
+                                            int add_generation_prompt, const bitnet_template_arg *args, size_t n_args,
+                                            char *text, size_t capacity, size_t *count, bitnet_error *error);
 /* The template's source (Jinja), or NULL; owned by the model. */
 BITNET_API const char *bitnet_chat_template(const bitnet_model *model);
 

@@ -5,6 +5,7 @@
 #include "runtime/base/status.h"
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace bitnet::runtime {
 
@@ -17,9 +18,15 @@ struct ChatTokens {
   std::string_view bos, eos, pad;
 };
 
+/// One more variable of the template. A value of true, false, none or an integer is that, any other a text.
+struct TemplateArgument {
+  std::string_view name, value;
+};
+
 /// The result is for encode with parse_special and without add_special; special tokens that a message spells
 /// out are part of it, as with any template.
 Result<std::string> render_chat(std::string_view chat_template, const ChatTokens &tokens,
-                                const ChatMessage *messages, size_t n_messages, bool add_generation_prompt);
+                                const ChatMessage *messages, size_t n_messages, bool add_generation_prompt,
+                                const std::vector<TemplateArgument> &arguments = {});
 
 } // namespace bitnet::runtime

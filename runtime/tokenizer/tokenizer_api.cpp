@@ -121,8 +121,8 @@ const int32_t *bitnet_stop_tokens(const bitnet_tokenizer *tokenizer, size_t *cou
 }
 
 bitnet_status bitnet_chat_render(const bitnet_model *model, const bitnet_message *messages, size_t n_messages,
-                                 int add_generation_prompt, char *text, size_t capacity, size_t *count,
-                                 bitnet_error *error) {
+                                 int add_generation_prompt, const bitnet_template_arg *args, size_t n_args,
+                                 char *text, size_t capacity, size_t *count, bitnet_error *error) {
   return at_c_border(error, [&]() -> Status {
     if (!model)
       return invalid_argument("bitnet_chat_render: expected a model, got NULL");
@@ -130,8 +130,8 @@ bitnet_status bitnet_chat_render(const bitnet_model *model, const bitnet_message
     if (!tokenizer)
       return unsupported(model->impl->path() +
                          ": tokenizer: the bundle has none; compile it with --tokenizer=FILE");
-    if ((!messages && n_messages > 0) || (!text && capacity > 0))
-      return invalid_argument("bitnet_chat_render: expected messages and a buffer, got NULL");
+    if ((!messages && n_messages > 0) || (!args && n_args > 0) || (!text && capacity > 0))
+      return invalid_argument("bitnet_chat_render: expected messages, arguments and a buffer, got NULL");
     std::vector<ChatMessage> conversation;
     conversation.reserve(n_messages);
     for (size_t i = 0; i < n_messages; ++i) {
@@ -140,12 +140,19 @@ bitnet_status bitnet_chat_render(const bitnet_model *model, const bitnet_message
                                 ": expected role and content, got NULL");
       conversation.push_back({messages[i].role, messages[i].content});
     }
+    std::vector<TemplateArgument> arguments;
+    for (size_t i = 0; i < n_args; ++i) {
+      if (!args[i].name || !args[i].value)
+        return invalid_argument("bitnet_chat_render: argument " + std::to_string(i) +
+                                ": expected name and value, got NULL");
+      arguments.push_back({args[i].name, args[i].value});
+    }
     const auto name_of = [&](int32_t token) {
       return token < 0 ? std::string_view() : tokenizer->token_bytes(token);
     };
     const ChatTokens names{name_of(tokenizer->bos()), name_of(tokenizer->eos()), name_of(tokenizer->pad())};
     auto rendered = render_chat(model->impl->chat_template(), names, conversation.data(), conversation.size(),
-                                add_generation_prompt != 0);
+                                add_generation_prompt != 0, arguments);
     if (!rendered.ok())
       return std::move(rendered).status().in(model->impl->path());
     give(rendered->data(), rendered->size(), text, capacity, count);

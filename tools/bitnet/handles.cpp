@@ -101,9 +101,21 @@ std::string decode(const bitnet_tokenizer *tokenizer, const std::vector<int32_t>
   });
 }
 
-std::string renderChat(const bitnet_model *model, const std::vector<bitnet_message> &messages) {
+std::string renderChat(const bitnet_model *model, const std::vector<bitnet_message> &messages,
+                       const std::vector<std::string> &variables) {
+  std::vector<std::string> names;
+  std::vector<bitnet_template_arg> args;
+  names.reserve(variables.size()); // args points into it
+  for (const std::string &variable : variables) {
+    const size_t equals = variable.find('=');
+    if (equals == std::string::npos || equals == 0)
+      throw UsageError("flag '--template-arg': expected NAME=VALUE, got '" + variable + "'");
+    names.push_back(variable.substr(0, equals));
+    args.push_back({names.back().c_str(), variable.c_str() + equals + 1});
+  }
   return textFrom(4096, [&](char *text, size_t capacity, size_t *count, bitnet_error *error) {
-    return bitnet_chat_render(model, messages.data(), messages.size(), 1, text, capacity, count, error);
+    return bitnet_chat_render(model, messages.data(), messages.size(), 1, args.data(), args.size(), text,
+                              capacity, count, error);
   });
 }
 

@@ -51,7 +51,9 @@ const bitnet_tokenizer *tokenizerOf(const bitnet_model *model);
 std::vector<int32_t> encode(const bitnet_tokenizer *tokenizer, const std::string &text, int flags);
 std::string decode(const bitnet_tokenizer *tokenizer, const std::vector<int32_t> &tokens, bool keep_special);
 /// The conversation as the model's chat template writes it, with the opening of the assistant's answer.
-std::string renderChat(const bitnet_model *model, const std::vector<bitnet_message> &messages);
+/// `variables`: NAME=VALUE each, of --template-arg.
+std::string renderChat(const bitnet_model *model, const std::vector<bitnet_message> &messages,
+                       const std::vector<std::string> &variables);
 
 /// Appends `count` tokens to a sequence; only the last one's logits are kept, and only if asked for: as
 /// greedy needs them.

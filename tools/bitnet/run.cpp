@@ -25,7 +25,7 @@ struct Flags {
   bitnet_sampling sampling{};
   bool ignore_eos = false, chat = false, echo = false, json = false;
   std::string system, logits_file, speculate = "auto";
-  std::vector<std::string> stop;
+  std::vector<std::string> stop, template_args;
 
   Flags() { bitnet_sampling_default(&sampling); }
   void declare(Arguments &arguments);
@@ -55,6 +55,10 @@ void Flags::declare(Arguments &arguments) {
   arguments.flag("--ignore-eos", ignore_eos, "go on past tokens that end a text");
   arguments.flag("--chat", chat, "the prompt is a user's message: apply the model's chat template");
   arguments.option("--system", "TEXT", system, "system message for --chat");
+  arguments.option(
+      "--template-arg", "NAME=VALUE", template_args,
+      "a variable for the chat template, e.g. enable_thinking=false; true, false, none and integers "
+      "are these, anything else is a text; may be given several times");
   arguments.flag("--echo", echo, "print the prompt first");
   arguments.flag("--json", json, "print one object: prompt_tokens, tokens, text, finish_reason, timings");
   arguments.option("--dump-logits", "FILE", logits_file,
@@ -78,7 +82,8 @@ std::vector<int32_t> promptTokens(const Flags &flags, const Arguments &arguments
       if (!flags.system.empty())
         messages.push_back({"system", flags.system.c_str()});
       messages.push_back({"user", text.c_str()});
-      prompt = encode(tokenizerOf(model), renderChat(model, messages), BITNET_ENCODE_PARSE_SPECIAL);
+      prompt = encode(tokenizerOf(model), renderChat(model, messages, flags.template_args),
+                      BITNET_ENCODE_PARSE_SPECIAL);
     } else {
       prompt = encode(tokenizerOf(model), text, BITNET_ENCODE_ADD_SPECIAL | BITNET_ENCODE_PARSE_SPECIAL);
     }
@@ -227,6 +232,8 @@ int run(int argc, char **argv) {
   const int32_t speculate = speculationOf(flags.speculate);
   if (!flags.system.empty() && !flags.chat)
     throw UsageError("--system needs --chat");
+  if (!flags.template_args.empty() && !flags.chat)
+    throw UsageError("--template-arg needs --chat");
 
   using Clock = std::chrono::steady_clock;
   auto since = [](Clock::time_point start) {

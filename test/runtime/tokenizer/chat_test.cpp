@@ -58,6 +58,29 @@ TEST(Chat, ReasonsOfATemplateAreHandedOn) {
   EXPECT_EQ(render("{{ 'a' + none }}"), "chat template: line 1: cannot apply '+' to a text and none");
 }
 
+TEST(Chat, TakesVariablesAsTextOfACommandLine) {
+  const std::string source = "{{ enable_thinking is defined and enable_thinking is false }} {{ a is true }} "
+                             "{{ b is none }} {{ c + 1 }} {{ d }} {{ e is string }}";
+  const auto render = [&](const std::vector<TemplateArgument> &arguments) {
+    const auto text = render_chat(source, {}, kTalk, 3, true, arguments);
+    return text.ok() ? *text : text.status().message();
+  };
+  EXPECT_EQ(render({{"enable_thinking", "false"},
+                    {"a", "true"},
+                    {"b", "none"},
+                    {"c", "-3"},
+                    {"d", "null"},
+                    {"e", "1.5"}}),
+            "True True True -2 null True");
+  EXPECT_EQ(render({{"c", "1"}, {"enable_thinkin", "false"}}),
+            "chat template: variable 'enable_thinkin': expected one that the template reads, got none of "
+            "this name");
+  EXPECT_EQ(render({{"messages", "x"}}),
+            "chat template: variable 'messages': expected another name, this one is set");
+  EXPECT_EQ(render({{"c", "1"}, {"c", "2"}}),
+            "chat template: variable 'c': expected another name, this one is set");
+}
+
 TEST(Chat, RefusesWhatItDoesNotKnow) {
   const auto none = render_chat("", {}, nullptr, 0, true);
   ASSERT_FALSE(none.ok());

@@ -153,6 +153,21 @@ TEST(BitnetRun, ChatAppliesTheTemplateOfTheModel) {
   EXPECT_EQ(text.out, "<|begin_of_text|>User: And it came<|eot_id|>Assistant: \n");
 }
 
+TEST(BitnetRun, TemplateArgIsForATemplateThatReadsIt) {
+  const auto error = [](const std::string &arg) {
+    return runBitnet({"run", model(), "--chat", "-p", "x", "--template-arg", arg}).err;
+  };
+  EXPECT_NE(error("enable_thinking=false")
+                .find("chat template: variable 'enable_thinking': expected one that the template "
+                      "reads, got none of this name"),
+            std::string::npos);
+  EXPECT_NE(error("thinking").find("flag '--template-arg': expected NAME=VALUE, got 'thinking'"),
+            std::string::npos);
+  EXPECT_NE(
+      runBitnet({"run", model(), "-p", "x", "--template-arg", "a=1"}).err.find("--template-arg needs --chat"),
+      std::string::npos);
+}
+
 TEST(BitnetRun, ControlCEndsWithWhatThereIs) {
   // The pipe is full, so the program waits at its first piece of text until the signal has been taken.
   int pipe_ends[2];

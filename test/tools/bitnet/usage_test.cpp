@@ -25,6 +25,7 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kFlags = {
       "--ignore-eos",
       "--chat",
       "--system",
+      "--template-arg",
       "--echo",
       "--json",
       "--dump-logits",
