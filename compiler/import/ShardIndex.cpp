@@ -3,6 +3,7 @@
 #include "compiler/import/ImportError.h"
 #include "compiler/import/JsonText.h"
 #include "compiler/import/SafeTensors.h"
+#include "llvm/ADT/STLExtras.h"
 #include <climits>
 #include <cstdlib>
 #include <memory>
@@ -20,13 +21,15 @@ parseShardIndex(const std::string &text, const std::string &where,
   auto map = json->is_object() ? json->find("weight_map") : json->end();
   if (!json->is_object() || map == json->end() || !map->is_object())
     return failure(where + ": expected an object 'weight_map'");
+  // A line break would go on into the message of whoever cannot open the file.
+  const auto isControl = [](unsigned char c) { return c < ' ' || c == 0x7f; };
   std::map<std::string, std::string> shards;
   for (auto &[tensor, file] : map->items()) {
     if (!file.is_string())
       return failure(where + ": tensor " + quoted(tensor) + ": expected a file name, got " + file.dump());
     const std::string &name = file.get_ref<const std::string &>();
     if (name.empty() || name == "." || name == ".." || name.size() > 255 ||
-        name.find_first_of(std::string("/\\\0", 3)) != std::string::npos)
+        name.find_first_of("/\\") != std::string::npos || any_of(name, isControl))
       return failure(where + ": tensor " + quoted(tensor) +
                      ": expected a plain file name in the same folder, got " + quoted(name));
     shards.emplace(tensor, name);

@@ -314,7 +314,7 @@ TEST(ShardIndex, TakesPlainFileNamesOnly) {
   EXPECT_EQ(parse("model-00001-of-00002.safetensors"), "");
   EXPECT_EQ(parse("../secret"),
             "index: tensor 'a': expected a plain file name in the same folder, got '../secret'");
-  for (const char *bad : {"/etc/passwd", "..", ".", "", "a/b", "a\\\\b", "a\\u0000b"})
+  for (const char *bad : {"/etc/passwd", "..", ".", "", "a/b", "a\\\\b", "a\\u0000b", "a\\nb"})
     EXPECT_NE(parse(bad), "") << bad;
 }
 
