@@ -1,7 +1,8 @@
 """Jinja as transformers sets it up for chat templates, in a sandbox that a template cannot run away from.
 
-A template reaches its variables only. It is stopped after MAX_STEPS turns of loops and calls of macros, and before it
-makes a text of more than MAX_CHARACTERS. Needs the package jinja2; chat_template.py does without where it can.
+A template reaches its variables only. It is stopped after MAX_STEPS turns of loops and calls of macros, before it makes
+a text of more than MAX_CHARACTERS, and when its lists and dictionaries, written out, have more than MAX_PARTS parts.
+Needs the package jinja2; chat_template.py does without where it can.
 """
 
 from __future__ import annotations
@@ -24,16 +25,19 @@ from .errors import ConfigError
 
 MAX_STEPS = 200_000
 MAX_CHARACTERS = 16_000_000
+MAX_PARTS = 10_000_000  # of all that a template makes: a list that holds another twice has its parts twice
 _MAX_NUMBER = 1000  # given to filters and methods: widths and counts
 _MAX_BITS = 256
 _LONG_NUMBER = re.compile(r"\d{5}")
 
 _steps: ContextVar[list[int]] = ContextVar("steps left")
+_parts: ContextVar[list[int]] = ContextVar("parts left")
 
 
 def render_jinja(source: str, variables: Mapping[str, Any]) -> str:
     """The template's text. ConfigError where it is broken, refuses its variables or exceeds a limit."""
     _steps.set([MAX_STEPS])
+    _parts.set([MAX_PARTS])
     pieces: list[str] = []
     size = 0
     try:
@@ -80,8 +84,25 @@ def _check_growth(name: str, of: Any, arguments: list[Any]) -> None:
         raise jinja2.TemplateError(f"{name}: expected widths of at most 4 digits")
 
 
+def _counted(value: Any) -> Any:
+    """Takes what a new list or dictionary holds, written out, from the parts left."""
+    left = _parts.get()
+    rest = [value]
+    while rest:
+        of = rest.pop()
+        if isinstance(of, Mapping):
+            rest += of.values()
+            left[0] -= len(of)
+        elif isinstance(of, list | tuple):
+            rest += of
+            left[0] -= len(of)
+        if left[0] < 0:
+            raise jinja2.TemplateError(f"expected lists and dictionaries of at most {MAX_PARTS} parts")
+    return value
+
+
 class _Counting(NodeTransformer):
-    """Puts a step into each loop and macro, and a function in place of ~."""
+    """Puts a step into each loop and macro, functions around lists and dictionaries, and one in place of ~."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
         node.body.insert(0, nodes.ExprStmt(_own("step"), lineno=node.lineno))
@@ -90,6 +111,19 @@ class _Counting(NodeTransformer):
     def visit_Macro(self, node: nodes.Macro) -> nodes.Node:
         node.body.insert(0, nodes.ExprStmt(_own("step"), lineno=node.lineno))
         return self.generic_visit(node)
+
+    def _counted(self, node: nodes.Expr) -> nodes.Node:
+        self.generic_visit(node)  # in place
+        return _own("counted", [node])
+
+    def visit_List(self, node: nodes.List) -> nodes.Node:
+        return self._counted(node) if node.items else node
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:
+        return self._counted(node) if node.ctx == "load" and node.items else node
+
+    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:
+        return self._counted(node) if node.items else node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         return self.generic_visit(_own("joined", node.nodes))
@@ -107,7 +141,7 @@ class _Generation(Extension):
     def parse(self, parser: Any) -> list[nodes.Node]:
         next(parser.stream)
         body: list[nodes.Node] = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return body
+        return [nodes.Scope(body)]
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -126,6 +160,9 @@ class _Environment(ImmutableSandboxedEnvironment):
             raise jinja2.TemplateError(f"expected at most {MAX_STEPS} steps")
         return ""
 
+    def counted(self, value: Any) -> Any:
+        return _counted(value)
+
     def joined(self, *values: Any) -> str:
         texts = [str(value) for value in values]
         _within(sum(map(len, texts)))
@@ -142,7 +179,8 @@ class _Environment(ImmutableSandboxedEnvironment):
         bits = [v.bit_length() if isinstance(v, int) else 0 for v in (left, right)]
         if max(bits) > _MAX_BITS or (operator == "**" and bits[0] * (right if bits[1] else 1) > _MAX_BITS):
             raise jinja2.TemplateError(f"expected numbers of at most {_MAX_BITS} bits")
-        return super().call_binop(context, operator, left, right)
+        result = super().call_binop(context, operator, left, right)
+        return _counted(result) if isinstance(result, list | tuple) else result
 
     def wrap_str_format(self, value: Any) -> Any:
         of = getattr(value, "__self__", None)
@@ -158,7 +196,8 @@ class _Environment(ImmutableSandboxedEnvironment):
                 args = ([*args[0]], *args[1:])
                 _within(sum(map(_length, args[0])) + len(of) * len(args[0]))
             _check_growth(name, of, [*args, *kwargs.values()])
-        return super().call(context, obj, *args, **kwargs)
+        result = super().call(context, obj, *args, **kwargs)
+        return _counted(result) if obj is dict else result
 
 
 def _raise_exception(message: str) -> None:
@@ -173,6 +212,8 @@ def _tojson(
     sort_keys: bool = False,
 ) -> str:
     """Jinja's own escapes for HTML."""
+    if max(indent if isinstance(indent, int) else _length(indent or ""), *map(_length, separators or [""])) > 16:
+        raise jinja2.TemplateError("tojson: expected at most 16 characters between values")
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
@@ -189,7 +230,8 @@ def _growing(name: str, plain: Any) -> Any:
             separator = rest[0] if rest else kwargs.get("d", "")
             _within(sum(len(str(value)) for value in of) + _length(separator) * len(of))
         _check_growth(name, of, [*rest, *kwargs.values()])
-        return plain(*leads, of, *rest, **kwargs)
+        result = plain(*leads, of, *rest, **kwargs)
+        return _counted([*result]) if name in ("batch", "slice") else result
 
     return checked
 

@@ -89,6 +89,7 @@ def test_templates_are_rendered_as_transformers_does(model: bitnet_py.BitNetMode
     assert rendered("{{ strftime_now('%Y') }}") == str(datetime.datetime.now().year)
     assert rendered("{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}x{% endfor %}") == ""
     assert rendered("{% generation %}a{% endgeneration %}b") == "ab"
+    assert rendered("{% set x = 0 %}{% generation %}{% set x = 1 %}{{ x }}{% endgeneration %}{{ x }}") == "10"
     assert rendered("{{ tools is none }} {{ eos_token }}") == "True <|end_of_text|>"
     assert rendered("{{ messages[0].name }}", [{"role": "user", "content": "x", "name": "n"}]) == "n"
     assert rendered("{{ add_generation_prompt }}", add_generation_prompt=False) == "False"
@@ -134,6 +135,14 @@ def test_without_jinja2(model: bitnet_py.BitNetModel, monkeypatch: pytest.Monkey
         "{% set ns = namespace(x='ab') %}{% for a in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
         "{% set ns = namespace(x=[1]) %}{% for a in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
         "{% set ns = namespace(x=2) %}{% for a in range(99) %}{% set ns.x = ns.x * ns.x %}{% endfor %}",
+        *(
+            "{% set ns = namespace(x=1) %}{% for a in range(40) %}{% set ns.x = " + twice + " %}{% endfor %}{{ ns.x }}"
+            for twice in ("[ns.x, ns.x]", "(ns.x, ns.x)", "{1: ns.x, 2: ns.x}", "dict(a=ns.x, b=ns.x)", "[ns.x] * 9")
+        ),
+        "{% set ns = namespace(x=1) %}{% for a in range(40) %}{% set ns.x = [1] | batch(9, ns.x) | list %}{% endfor %}"
+        "{{ ns.x }}",
+        "{{ ([1] * 9999) | tojson(indent=17) }}",
+        "{{ ([1] * 9999) | tojson(separators=(' ' * 99, ':')) }}",
         "{% set ns = namespace(x='aaaaaaaaaa') %}{% for a in range(9) %}"
         "{% set ns.x = ns.x | replace('a', ns.x) %}{% endfor %}",
         "{% set ns = namespace(x='aaaaaaaaaa') %}{% for a in range(9) %}"
@@ -149,7 +158,7 @@ def test_without_jinja2(model: bitnet_py.BitNetModel, monkeypatch: pytest.Monkey
         ),
         "{{ " + "(" * 100_000,
     ],
-    ids=range(23),
+    ids=range(31),
 )
 def test_a_template_that_runs_away_is_stopped(model: bitnet_py.BitNetModel, template: str) -> None:
     with pytest.raises(bitnet_py.ConfigError, match="chat template: "):
