@@ -3,15 +3,10 @@
 // too many steps or writes too much.
 #pragma once
 #include "runtime/base/status.h"
+#include "runtime/tokenizer/template_operations.h"
 #include "runtime/tokenizer/template_syntax.h"
-#include "runtime/tokenizer/template_value.h"
 
 namespace bitnet::runtime {
-
-struct TemplateLimits {
-  uint64_t steps = 20'000'000;  ///< about one for each part of an expression, and for 64 bytes of text
-  size_t text_bytes = 64 << 20; ///< of one text, the result included
-};
 
 /// Errors: `unsupported` for what only a whole engine can do, `invalid_argument` where the template fails on
 /// its variables or refuses them (raise_exception), or exceeds a limit.

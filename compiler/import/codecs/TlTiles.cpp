@@ -23,8 +23,7 @@ std::string noTlKernels(llvm::ArrayRef<std::pair<int32_t, int32_t>> shapes) {
   }
   return "expected the kernel configuration of " + of +
          ", which the file does not hold, got none; kernel_config.ini of the build that wrote the file has "
-         "it "
-         "(m, k, bm, bk, bmm): --set tl_kernels=" +
+         "it (m, k, bm, bk, bmm): --set tl_kernels=" +
          flag;
 }
 
