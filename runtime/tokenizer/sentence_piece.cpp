@@ -1,6 +1,7 @@
 // See sentence_piece.h.
 #include "runtime/tokenizer/sentence_piece.h"
 #include "runtime/format/protobuf_wire.h"
+#include "runtime/format/quoted.h"
 #include "runtime/tokenizer/piece_text.h"
 #include "runtime/tokenizer/vocabulary.h"
 
@@ -103,13 +104,15 @@ Result<std::unique_ptr<SentencePiece>> SentencePiece::load(std::string_view mode
   }
   result->processor_ = std::make_unique<sentencepiece::SentencePieceProcessor>();
   sentencepiece::SentencePieceProcessor &processor = *result->processor_;
+  const auto refused = [](const char *why) { // there are pieces of the model in it, whatever their bytes are
+    return bad_bundle("sentencepiece model: the library refused it: " + format::quoted(why));
+  };
   try { // the trie builder inside throws
     const sentencepiece::util::Status status = processor.LoadFromSerializedProto(proto);
     if (!status.ok())
-      return bad_bundle(std::string("sentencepiece model: the library refused it: ") +
-                        status.error_message());
+      return refused(status.error_message());
   } catch (const std::exception &e) {
-    return bad_bundle(std::string("sentencepiece model: the library refused it: ") + e.what());
+    return refused(e.what());
   }
   result->size_ = processor.GetPieceSize();
   if (result->size_ <= 0 || result->size_ > kMaxVocabulary)

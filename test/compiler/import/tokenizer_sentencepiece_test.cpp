@@ -149,6 +149,16 @@ TEST_F(SentencePieceImport, RefusesTruncatedAndForeignBytes) {
             "tokenizer.model: expected a SentencePiece ModelProto, got other or damaged bytes");
 }
 
+/// The library's messages quote pieces.
+TEST_F(SentencePieceImport, RefusesInOneLineWhatTheLibraryDoes) {
+  const std::string twice = "\x0A\x05\x0A\x03"
+                            "a\nb";
+  const auto refused = runtime::SentencePiece::load(model + twice + twice);
+  ASSERT_FALSE(refused.ok());
+  expectOneLine(refused.status().message());
+  EXPECT_NE(refused.status().message().find("a\\x0ab"), std::string::npos) << refused.status().message();
+}
+
 /// An NMT normaliser brings a precompiled charsmap, which the library walks unchecked.
 TEST(SentencePieceCharsmap, DamagedTrieIsRefused) {
   Sentences sentences;
