@@ -6,6 +6,7 @@
 #include "runtime/format/bundle_header.h"
 #include "runtime/format/checksum.h"
 #include "runtime/format/layouts.h"
+#include "runtime/format/quoted.h"
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -220,7 +221,7 @@ Status Validator::read_model() {
                 m.ternary_weights(),
                 m.kv() ? m.kv()->str() : "f16"};
   if (out_.model.kv != "f16" && out_.model.kv != "q8")
-    return bad_bundle("model: kv: expected f16 or q8, got '" + out_.model.kv + "'");
+    return bad_bundle("model: kv: expected f16 or q8, got " + format::quoted(out_.model.kv));
   return {};
 }
 
@@ -325,7 +326,7 @@ Status Validator::read_call(const fb::Call &call) {
   out.label = text(call.label());
   std::string where = "call " + number(uint64_t(out_.plan.calls.size()));
   if (!out.label.empty())
-    where += " '" + out.label + "'";
+    where += " " + format::quoted(out.label);
   BITNET_RETURN_IF_ERROR(read_dims(call.op(), call.dims(), call.group(), where, &out.dims));
   out.op = Op(call.op());
   out.over_logit_rows = call.over_logit_rows();
@@ -580,8 +581,9 @@ Status Validator::read_tensors() {
     return {};
   for (const fb::Tensor *t : *index_->tensors()) {
     if (!inside(t->offset(), t->size(), weights_bytes_) || t->rows() < 0 || t->cols() < 0)
-      return bad_bundle("tensor '" + text(t->name()) + "': expected bytes inside the weights, got [" +
-                        number(t->offset()) + ", +" + number(t->size()) + ")");
+      return bad_bundle("tensor " + format::quoted(text(t->name())) +
+                        ": expected bytes inside the weights, got [" + number(t->offset()) + ", +" +
+                        number(t->size()) + ")");
     out_.tensors.push_back(
         {text(t->name()), text(t->packing()), t->rows(), t->cols(), t->offset(), t->size()});
   }

@@ -363,6 +363,21 @@ TEST(Validate, ChecksTensors) {
             "tensor 'embed': expected bytes inside the weights, got [0, +103425)");
 }
 
+TEST(Validate, NamesStandInErrorsOnOneLine) {
+  EXPECT_EQ(rejects([](TinyBundle &b) { b.bundle.model.kv = "a\nb"; }),
+            "model: kv: expected f16 or q8, got 'a\\x0ab'");
+  EXPECT_EQ(rejects([](TinyBundle &b) {
+              b.bundle.tensors[0].name = "a\nb";
+              b.bundle.tensors[0].size = 103425;
+            }),
+            "tensor 'a\\x0ab': expected bytes inside the weights, got [0, +103425)");
+  EXPECT_EQ(rejects([](TinyBundle &b) {
+              b.bundle.plan.calls[0].label = "a\nb";
+              b.bundle.model.vocab = 305;
+            }),
+            "call 0 'a\\x0ab': table rows: expected at least the vocabulary of 305, got 304");
+}
+
 // The deep checks on random damage with right checksums: an error of one line, or a bundle. Run under asan
 // and ubsan.
 TEST(Validate, SurvivesDamagedIndexes) {
