@@ -66,6 +66,30 @@ void append_json_text(std::string_view text, std::string *out) {
   *out += '"';
 }
 
+/// A list by its elements, a text by its characters; `of` must stay.
+class Sequence {
+public:
+  explicit Sequence(const Value &of) : of_(of) {
+    if (of.kind == Value::text)
+      starts_ = character_starts(of.str());
+  }
+  int64_t size() const {
+    return static_cast<int64_t>(of_.kind == Value::list ? of_.items().size() : starts_.size() - 1);
+  }
+  std::string_view character(int64_t i) const {
+    return of_.str().substr(starts_[i], starts_[i + 1] - starts_[i]);
+  }
+  Value operator[](int64_t i) const {
+    return of_.kind == Value::list ? of_.items()[i] : Value(std::string(character(i)));
+  }
+
+private:
+  const Value &of_;
+  std::vector<size_t> starts_; ///< of the characters; one more: the end
+};
+/// What finding a text's characters counts.
+uint64_t steps_of(const Value &of) { return of.kind == Value::text ? of.str().size() : 0; }
+
 } // namespace
 
 Status TemplateOperations::fails(int line, const std::string &text) {
@@ -159,10 +183,10 @@ Result<Value::List> TemplateOperations::elements(int line, const Value &value) {
   }
   case Value::text: {
     BITNET_RETURN_IF_ERROR(count(line, kStepsOfElement * value.str().size()));
-    const std::vector<size_t> starts = character_starts(value.str());
+    const Sequence all(value);
     Value::List characters;
-    for (size_t i = 0; i + 1 < starts.size(); ++i)
-      characters.emplace_back(std::string(value.str().substr(starts[i], starts[i + 1] - starts[i])));
+    for (int64_t i = 0; i < all.size(); ++i)
+      characters.push_back(all[i]);
     return characters;
   }
   case Value::name_space:
@@ -197,18 +221,10 @@ Result<Value> TemplateOperations::item(int line, const Value &of, const Value &k
     return *found ? **found : Value();
   }
   if ((of.kind == Value::list || of.kind == Value::text) && key.is_number()) {
-    const bool list = of.kind == Value::list;
-    std::vector<size_t> starts;
-    if (!list) {
-      BITNET_RETURN_IF_ERROR(count(line, of.str().size()));
-      starts = character_starts(of.str());
-    }
-    const auto n = static_cast<int64_t>(list ? of.items().size() : starts.size() - 1);
-    const int64_t at = key.number < 0 ? key.number + n : key.number;
-    if (at < 0 || at >= n)
-      return Value();
-    return list ? of.items()[at]
-                : Value(std::string(of.str().substr(starts[at], starts[at + 1] - starts[at])));
+    BITNET_RETURN_IF_ERROR(count(line, steps_of(of)));
+    const Sequence all(of);
+    const int64_t at = key.number < 0 ? key.number + all.size() : key.number;
+    return at < 0 || at >= all.size() ? Value() : all[at];
   }
   if (of.kind == Value::map ||
       (of.kind == Value::none && key.kind == Value::text && key.str().substr(0, 1) != "_"))
@@ -222,13 +238,9 @@ Result<Value> TemplateOperations::slice(int line, const Value &of, const std::ar
   for (const Value &bound : bounds)
     if (!bound.is_number() && bound.kind != Value::none)
       return wrong_kind(line, "expected an integer in [:]", bound);
-  const bool list = of.kind == Value::list;
-  std::vector<size_t> starts;
-  if (!list) {
-    BITNET_RETURN_IF_ERROR(count(line, of.str().size()));
-    starts = character_starts(of.str());
-  }
-  const auto n = static_cast<int64_t>(list ? of.items().size() : starts.size() - 1);
+  BITNET_RETURN_IF_ERROR(count(line, steps_of(of)));
+  const Sequence all(of);
+  const int64_t n = all.size();
   const int64_t step = bounds[2].is_number() ? std::clamp(bounds[2].number, -n - 1, n + 1) : 1;
   if (step == 0)
     return fails(line, "expected a step other than 0 in [::]");
@@ -242,14 +254,14 @@ Result<Value> TemplateOperations::slice(int line, const Value &of, const std::ar
   Value::List taken;
   std::string text;
   for (int64_t at = begin; step < 0 ? at > end : at < end; at += step) {
-    if (list) {
+    if (of.kind == Value::list) {
       BITNET_RETURN_IF_ERROR(count(line, kStepsOfElement));
-      taken.push_back(of.items()[at]);
+      taken.push_back(all[at]);
     } else {
-      text.append(of.str().substr(starts[at], starts[at + 1] - starts[at]));
+      text.append(all.character(at));
     }
   }
-  return list ? Value(std::move(taken)) : made(line, std::move(text));
+  return of.kind == Value::list ? Value(std::move(taken)) : made(line, std::move(text));
 }
 
 Result<Value> TemplateOperations::negative(int line, const Value &value) {
@@ -546,11 +558,9 @@ Result<Value> TemplateOperations::filter(int line, const std::string &name, cons
     if (input.kind == Value::undefined && name == "last")
       return needs_engine(line, "the last element of something undefined");
     if (name == "length" || name == "count") {
-      if (input.kind == Value::list)
-        return Value::of(static_cast<int64_t>(input.items().size()));
-      if (input.kind == Value::text) {
-        BITNET_RETURN_IF_ERROR(count(line, input.str().size()));
-        return Value::of(static_cast<int64_t>(character_starts(input.str()).size()) - 1);
+      if (input.kind == Value::list || input.kind == Value::text) {
+        BITNET_RETURN_IF_ERROR(count(line, steps_of(input)));
+        return Value::of(Sequence(input).size());
       }
     }
     Result<Value::List> all = elements(line, input);
