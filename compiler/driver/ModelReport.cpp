@@ -91,23 +91,6 @@ Json tokenizerJson(const import::Checkpoint &checkpoint) {
           {"stop", stop}};
 }
 
-const char *scalingName(import::RopeScaling::Kind kind) {
-  using Kind = import::RopeScaling::Kind;
-  switch (kind) {
-  case Kind::none:
-    return "none";
-  case Kind::linear:
-    return "linear";
-  case Kind::llama3:
-    return "llama3";
-  case Kind::yarn:
-    return "yarn";
-  case Kind::divisors:
-    return "divisors";
-  }
-  return "unknown";
-}
-
 /// Beside those that every layer has before attention and feed-forward network, and the last one.
 Json normsJson(const import::ModelConfig &c) {
   Json norms = Json::array();
@@ -134,7 +117,7 @@ Json sizesJson(const import::ModelConfig &c) {
           {"norm_eps", sixDigits(c.normEps)},
           {"sub_norm_eps", sixDigits(c.subNormEps > 0 ? c.subNormEps : c.normEps)},
           {"rope_theta", sixDigits(c.ropeTheta)},
-          {"rope_scaling", scalingName(c.ropeScaling.kind)}};
+          {"rope_scaling", import::ropeScalingName(c.ropeScaling.kind)}};
 }
 
 std::string percent(double share) {

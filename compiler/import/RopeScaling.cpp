@@ -31,15 +31,29 @@ double llama3Frequency(const RopeScaling &s, double frequency) {
 
 std::optional<RopeScaling::Kind> ropeScalingFromName(StringRef name) {
   using Kind = RopeScaling::Kind;
-  if (name == "default" || name == "none")
+  if (name == "default")
     return Kind::none;
-  if (name == "linear")
-    return Kind::linear;
-  if (name == "llama3")
-    return Kind::llama3;
-  if (name == "yarn")
-    return Kind::yarn;
+  for (Kind kind : {Kind::none, Kind::linear, Kind::llama3, Kind::yarn})
+    if (name == ropeScalingName(kind))
+      return kind;
   return std::nullopt;
+}
+
+const char *ropeScalingName(RopeScaling::Kind kind) {
+  using Kind = RopeScaling::Kind;
+  switch (kind) {
+  case Kind::none:
+    return "none";
+  case Kind::linear:
+    return "linear";
+  case Kind::llama3:
+    return "llama3";
+  case Kind::yarn:
+    return "yarn";
+  case Kind::divisors:
+    return "divisors";
+  }
+  return "unknown";
 }
 
 std::string ropeScalingError(const RopeScaling &s, int32_t headDim) {

@@ -28,6 +28,8 @@ struct RopeScaling {
 
 /// "linear", "llama3", "yarn"; "default" and "none" are Kind::none; other names are nothing.
 std::optional<RopeScaling::Kind> ropeScalingFromName(llvm::StringRef name);
+/// The other way, for reports; "divisors" has a name here alone.
+const char *ropeScalingName(RopeScaling::Kind kind);
 /// What is wrong with it, or empty: "factor: expected a number of 1 to 1e+06, got 0.5".
 std::string ropeScalingError(const RopeScaling &scaling, int32_t headDim);
 /// Frequency of each pair of a head, or nothing where they are theta^(-2j/D).
