@@ -29,17 +29,26 @@ RDom output_loops(const KernelSpec &spec, const KernelArgs &args, LinearTile til
 
 } // namespace
 
+int sums_of_output(const KernelSpec &spec) {
+  if (!has_dot4(spec.cpu) || (spec.op != format::Op::linear_t2 && spec.op != format::Op::screen_q4))
+    return 1;
+  const Coding c = coding_of(spec.op);
+  const int64_t largest = int64_t(c.top << (8 - 8 / c.planes)) * 128 * inputs_of_sum(spec); // in its place
+  return largest <= INT32_MAX ? c.planes : 1;
+}
+
 LinearTile linear_tile(const KernelSpec &spec) {
   const int streams = format::weight_streams(spec.dims.n);
   const int halves = spec.op == format::Op::screen_q4 ? 2 : 1; // sums of a token
-  const int sums = vector_registers(spec.cpu) / 2 * vector_lanes(spec.cpu) / kRowTile / halves;
+  const int sums =
+      vector_registers(spec.cpu) / 2 * vector_lanes(spec.cpu) / kRowTile / halves / sums_of_output(spec);
   // One token is bound by memory: what counts is that each stripe's stream goes on without a jump, and few
   // enough of them for the prefetchers to follow. n=2560 k=6912 on Zen 4: 4 streams 26.9 GB/s, 96 % of plain
   // loads; 8 streams 22.3; with avx2 (n=13824 k=2560) 22.7 and 17.4.
   LinearTile tile{std::min(4, sums), 1};
-  // More tokens are bound by dot products: a tile whose sums fill half of the registers, and where the
-  // weights are codes all tokens of the step, so that a code is unpacked once (8 rows of n=13824 k=2560 on
-  // Zen 4: 2 x 8 1.60 ms, 4 x 4 1.69 ms; 1.21 ms at the dot products' peak).
+  // More tokens are bound by dot products: a tile whose sums fill half of the registers, first of tokens, so
+  // that a code is unpacked once for as many as can be (n=13824 k=2560 from memory on Zen 4, 2, 4 and 8 rows:
+  // 0.36, 0.64 and 1.27 ms; 0.30, 0.60 and 1.20 at the dot products' peak).
   if (spec.rows != 1) {
     tile.tokens = std::min(sums, spec.rows ? spec.rows : format::kRowPad);
     tile.stripes = std::clamp(sums / tile.tokens, 1, 4);

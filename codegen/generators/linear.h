@@ -16,6 +16,10 @@ struct LinearTile {
   int tokens;  ///< of a tile; divides kRowPad and the kernel's row tile
 };
 
+/// Vectors of sums that 16 outputs of a token take (linear_int.cpp: one for each code of a byte, where it is
+/// multiplied in its place).
+int sums_of_output(const KernelSpec &spec);
+
 /// The spec's own tile where it has one.
 LinearTile linear_tile(const KernelSpec &spec);
 

@@ -41,27 +41,27 @@ TEST_P(HeadCode, HoldsWhatTheTileAsksFor) {
 
 constexpr const char *kDot4 = "^vpdpbusd\t", *kPairDot = "^vpmaddubsw\t", *kPairSum = "^vpaddsw\t",
                      *kWordDot = "^v?pmaddwd\t", *kSum = "^v?paddd\t", *kMask = "^v?pand[dq]?\t",
-                     *kShift = "^v?(gf2p8affineqb|psrlw)\t",
+                     *kShift = "^v?(gf2p8affineqb|psrlw)\t", *kAhead = "^prefetcht1\t",
                      *kBroadcast = "^vpbroadcastd\t[^%]*\\((?!%r[si]p)",
                      *kCodes = "^vmovdqa(64)?\t[^%]*\\((?!%r[si]p)"; // from memory, not the stack
 
-/// 16 columns of the tile's stripes: a line of codes is loaded, masked and shifted once for both halves of
-/// the input and all tokens.
+/// 16 columns of the tile's stripes: a line of codes is loaded, masked and shifted (with vpdpbusd left where
+/// the codes stand) once for both halves of the input and all tokens.
 INSTANTIATE_TEST_SUITE_P(
     Screen, HeadCode,
     testing::Values(
-        // 4 stripes, 1 token, 2 halves, 2 codes a byte; 2 stripes x 4 tokens; 1 stripe x 8 tokens.
+        // 4 stripes, 1 token, 2 halves, 2 codes a byte; 1 stripe x 4 tokens.
         Loop{"screen_q4 n=128256 k=2560 rows=1 cpu=avx512vnni",
              kDot4,
-             {{kDot4, 16}, {kMask, 4}, {kShift, 4}, {kCodes, 4}, {kBroadcast, 4}},
+             {{kDot4, 16}, {kMask, 8}, {kShift, 0}, {kCodes, 4}, {kBroadcast, 4}},
              3},
         Loop{"screen_q4 n=128256 k=2560 rows=4 cpu=avx512vnni",
              kDot4,
-             {{kDot4, 32}, {kMask, 2}, {kShift, 2}, {kCodes, 2}, {kBroadcast, 16}},
+             {{kDot4, 16}, {kMask, 2}, {kShift, 0}, {kCodes, 1}, {kAhead, 1}, {kBroadcast, 0}},
              8},
         Loop{"screen_q4 n=128256 k=2560 rows=0 cpu=avx512vnni",
              kDot4,
-             {{kDot4, 32}, {"^vpdpbusd\t.*\\{1to16\\}", 32}, {kMask, 1}, {kShift, 1}, {kCodes, 1}},
+             {{kDot4, 16}, {kMask, 2}, {kShift, 0}, {kCodes, 1}, {kAhead, 1}, {kBroadcast, 0}},
              10},
         // Without vpdpbusd products are added in pairs, those of both codes, and the pairs.
         Loop{"screen_q4 n=128256 k=2560 rows=1 cpu=avx512",
