@@ -191,25 +191,26 @@ Generated generate_attention_merge(const KernelSpec &spec) {
   const State layout(head_dim, lanes);
   ImageParam &parts = args["parts"];
 
-  // Algorithm
-  Var lane("lane"), head("head"), r("r"), d("d");
+  // Algorithm. h: of the unit's heads.
+  Var lane("lane"), h("h"), unit("unit"), head("head"), r("r"), d("d");
+  const Expr row = unit / kv_heads, of_row = unit % kv_heads * group + h;
   RDom c(0, parts.dim(2).extent(), "c");
-  c.where(c * kAttentionChunk <= args["positions"](r));
+  c.where(c * kAttentionChunk <= args["positions"](row));
   Func state("state"), o("o");
-  state(lane, head, r) = layout.start();
-  state(lane, head, r) = layout.merged(
-      state(lane, head, r), [&](int v) { return parts(v * lanes + lane, head, c, r); },
-      parts(head_dim, head, c, r), parts(head_dim + 1, head, c, r));
+  state(lane, h, unit) = layout.start();
+  state(lane, h, unit) = layout.merged(
+      state(lane, h, unit), [&](int v) { return parts(v * lanes + lane, of_row, c, row); },
+      parts(head_dim, of_row, c, row), parts(head_dim + 1, of_row, c, row));
   o(d, head, r) = undef<float>();
   RDom out(0, lanes, 0, layout.vectors, 0, group, args.begin, args.end - args.begin, "out");
-  const Expr row = out.w / kv_heads, h = out.w % kv_heads * group + out.z;
-  o(out.y * lanes + out.x, h, row) = layout.result(state(out.x, h, row), out.y);
+  o(out.y * lanes + out.x, out.w % kv_heads * group + out.z, out.w / kv_heads) =
+      layout.result(state(out.x, out.z, out.w), out.y);
 
   // Schedule
   o.update().allow_race_conditions().vectorize(out.x).unroll(out.y);
   state.compute_at(o, out.z).store_in(MemoryType::Register);
   state.bound(lane, 0, lanes).vectorize(lane);
-  state.update().reorder(lane, c, head, r).vectorize(lane);
+  state.update().reorder(lane, c, h, unit).vectorize(lane);
   return args.finish({o});
 }
 

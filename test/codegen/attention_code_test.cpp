@@ -77,6 +77,12 @@ TEST(AttentionCode, Int8WordLoopsSpillLittle) {
       EXPECT_LE(2 * count(loop, "(Spill|Reload)"), count(loop, "^vpmaddwd\t")) << cpu;
 }
 
+/// A head's chunks are merged once, in registers: no state of other heads beside it, which took memory.
+TEST(AttentionCode, MergesOneHeadAtATime) {
+  for (const char *cpu : {"avx2", "avx512vnni"})
+    EXPECT_EQ(count(assembly_of(spec("attention_merge", cpu)).all, "memset"), 0u) << cpu;
+}
+
 /// 512 steps over K, and over V for two heads, of 1024 lines each.
 TEST(AttentionCode, F16DecodeAsksForTheNextLines) {
   size_t asking = 0;
