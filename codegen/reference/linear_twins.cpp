@@ -132,7 +132,7 @@ int rescore_f16_twin(const OpDims &d, void *const *args) {
 
 int screen_q4_twin(const OpDims &d, void *const *args) {
   const TwinArgs a(Op::screen_q4, d, args);
-  enum { q, x, map, w, row_scale, outliers, y };
+  enum { q, map, w, row_scale, y };
   for_outputs(d, a, [&](int32_t n, int32_t r) {
     const int8_t *high = a.row<int8_t>(q, r), *low = high + d.k;
     int32_t dot = 0; // |dot| <= 15 * (128 * 127 + 64) * k
@@ -140,13 +140,8 @@ int screen_q4_twin(const OpDims &d, void *const *args) {
       const int32_t code = a.data<uint8_t>(w)[format::q4_byte(d.n, d.k, n, k)] >> format::q4_shift(k) & 15;
       dot += code * (128 * high[k] + low[k]);
     }
-    float exact = 0;
-    for (int32_t j = 0; j < format::kScreenOutliers; ++j) {
-      const uint32_t word = uint32_t(a.data<int32_t>(outliers)[format::outlier_index(n, j)]);
-      exact = exact + f16_to_f32(uint16_t(word >> 16)) * a.row<float>(x, r)[word & 0xffff];
-    }
     const float *m = a.row<float>(map, r);
-    a.row<float>(y, r)[n] = (float(dot) * m[0] + m[1]) * a.data<float>(row_scale)[n] + exact;
+    a.row<float>(y, r)[n] = (float(dot) * m[0] + m[1]) * a.data<float>(row_scale)[n];
   });
   return 0;
 }

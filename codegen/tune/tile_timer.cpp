@@ -110,9 +110,6 @@ public:
       args_[i] = &buffers_[i];
       if (std::strcmp(arg.name, "w") == 0)
         weights_ = i;
-      if (std::strcmp(arg.name, "outliers") == 0) // in columns all over the input, as in a model
-        for (size_t e = 0; e < elements; ++e)
-          reinterpret_cast<int32_t *>(buffers_[i].host)[e] = int32_t(e * 7919 % size_t(spec.dims.k));
     }
     args_[signature_.n_args] = &rows_;
     args_[signature_.n_args + 1] = &begin_;

@@ -435,6 +435,8 @@ Status Validator::read_choices(const flatbuffers::Vector<const fb::Choice *> *ch
 /// logits.
 Status Validator::read_screen(const fb::Screen &screen) {
   const std::string where = "plan: screen";
+  if (header_.version < 2) // of 16 weights a row, and with kernels that add them
+    return unsupported(where + ": of a compiler before format version 2; compile the model again");
   Screen out{};
   BITNET_RETURN_IF_ERROR(read_dims(uint8_t(Op::screen_q4), screen.dims(), 0, where, &out.dims));
   const Call *head = out_.plan.calls.empty() ? nullptr : &out_.plan.calls.back();
@@ -456,7 +458,7 @@ Status Validator::read_screen(const fb::Screen &screen) {
   if (out.offset % format::kTensorAlign != 0 || !inside(out.offset, layout.bytes, weights_bytes_))
     return bad_bundle(where + ": expected 64-aligned bytes inside the weights of " + number(weights_bytes_) +
                       ", got [" + number(out.offset) + ", +" + number(layout.bytes) + ")");
-  // The kernel trusts the columns of the outliers.
+  // The head trusts the columns of the outliers.
   const uint8_t *words = out_.section(SectionKind::weights).data + out.offset + layout.outliers;
   uint32_t largest = 0;
   for (size_t i = 0; i < size_t(out.dims.n) * format::kScreenOutliers; ++i) {

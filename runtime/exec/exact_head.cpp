@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 namespace bitnet::runtime {
 using format::nearest, format::round_down, format::round_up;
@@ -18,10 +19,11 @@ constexpr double kFirstDepth = 4, kDeeper = 1, kLastDepth = 24;
 
 typedef float Floats __attribute__((vector_size(16)));
 typedef int32_t Mask __attribute__((vector_size(16)));
+typedef uint32_t Words __attribute__((vector_size(16)));
 constexpr int32_t kBlock = 16; ///< logits that a scan looks at together; most blocks have nothing
 
-Floats load(const float *at) {
-  Floats v;
+template <class Vector = Floats, class T> Vector load(const T *at) {
+  Vector v;
   std::memcpy(&v, at, sizeof v);
   return v;
 }
@@ -71,15 +73,17 @@ Status run_kernel(format::KernelFn kernel, std::initializer_list<const Argument 
 
 /// What logits are at most (ScreenBound), of one row or of four.
 struct AtMost {
-  const float *logits, *scales, *norms;
+  const float *logits, *scales, *norms, *rest_norms;
   ScreenBound bound;
 
   float of(int32_t row) const {
-    return logits[row] + (bound.per_scale * scales[row] + bound.per_norm * norms[row]);
+    return logits[row] +
+           ((bound.per_scale * scales[row] + bound.per_norm * norms[row]) + bound.per_rest * rest_norms[row]);
   }
   Floats of_four(int32_t row) const {
     return load(logits + row) +
-           (all(bound.per_scale) * load(scales + row) + all(bound.per_norm) * load(norms + row));
+           ((all(bound.per_scale) * load(scales + row) + all(bound.per_norm) * load(norms + row)) +
+            all(bound.per_rest) * load(rest_norms + row));
   }
 };
 
@@ -112,6 +116,8 @@ ExactHead::ExactHead(const Model &model, PlanWalker &walker, int threads)
   head_ = weights + bundle.plan.calls.back().args[1].offset; // x, w, y
   row_scale_ = reinterpret_cast<const float *>(screen_ + layout.row_scale);
   norms_ = reinterpret_cast<const float *>(screen_ + layout.norms);
+  rest_norms_ = reinterpret_cast<const float *>(screen_ + layout.rest_norms);
+  outliers_ = reinterpret_cast<const uint32_t *>(screen_ + layout.outliers);
   dither_ = reinterpret_cast<const float *>(screen_ + layout.dither);
   for (const Choice &choice : screen.choices)
     screen_kernels_.emplace_back(choice.max_rows ? choice.max_rows : std::numeric_limits<int32_t>::max(),
@@ -142,9 +148,10 @@ ScreenBound prepare_screen_input(const float *x, int32_t k, const float *dither,
   if (!(norm > 1e-20 && norm < 1e30)) {
     std::fill_n(q, 2 * k, int8_t(0));
     map[0] = map[1] = 0;
-    return {0, 0, false};
+    return {0, 0, 0, false};
   }
   const float step = round_up(top / kSteps);
+  double largest[format::kScreenOutliers]{}; // |rounded|, squared, as a heap with the least of them first
   const double inverse = 1 / double(step);
   double error = 0, length = 0, dithered = 0; // dithered is exact: 39 bits a term
   for (int32_t i = 0; i < k; ++i) {
@@ -154,7 +161,13 @@ ScreenBound prepare_screen_input(const float *x, int32_t k, const float *dither,
     q[i] = int8_t(high);
     q[k + i] = int8_t(value - high * 128);
     error += rest * rest;
-    length += rounded * rounded;
+    const double square = rounded * rounded;
+    length += square;
+    if (square > largest[0]) {
+      std::pop_heap(std::begin(largest), std::end(largest), std::greater<>());
+      *std::rbegin(largest) = square;
+      std::push_heap(std::begin(largest), std::end(largest), std::greater<>());
+    }
     dithered += (double(dither[i]) - 8) * rounded;
   }
   map[0] = step;
@@ -162,27 +175,36 @@ ScreenBound prepare_screen_input(const float *x, int32_t k, const float *dither,
   const double c = std::sqrt(std::log(double(vocab) / kMissed) / 6), rounding = 2.0 * (k + 64) * 0x1p-24;
   constexpr double kOwnRounding = 1 + 1e-6; // of this, and of the bound's own float products
   return {round_up(c * std::sqrt(length) * double(step) * kOwnRounding),
-          round_up((std::sqrt(error) + rounding * norm) * kOwnRounding), true};
+          round_up((1.07 * std::sqrt(error) + rounding * norm) * kOwnRounding),
+          round_up(std::sqrt(std::accumulate(std::begin(largest), std::end(largest), 0.0)) * double(step) *
+                   (1 + double(ScreenBound::kOfKept))),
+          true};
+}
+
+float outliers_part(const uint32_t *outliers, const float *x) {
+  Floats sum{};
+  for (int32_t j = 0; j < format::kScreenOutliers; j += 4) {
+    const auto words = load<Words>(outliers + j), columns = words & 0xffff;
+    sum += Floats(words & 0xffff0000) * Floats{x[columns[0]], x[columns[1]], x[columns[2]], x[columns[3]]};
+  }
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 Status ExactHead::screen(int32_t row, int32_t n_rows, ThreadPool &pool) {
   const PlanWalker::HeadRows rows = walker_.head_rows();
   const format::ScreenLayout layout = format::screen_layout(dims_.n, dims_.k);
-  const int32_t k = dims_.k, n = dims_.n, stripes = n / format::kRowTile;
+  const int32_t k = dims_.k, n = dims_.n;
   Argument q(q_.data() + size_t(row) * 2 * size_t(k), {2 * k, n_rows});
-  Argument x(rows.x + row * rows.x_stride, {k, n_rows}, rows.x_stride);
   Argument map(map_.data() + size_t(row) * 2, {2, n_rows});
   Argument w(screen_ + layout.codes,
              {4, format::kRowTile, format::stream_lines(n, format::q4_lines(k)), format::weight_streams(n)});
   Argument row_scale(row_scale_, {n});
-  Argument outliers(reinterpret_cast<const int32_t *>(screen_ + layout.outliers),
-                    {format::kRowTile, format::kScreenOutliers, stripes});
   Argument y(rows.y + row * rows.y_stride, {n, n_rows}, rows.y_stride);
   const auto *kernel = screen_kernels_.data();
   while (kernel->first < n_rows)
     ++kernel;
-  return run_kernel(kernel->second, {&q, &x, &map, &w, &row_scale, &outliers, &y}, n_rows,
-                    format::stream_stripes(n), 1, pool);
+  return run_kernel(kernel->second, {&q, &map, &w, &row_scale, &y}, n_rows, format::stream_stripes(n), 1,
+                    pool);
 }
 
 /// exact_[i] = logit of row rows_[i], i < n.
@@ -195,16 +217,26 @@ Status ExactHead::rescore(const float *input, int32_t n, ThreadPool &pool) {
 /// A scan over the vocabulary in parts.
 struct ExactHead::Scan {
   ExactHead *head;
-  const float *logits;
-  int32_t n_best;    ///< find_best: so many
-  ScreenBound bound; ///< find_candidates
-  float threshold;   ///< find_candidates
-  bool sums = false; ///< find_candidates: whether it sums up what is below the threshold,
-  float highest = 0; ///< relative to this,
-  float scale = 0;   ///< as powers of 2 of so much times the difference
+  const float *x;
+  float *logits;
+  ScreenBound bound;
+  bool complete;       ///< the logits: their outliers were added
+  int32_t n_best = 0;  ///< find_best: so many
+  float threshold = 0; ///< find_candidates
+  bool sums = false;   ///< find_candidates: whether it sums up what is below the threshold,
+  float highest = 0;   ///< relative to this,
+  float scale = 0;     ///< as powers of 2 of so much times the difference
   void (*look_at_part)(const Scan &, int32_t part) = nullptr;
 
-  AtMost at_most() const { return {logits, head->row_scale_, head->norms_, bound}; }
+  AtMost at_most(bool with_outliers) const {
+    AtMost most{logits, head->row_scale_, head->norms_, head->rest_norms_, bound};
+    if (with_outliers)
+      most.bound.per_rest *= ScreenBound::kOfKept;
+    return most;
+  }
+  void add_outliers(int32_t row) const {
+    logits[row] += outliers_part(head->outliers_ + format::outlier_index(row, 0), x);
+  }
   void run(void (*function)(const Scan &, int32_t), ThreadPool &pool) {
     look_at_part = function;
     const auto run_parts = [](void *context, int32_t first, int32_t last) {
@@ -219,6 +251,11 @@ struct ExactHead::Scan {
   }
   int32_t end(int32_t part) const { return part + 1 == head->parts_ ? head->vocab_ : begin(part + 1); }
 };
+
+void ExactHead::add_outliers(const Scan &scan, int32_t part) {
+  for (int32_t row = scan.begin(part); row < scan.end(part); ++row)
+    scan.add_outliers(row);
+}
 
 /// The n_best largest logits of a part, as a heap with the least of them first.
 void ExactHead::find_best(const Scan &scan, int32_t part) {
@@ -241,19 +278,23 @@ void ExactHead::find_best(const Scan &scan, int32_t part) {
   scan.head->n_tops_[size_t(part)] = n;
 }
 
-/// The rows of a part whose logit may reach the threshold.
+/// The rows of a part whose logit, with its outliers, may reach the threshold.
 void ExactHead::find_candidates(const Scan &scan, int32_t part) {
   const int32_t begin = scan.begin(part), end = scan.end(part);
   int32_t *const rows = scan.head->rows_.data() + begin;
-  const AtMost most = scan.at_most();
+  const AtMost most = scan.at_most(true), most_now = scan.at_most(scan.complete);
   const float threshold = scan.threshold;
   int32_t n = 0;
   const auto look = [&](int32_t row) {
+    if (!scan.complete && most_now.of(row) >= threshold)
+      scan.add_outliers(row);
+    else if (!scan.complete)
+      return;
     if (most.of(row) >= threshold)
       rows[n++] = row;
   };
   look_through(
-      begin, end, [&](int32_t row) { return most.of_four(row) >= all(threshold); }, look);
+      begin, end, [&](int32_t row) { return most_now.of_four(row) >= all(threshold); }, look);
   scan.head->n_rows_[size_t(part)] = n;
   if (scan.sums)
     scan.head->rests_[size_t(part)] = sum_below(scan, begin, end);
@@ -265,7 +306,7 @@ void ExactHead::find_candidates(const Scan &scan, int32_t part) {
 double ExactHead::sum_below(const Scan &scan, int32_t begin, int32_t end) {
   constexpr int32_t kAtOnce = 1024;
   constexpr double kRounding = 1 + 1e-3; // of floats: 1e-5 of each exponent, 1e-4 of their sums
-  const AtMost most = scan.at_most();
+  const AtMost most = scan.at_most(true);
   double sum = 0;
   for (int32_t at = begin; at < end; at += kAtOnce) {
     Floats sums{};
@@ -287,7 +328,7 @@ double ExactHead::sum_below(const Scan &scan, int32_t begin, int32_t end) {
 }
 
 /// Computes the best approximations exactly: exact_, their n_least best first.
-Status ExactHead::best_exact(Scan &scan, const float *x, int32_t n_least, ThreadPool &pool) {
+Status ExactHead::best_exact(Scan &scan, int32_t n_least, ThreadPool &pool) {
   scan.n_best = std::min(n_least + kSpare, vocab_);
   scan.run(find_best, pool);
   Top *last = tops_.data();
@@ -300,7 +341,7 @@ Status ExactHead::best_exact(Scan &scan, const float *x, int32_t n_least, Thread
                    [](const Top &a, const Top &b) { return a.value > b.value; });
   for (int32_t i = 0; i < n_best; ++i)
     rows_[size_t(i)] = tops_[size_t(i)].row;
-  BITNET_RETURN_IF_ERROR(rescore(x, n_best, pool));
+  BITNET_RETURN_IF_ERROR(rescore(scan.x, n_best, pool));
   std::nth_element(exact_.begin(), exact_.begin() + (n_least - 1), exact_.begin() + n_best, std::greater<>());
   return {};
 }
@@ -321,7 +362,8 @@ Status ExactHead::settle(int32_t row, HeadNeed need, ThreadPool &pool) {
   const PlanWalker::HeadRows rows = walker_.head_rows();
   const float *const x = rows.x + row * rows.x_stride;
   float *const logits = rows.y + row * rows.y_stride;
-  Scan scan{this, logits, 0, bounds_[size_t(row)], 0};
+  // A sum is over all rows; else most need no outliers.
+  Scan scan{this, x, logits, bounds_[size_t(row)], need.check != nullptr};
   ++stats_.rows;
   const auto whole_head = [&] {
     ++stats_.full_rows;
@@ -335,10 +377,12 @@ Status ExactHead::settle(int32_t row, HeadNeed need, ThreadPool &pool) {
   };
   if (!scan.bound.holds)
     return whole_head();
+  if (scan.complete)
+    scan.run(add_outliers, pool);
 
   // Any n rows' exact logits are, at their least, a lower bound of the n-th largest.
   const int32_t n_least = need.check ? 1 : need.best;
-  BITNET_RETURN_IF_ERROR(best_exact(scan, x, n_least, pool));
+  BITNET_RETURN_IF_ERROR(best_exact(scan, n_least, pool));
   const float nth = exact_[size_t(n_least - 1)],
               highest = *std::max_element(exact_.begin(), exact_.begin() + n_least);
   if (!need.check) {

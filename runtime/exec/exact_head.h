@@ -1,9 +1,11 @@
 // The exact head: gives the logits that a row asks for (bitnet_row.best, margin) bit for bit as the f16 head
 // does, but reads a quarter of its bytes. A screen (compiler/pack/PackScreen.cpp) of 4 bits a weight gives
-// every logit approximately, with a bound; the best ones are computed exactly, which gives a threshold; then
-// every row that the bound lets reach the threshold is computed exactly, by the arithmetic of the f16 head
-// (rescore_f16). What is left keeps its approximation, which is below the threshold. Where too many rows
-// reach it, the f16 head runs.
+// every logit approximately, with a bound; the best ones are computed exactly, which gives a threshold; of
+// the rows that the bound lets reach it, what their codes leave out of their largest weights is added, which
+// narrows the bound; and every row that still may reach the threshold is computed exactly, by the arithmetic
+// of the f16 head (rescore_f16). What is left keeps its approximation, which is below the threshold. Where
+// too many rows reach it, the f16 head runs. (To add the largest weights' part to every row took a third of
+// the head's time: few loads of weights are under way while a kernel gathers inputs.)
 //
 // A draw for which all logits count, top-p's, says itself whether what is exact is enough (SumCheck): it is
 // told the exact logits, what all others are below, and what e^logit of all others sums to at most. That sum
@@ -14,26 +16,33 @@
 // 4096, a tenth of them have 142) a third needed all, where the entropy is below 2 nats one in twenty; 3 %
 // with top-p 0.5; none with min-p besides. Who asks in vain most times stops asking (Sampler).
 //
-// The bound. Let w be a row, v its outliers, u = w - v, u~ = s*(code + d) what the codes say, x the input, x~
-// = t*q its 15-bit form (t = max|x| / 16256), n the width. The screen gives v.x + u~.x~, so it falls short of
-// w.x by
-//   (u - u~).x~ + u.(x - x~)
-// First term: over the draw of the dither d the errors u_i - u~_i are independent and uniform over intervals
-// of width s (PackScreen.cpp), so E e^(l (u_i - u~_i) x~_i) = sinh(a)/a <= e^(a^2/6) with a = l s x~_i / 2,
-// and by Chernoff's bound with the best l
-//   P[(u - u~).x~ >= c s |x~|] <= exp(-6 c^2) = p/N   with   c = sqrt(ln(N/p) / 6)
+// The bound. Let w be a row, O the columns of its outliers, w~ = s*(code + d) what the codes say, r what is
+// kept of w - w~ in O (0 elsewhere), x the input, x~ = t*q its 15-bit form (t = max|x| / 16256), n the width.
+// The screen gives w~.x~ or, with the outliers, w~.x~ + r.x, which falls short of w.x by
+//   (w - w~ - r).x~ + (w - r).(x - x~)
+//
+// First term, outside O: over the draw of the dither d the errors e_i = w_i - w~_i are independent and
+// uniform over intervals of width s (PackScreen.cpp), so E e^(l e_i x~_i) = sinh(a)/a <= e^(a^2/6) with
+// a = l s x~_i / 2, and by Chernoff's bound with the best l
+//   P[sum of e_i x~_i >= c s |x~|] <= exp(-6 c^2) = p/N   with   c = sqrt(ln(N/p) / 6)
 // (Hoeffding's inequality, for any errors in such intervals, would give 2 c^2, a bound sqrt(3) times as wide)
-// and by the union bound all N rows together stay below with probability 1 - p, p = 1e-12. This is a
-// statement about inputs that do not depend on d. They do not as long as all that goes on is exact: a text
-// that a sampler draws is the f16 head's, up to the event of probability p a token itself. It says nothing
-// against somebody who knows d and chooses x. Second term: at most |w| |x - x~|, by Cauchy-Schwarz; both
-// norms are computed. Float sums: the f16 head's own result is within n 2^-24 |w||x| (to first order) of w.x
-// whatever the order of its sums. The screen's integers are exact; its float steps err by less than (3
-// sqrt(n) + 40) 2^-24 |w||x|: |Σ code q|
-// t
-// <= 15 sqrt(n) |x~|, s <= |w| / 30.9 since 17 weights are at least 7.5 s, six roundings of that, and 17 of
-// the outliers'. The mean of u_i - u~_i is not 0 but up to 2^-24 s, for the dither has 23 bits: less than
-// 2^-24 sqrt(n) s |x~|. All of these together are less than 2 (n + 64) 2^-24 |w||x|.
+// and by the union bound all N rows together stay below with probability 1 - p, p = 1e-12. Which columns are
+// in O depends on w alone. This is a statement about inputs that do not depend on d. They do not as long as
+// all that goes on is exact: a text that a sampler draws is the f16 head's, up to the event of probability p
+// a token itself. It says nothing against somebody who knows d and chooses x.
+//
+// First term, in O: r is w - w~ but for its rounding, 2^-9 of each value, so by Cauchy-Schwarz the term is at
+// most 2^-9 |r| X, X being the norm of the kScreenOutliers largest values of x~; and where r.x is not added,
+// the screen falls short by |r| X more.
+//
+// Second term: at most 1.07 |w| |x - x~|. For in O |w_i - r_i| is at most |w_i| where the code is at an end,
+// |w_i| + s/2 where it is not, s <= |w_i| / 7.5, and 2^-9 |r_i| more.
+//
+// Float sums: the f16 head's own result is within n 2^-24 |w||x| (to first order) of w.x whatever the order
+// of its sums. The screen's integers are exact; its float steps err by less than (4 sqrt(n) + 40) 2^-24
+// |w||x|: |Σ code q| t <= 15 sqrt(n) |x~|, s <= |w| / 22.5 since 9 weights are at least 7.5 s, six roundings
+// of that, and 10 of the outliers'. The mean of e_i is not 0 but up to 2^-24 s, for the dither has 23 bits:
+// less than 2^-24 sqrt(n) s |x~|. All of these together are less than 2 (n + 64) 2^-24 |w||x|.
 #pragma once
 #include "runtime/api/bitnet.h"
 #include "runtime/exec/plan_walker.h"
@@ -61,14 +70,19 @@ struct HeadNeed {
   size_t draw = 0;
 };
 
-/// Of an input row: a logit is at most its approximation + per_scale * row_scale + per_norm * norm.
+/// Of an input row: a logit is at most its approximation + per_scale * row_scale + per_norm * norm + per_rest
+/// * rest_norm; with the outliers, kOfKept of the last.
 struct ScreenBound {
-  float per_scale, per_norm;
+  float per_scale, per_norm, per_rest;
   bool holds; ///< false: the input is not finite, or out of the range that the bound was derived for
+  static constexpr float kOfKept = 0x1p-8f; // twice 2^-9, for float sums and the like
 };
 /// What screen_q4 reads of an input x [k]: q [2 * k], map [2]. vocab: rows that must all be right at once.
 ScreenBound prepare_screen_input(const float *x, int32_t k, const float *dither, int32_t vocab, int8_t *q,
                                  float *map);
+
+/// What a row's outliers, kScreenOutliers words, add to its approximation.
+float outliers_part(const uint32_t *outliers, const float *x);
 
 /// Belongs to one session. Allocates at creation only.
 class ExactHead {
@@ -100,8 +114,9 @@ private:
   Status screen(int32_t row, int32_t n_rows, ThreadPool &pool);
   Status rescore(const float *x, int32_t n, ThreadPool &pool);
   Status settle(int32_t row, HeadNeed need, ThreadPool &pool);
-  Status best_exact(Scan &scan, const float *x, int32_t n_least, ThreadPool &pool);
+  Status best_exact(Scan &scan, int32_t n_least, ThreadPool &pool);
   int32_t scan_candidates(Scan &scan, ThreadPool &pool);
+  static void add_outliers(const Scan &scan, int32_t part);
   static void find_best(const Scan &scan, int32_t part);
   static void find_candidates(const Scan &scan, int32_t part);
   static double sum_below(const Scan &scan, int32_t begin, int32_t end);
@@ -111,7 +126,8 @@ private:
   const int32_t vocab_, most_candidates_;
   const int parts_;               ///< of a scan over the vocabulary
   const uint8_t *screen_, *head_; ///< the screen's bytes, the head's f16 rows
-  const float *row_scale_, *norms_, *dither_;
+  const float *row_scale_, *norms_, *rest_norms_, *dither_;
+  const uint32_t *outliers_;
   std::vector<std::pair<int32_t, format::KernelFn>> screen_kernels_; ///< most rows, kernel
   format::KernelFn rescore_kernel_;
   int32_t padded_rows_;             ///< that buffers of rows have room for

@@ -221,7 +221,8 @@ const char *op_dims_error(Op op, const OpDims &d) {
   if (u.eps ? !(d.eps >= 0 && d.eps <= 1) : d.eps != 0)
     return u.eps ? "eps must be in [0, 1]" : "eps is not used by this op and must be 0";
   if (u.group ? (d.group < 0 || d.group % 16 || (d.group && d.k % d.group)) : d.group != 0)
-    return u.group ? "group must be a multiple of 16 that divides k" : "group is not used by this op and must be 0";
+    return u.group ? "group must be a multiple of 16 that divides k"
+                   : "group is not used by this op and must be 0";
   if (op == Op::group_sums && d.group == 0)
     return "group must be a multiple of 16 that divides k";
   // Bytes of the widest coding and what lies between its streams, which kernels index by i32.
@@ -388,13 +389,11 @@ Signature signature(Op op, const OpDims &d) {
     break;
   case Op::screen_q4:
     b += activation("q", Elem::i8, 2 * d.k, false); // high halves, then low halves
-    b += activation("x", Elem::f32, d.k, false);
     b += activation("map", Elem::f32, 2, false);
     b += {"w",   Elem::u8,
           false, Space::weights,
           4,     {4, kRowTile, stream_lines(d.n, q4_lines(d.k)), weight_streams(d.n)}};
     b += vector_of("row_scale", Elem::f32, d.n);
-    b += {"outliers", Elem::i32, false, Space::weights, 3, {kRowTile, kScreenOutliers, d.n / kRowTile}};
     b += activation("y", Elem::f32, d.n, true);
     break;
   case Op::rescore_f16:

@@ -169,22 +169,5 @@ INSTANTIATE_TEST_SUITE_P(
         Loop{"rescore_f16 n=128256 k=2560 rows=0 cpu=portable", kMultiply, {{kMultiply, 8}, {kAdd, 4}}, 36}),
     [](const auto &info) { return "case" + std::to_string(info.index); });
 
-/// The outliers' inputs stand anywhere in x: they are fetched one by one, 16 a turn of one loop, and nothing
-/// else in the kernel is.
-TEST(ScreenCode, FetchesOneByOneOnlyWhatOutliersMultiply) {
-  for (const char *cpu : {"avx2", "avx512", "avx512vnni"})
-    for (const char *rows : {"1", "2", "4", "8", "0"}) {
-      const std::string kernel = std::string("screen_q4 n=128256 k=2560 rows=") + rows + " cpu=" + cpu;
-      const Assembly assembly = assembly_of(kernel);
-      const std::vector<Instructions> loops = assembly.loops_with(kMovedOneByOne);
-      ASSERT_EQ(loops.size(), 1u) << kernel;
-      EXPECT_EQ(count(loops[0], "^vinsertps\t.*\\(%r"), 12u) << kernel;
-      EXPECT_EQ(count(loops[0], "^vmovss\t.*\\(%r"), 4u) << kernel;
-      EXPECT_EQ(count(loops[0], "Spill|Reload"), 0u) << kernel;
-      EXPECT_EQ(count(assembly.all, kMovedOneByOne), count(loops[0], kMovedOneByOne)) << kernel;
-      EXPECT_EQ(count(assembly.all, "^v?(p?gather|p(ins|ext)r[bw])"), 0u) << kernel;
-    }
-}
-
 } // namespace
 } // namespace bitnet::codegen

@@ -54,8 +54,8 @@ TEST(Validate, ChecksTheHeader) {
             "header: expected a .bnx bundle, got another kind of file; compile the model with bitnetc");
   EXPECT_EQ(rejects_header(16, 8, 1, false),
             "header: its bytes do not match its checksum: the file is damaged; compile or copy it again");
-  EXPECT_EQ(rejects_header(12, 2, 4),
-            "header: format version: expected at most 1, got 2; use a newer runtime or compile again");
+  EXPECT_EQ(rejects_header(12, 3, 4),
+            "header: format version: expected at most 2, got 3; use a newer runtime or compile again");
   EXPECT_EQ(rejects_header(32, 5, 8),
             "index: its bytes do not match its checksum: the file is damaged; compile or copy it again");
   EXPECT_EQ(rejects_header(16, ~uint64_t(7), 8),
@@ -285,6 +285,20 @@ TEST(Validate, ChecksTheScreen) {
             "plan: screen: outlier column: expected below 64, got 64");
   EXPECT_EQ(rejects([](TinyBundle &b) { b.call(Op::linear_f16).op = Op::rescore_f16; }),
             "call 6 'tiny.linear_f16': rescore_f16 is no call of a plan");
+}
+
+/// Up to version 1 a screen had other parts; all else can be read.
+TEST(Validate, RefusesTheScreenOfAnOlderFormat) {
+  TinyBundle screened;
+  screened.add_screen();
+  std::string old = screened.file(), without = TinyBundle().file();
+  for (std::string *file : {&old, &without}) {
+    (*file)[8] = 1;
+    test::seal_header(file);
+  }
+  EXPECT_EQ(validate(old).message(),
+            "plan: screen: of a compiler before format version 2; compile the model again");
+  EXPECT_EQ(validate(without).message(), "");
 }
 
 TEST(Validate, TiesCallsToTheModel) {
