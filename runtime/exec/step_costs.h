@@ -24,11 +24,12 @@ public:
 
 private:
   double usual(size_t rows) const;
+  void follow(size_t rows, double seconds);
 
   const std::array<double, 4> usual_;               ///< of 1, 2, 4 and 8 rows
   std::array<std::atomic<double>, kMostRows> cost_; ///< of rows 1, 2, ...
-  std::array<bool, kMostRows> known_{};
-  double unit_ = 0; ///< seconds
+  std::array<uint32_t, kMostRows> runs_{};          ///< how often they ran, up to some number
+  double unit_ = 0;                                 ///< seconds
 };
 
 } // namespace bitnet::runtime
