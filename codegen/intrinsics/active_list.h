@@ -63,6 +63,12 @@ struct Segments {
   bool empty() const { return n == 0; }
 };
 
+/// Whether a list of n out of `of` is, for one row, walked as if all were in it, in streams that go on
+/// without a jump. The holes then cost less than what makes a list fast: a prefetch takes 4 to 6 cycles of a
+/// Zen 4, even where the hardware has fetched the line already. Several rows have dot products enough to hide
+/// that.
+constexpr bool is_nearly_all(int n, int32_t of) { return 4 * n > 3 * of; }
+
 /// Into the second-level cache: the lines of a group are more than the first holds beside everything else,
 /// and prefetches to it wait for its few miss buffers.
 inline void prefetch(const uint8_t *p) { _mm_prefetch(reinterpret_cast<const char *>(p), _MM_HINT_T1); }

@@ -1,7 +1,8 @@
 // skip_down (runtime/format/kernel_ops.h) for few rows: the sums over those columns of the weights only whose
 // input is not 0 in some row. Columns (layout D2) are taken a group at a time while the next group is
-// prefetched. Four columns' bytes are transposed, so that every i32 holds the codes of one output, and half a
-// line's sums stay in registers for all of the group.
+// prefetched, or all of them in order where nearly all are in use. Four columns' bytes are transposed, so
+// that every i32 holds the codes of one output, and half a line's sums stay in registers for all of the
+// group.
 //
 // Not in Halide, because version 21 can neither compress a list nor transpose bytes by unpacks (it moves them
 // one by one).
@@ -45,7 +46,7 @@ void add_half(const uint8_t *const (&columns)[kQuads][4], const int32_t (&inputs
 #pragma GCC unroll 2
         for (Lanes &each : of_plane)
           each = zero();
-#pragma GCC unroll 1
+#pragma GCC unroll(kRows == 1 ? 2 : 1) // add_up_all has only two
     for (int quad = 0; quad < quads; ++quad) {
       Lanes fours[2];
       transpose<kUpper>(columns[quad], at, fours);
@@ -108,8 +109,46 @@ void add_up(const RowPointers &rows, const uint8_t *weights, size_t column_bytes
   }
 }
 
-/// The used columns in [begin, end).
-Segments list_used(const RowPointers &rows, int32_t begin, int32_t end, int32_t *list) {
+/// Adds one row's products of all columns in [begin, end), in eight streams: four would store every sum twice
+/// as often. So many are more than the hardware follows well, so they are prefetched, kAhead columns ahead.
+void add_up_all(const RowPointers &rows, const uint8_t *weights, size_t column_bytes, int lines,
+                int32_t begin, int32_t end) {
+  constexpr int kStreams = 8, kAhead = 2;
+  const int32_t each = (end - begin) / kStreams; // a range has a multiple of 16
+  const uint8_t *at[kQuads][4];
+  for (int i = 0; i < kStreams; ++i)
+    at[i / 4][i % 4] = weights + size_t(begin + i * each) * column_bytes;
+  for (int32_t k = begin; k < begin + each; ++k) {
+    int32_t inputs[kQuads][kRows];
+    for (int quad = 0; quad < kStreams / 4; ++quad) {
+      uint32_t four = 0;
+      for (int i = 0; i < 4; ++i)
+        four |= uint32_t(uint8_t(rows.x[0][k + (4 * quad + i) * each])) << (8 * i);
+      inputs[quad][0] = int32_t(four);
+    }
+    // After a stream's last columns come the first ones of the next range's.
+    const int32_t ahead = k + kAhead < begin + each ? kAhead : kAhead + (kStreams - 1) * each;
+    for (int line = 0; line < lines; ++line) {
+      for (int i = 0; i < kStreams; ++i)
+        prefetch(at[i / 4][i % 4] + line * 64 + size_t(ahead) * column_bytes);
+      for (int part = 0; part < 64; part += kLaneBytes) {
+        Sum *const out[kRows] = {rows.sums[0] + line * 256 + part / 4};
+        add_half<false>(at, inputs, kStreams / 4, line * 64 + part, out);
+        add_half<true>(at, inputs, kStreams / 4, line * 64 + part, out);
+      }
+    }
+    for (int i = 0; i < kStreams; ++i)
+      at[i / 4][i % 4] += column_bytes;
+  }
+}
+
+/// The columns in use of [begin, end).
+struct Used {
+  int32_t begin = 0, end = 0;
+  bool nearly_all = false; ///< then there are no segments
+  Segments segments;
+};
+Used list_used(const RowPointers &rows, int32_t begin, int32_t end, int32_t *list) {
   int n = 0;
   for (int32_t i = begin; i < end; i += 16) {
     unsigned any = 0;
@@ -117,7 +156,8 @@ Segments list_used(const RowPointers &rows, int32_t begin, int32_t end, int32_t 
       any |= nonzero(rows.x[r] + i);
     n = append(list, n, i, any);
   }
-  return Segments(list, n, kTogether);
+  const bool nearly_all = kRows == 1 && is_nearly_all(n, end - begin);
+  return {begin, end, nearly_all, nearly_all ? Segments() : Segments(list, n, kTogether)};
 }
 
 } // namespace
@@ -136,9 +176,9 @@ extern "C" int bitnet_kernel(void *const *args) {
     // A list is made before the one before it is walked, which ends with prefollowing.width of its first
     // columns.
     int32_t unit = a.begin(), begin = unit < a.end() ? Unit(a, unit).k_begin : 0, which = 0;
-    Segments then;
+    Used then;
     const auto take_next = [&] { // makes the list of the next columns at [unit, begin), and steps on
-      then = Segments();
+      then = Used();
       if (unit == a.end())
         return;
       const Unit u(a, unit);
@@ -156,12 +196,16 @@ extern "C" int bitnet_kernel(void *const *args) {
       for (int r = 0; r < n_rows; ++r)
         u.clear(a, first + r);
       const uint8_t *weights = a.data<uint8_t>(w) + size_t(u.line_begin) * 64;
+      const int lines = u.line_end - u.line_begin;
       bool is_last;
       do {
-        const Segments now = then;
+        const Used now = then;
         is_last = unit != at || begin == u.k_end;
         take_next();
-        add_up(rows, weights, column_bytes, u.line_end - u.line_begin, now, then);
+        if (kRows == 1 && now.nearly_all)
+          add_up_all(rows, weights, column_bytes, lines, now.begin, now.end);
+        else
+          add_up(rows, weights, column_bytes, lines, now.segments, then.segments);
       } while (!is_last);
     }
   }

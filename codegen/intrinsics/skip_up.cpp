@@ -1,6 +1,7 @@
 // skip_up (runtime/format/kernel_ops.h) for few rows: the products of those neurons only whose gate is open
 // in some row. A list of them is made; their rows of weights (layout U2) are taken a group at a time while
-// the next group is prefetched; then gate and scale over all neurons.
+// the next group is prefetched, or all rows in order where the list is nearly full; then gate and scale over
+// all neurons.
 //
 // Not in Halide, because version 21 cannot compress a list.
 #include "codegen/intrinsics/skip_up.h"
@@ -69,6 +70,36 @@ void add_up(const RowPointers &rows, const uint8_t *weights, int lines, const Se
   }
 }
 
+/// One row's sums of all neurons in [begin, end), in four streams as those of a dense kernel: nothing is
+/// prefetched, and sums stay in registers.
+void add_up_all(const RowPointers &rows, const uint8_t *weights, int lines, int32_t begin, int32_t end) {
+  constexpr int kStreams = 4;
+  const int32_t each = (end - begin) / kStreams; // a work unit has 16
+  const size_t stream_bytes = size_t(each) * size_t(lines) * 64;
+  const uint8_t *at = weights + size_t(begin) * size_t(lines) * 64;
+  for (int32_t neuron = begin; neuron < begin + each; ++neuron) {
+    Lanes sums[kStreams] = {zero(), zero(), zero(), zero()};
+    for (int line = 0; line < lines; ++line, at += 64)
+#pragma GCC unroll 1
+      for (int part = 0; part < 64; part += kLaneBytes) {
+        Lanes x[4];
+#pragma GCC unroll 4
+        for (int plane = 0; plane < 4; ++plane)
+          x[plane] = load(rows.x[0] + line * 256 + plane * 64 + part);
+#pragma GCC unroll 4
+        for (int i = 0; i < kStreams; ++i) {
+          const Lanes v = load(at + i * stream_bytes + part);
+          const Lanes code[4] = {codes(v, 0), codes(v, 1), codes(v, 2), codes(v, 3)};
+          sums[i] = dots(sums[i], code, x);
+        }
+      }
+    int32_t out[kStreams];
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(out), sums_of(sums[0], sums[1], sums[2], sums[3]));
+    for (int i = 0; i < kStreams; ++i)
+      rows.sums[0][neuron + i * each] = out[i];
+  }
+}
+
 } // namespace
 
 extern "C" int bitnet_kernel(void *const *args) {
@@ -94,7 +125,10 @@ extern "C" int bitnet_kernel(void *const *args) {
           any |= positive(open[r] + i);
         n = append(list, n, i, any);
       }
-      add_up(rows, a.data<uint8_t>(w), lines, Segments(list, n, kTogether));
+      if (kRows == 1 && is_nearly_all(n, to - begin))
+        add_up_all(rows, a.data<uint8_t>(w), lines, begin, to);
+      else
+        add_up(rows, a.data<uint8_t>(w), lines, Segments(list, n, kTogether));
       for (int r = 0; r < n_rows; ++r)
         finish(a, first + r, begin, to);
     }

@@ -1,6 +1,7 @@
 #include "test/codegen/assembly_loops.h"
 #include "codegen/compile.h"
 #include <algorithm>
+#include <cctype>
 #include <gtest/gtest.h>
 #include <iterator>
 #include <regex>
@@ -38,7 +39,7 @@ Assembly assembly_of(const std::string &kernel) {
   std::string jump_back; // how a jump to the last label ends
   Instructions body;
   for (std::string line; std::getline(lines, line);) {
-    if (line.rfind(".LBB", 0) == 0) {
+    if (line.rfind(".LBB", 0) == 0 || (line.rfind(".L", 0) == 0 && std::isdigit(line[2]))) { // LLVM's, gcc's
       jump_back = "\t" + line.substr(0, line.find(':'));
       body.clear();
     } else if (line.size() > 1 && line[0] == '\t' && line[1] != '.') {

@@ -267,10 +267,10 @@ TEST(DecodeLoop, UsesPairDotsWithoutVnni) {
 /// sixteen (in two halves; the compiler makes one loop for each eight of them, for two rows together); the
 /// next group is prefetched; and no vector of sums goes to the stack.
 TEST(SkipLoop, PrefetchesAndKeepsItsSums) {
-  const std::tuple<const char *, int, size_t> kernels[] = {
-      {"skip_up n=6912 k=2560", 1, 4},    {"skip_up n=6912 k=2560", 2, 8},
-      {"skip_up n=6912 k=2560", 4, 16},   {"skip_down n=2560 k=6912", 1, 16},
-      {"skip_down n=2560 k=6912", 2, 32}, {"skip_down n=2560 k=6912", 8, 32}};
+  const std::tuple<const char *, int, size_t> kernels[] = {{"skip_up n=6912 k=2560", 2, 8},
+                                                           {"skip_up n=6912 k=2560", 4, 16},
+                                                           {"skip_down n=2560 k=6912", 2, 32},
+                                                           {"skip_down n=2560 k=6912", 8, 32}};
   for (const auto &[kernel, rows, dots] : kernels) {
     const std::string spec = std::string(kernel) + " rows=" + std::to_string(rows) + " cpu=avx512vnni";
     const std::string assembly = emit(spec, Emit::assembly);
@@ -280,6 +280,32 @@ TEST(SkipLoop, PrefetchesAndKeepsItsSums) {
     EXPECT_EQ(count(assembly, "^vmov[a-z0-9]+\t%zmm[0-9]+, -?[0-9]*\\(%r[sb]p\\)"), 0u) << spec;
     EXPECT_EQ(count(assembly, "gather"), 0u) << spec;
     EXPECT_GT(count(assembly, "^vpcompressd\t"), 0u) << spec;
+  }
+}
+
+/// One row: up's list takes four dot products and a prefetch a neuron's line, down's eight for a half of four
+/// columns, in turns of two. Where nearly all are in use four lines of up are side by side in one loop,
+/// without prefetches, and eight of down.
+TEST(SkipLoop, OneRowHasLoopsForListsAndForAll) {
+  const Assembly up = assembly_of("skip_up n=6912 k=2560 rows=1 cpu=avx512vnni"),
+                 down = assembly_of("skip_down n=2560 k=6912 rows=1 cpu=avx512vnni");
+  for (const Instructions &listed : up.loops_with("^prefetcht1\t"))
+    EXPECT_EQ(count(listed, "^vpdpbusd "), 4u);
+  EXPECT_FALSE(up.loops_with("^prefetcht1\t").empty());
+  const Instructions all_up = up.hottest_loop("^vpdpbusd "), all_down = down.hottest_loop("^vpdpbusd ");
+  EXPECT_EQ(count(all_up, "^vpdpbusd "), 16u);
+  EXPECT_EQ(count(all_up, "^prefetch"), 0u);
+  EXPECT_EQ(count(all_down, "^vpdpbusd "), 32u);
+  EXPECT_EQ(count(all_down, "^prefetcht1\t"), 8u);
+  size_t halves = 0;
+  for (const Instructions &listed : down.loops_with("^vpdpbusd ", 16))
+    halves += count(listed, "^vpdpbusd ") == 16;
+  EXPECT_EQ(halves, 2u);
+  for (const Assembly &kernel : {up, down}) {
+    EXPECT_EQ(count(kernel.all, "^vmov[a-z0-9]+\t-?[0-9]*\\(%r[sb]p\\), %zmm"), 0u);
+    EXPECT_EQ(count(kernel.all, "^vmov[a-z0-9]+\t%zmm[0-9]+, -?[0-9]*\\(%r[sb]p\\)"), 0u);
+    EXPECT_EQ(count(kernel.all, "gather"), 0u);
+    EXPECT_GT(count(kernel.all, "^vpcompressd\t"), 0u);
   }
 }
 

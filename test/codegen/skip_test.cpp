@@ -19,7 +19,7 @@ OpDims dims(int32_t n, int32_t k, Epilogue epilogue = Epilogue::none) {
   return d;
 }
 
-const int kPercents[] = {0, 5, 20, 60, 100};
+const int kPercents[] = {0, 5, 20, 60, 90, 100};
 
 uint32_t random_at(uint32_t i) {
   i = (i ^ i >> 16) * 0x7feb352d;
