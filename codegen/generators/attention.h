@@ -58,8 +58,8 @@ private:
   Expr asking_ahead(Expr operand, const char *cache, Expr step, int count, int first,
                     const Halide::LoopLevel &at);
 
-  Func exact_dots(Func *dot);   ///< over f16; returns the scores before masking
-  Func integer_dots(Func *dot); ///< over int8
+  Func exact_dots(Func *dot, bool one_block); ///< over f16; returns the scores before masking
+  Func integer_dots(Func *dot);               ///< over int8
   void sum_values(Func p);
   void sum_integer_values(Func p);
   void keep_sums(Func sums);

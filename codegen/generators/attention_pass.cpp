@@ -139,15 +139,25 @@ AttentionPass::AttentionPass(const KernelSpec &spec, KernelArgs &args, Attention
       for (int t = 0; t < kTilesPerBlock; ++t)
         asked = fetching(args[scales], place * kTilesPerBlock + t, asked);
   next(block, c, hb, g, r) = asked * (is_q8(spec.op) ? head_dim : 2 * head_dim);
-  Func dot, value = is_q8(spec.op) ? integer_dots(&dot) : exact_dots(&dot);
+  Func dot, value = is_q8(spec.op) ? integer_dots(&dot) : exact_dots(&dot, false);
+  // Blocks side by side where all of them hold positions; the rest of a short chunk one by one.
+  const bool one_by_one = !is_q8(spec.op) && tile.rows == 1 && tile.dot_blocks > 1;
+  Func block_dot, block_value = one_by_one ? exact_dots(&block_dot, true) : Func();
 
   RDom rs(0, tile.dot_blocks, 0, kBlocksPerChunk / tile.dot_blocks, name + "rs");
-  rs.where(position(rs.y * tile.dot_blocks, 0, 0) < limit(r));
+  const auto holds = [&](Expr block) { return position(block, 0, 0) < limit(r); };
+  rs.where(holds(rs.y * tile.dot_blocks + (one_by_one ? tile.dot_blocks - 1 : 0)));
   const Expr rsb = rs.y * tile.dot_blocks + rs.x;
   Func score = named("score");
   score(lane, t, h, block, c, hb, g, r) = undef<float>();
-  score(lane, t, h, rsb, c, hb, g, r) =
-      select(position(rsb, t, lane) < length(h, r), value(lane, t, h, rsb, c, hb, g, r), kLowest);
+  const auto masked = [&](Func value, Expr block) {
+    return select(position(block, t, lane) < length(h, r), value(lane, t, h, block, c, hb, g, r), kLowest);
+  };
+  score(lane, t, h, rsb, c, hb, g, r) = masked(value, rsb);
+  RDom rb(0, kBlocksPerChunk, name + "rb");
+  rb.where(holds(rb) && !holds(rb / tile.dot_blocks * tile.dot_blocks + tile.dot_blocks - 1));
+  if (one_by_one)
+    score(lane, t, h, rb, c, hb, g, r) = masked(block_value, rb);
 
   RDom rm = tiles("rm");
   Func lane_max = named("lane_max");
@@ -206,6 +216,16 @@ AttentionPass::AttentionPass(const KernelSpec &spec, KernelArgs &args, Attention
   at_keys.set({score, t});
   stack(dot, {score, hg});
   dot.vectorize(lane).unroll(h).unroll(block);
+  if (one_by_one) {
+    score.update(1)
+        .split(h, hg, h, tile.dot_queries)
+        .reorder(lane, h, t, hg, rb, c, hb, g, r)
+        .vectorize(lane)
+        .unroll(h)
+        .unroll(t);
+    stack(block_dot, {score, hg});
+    block_dot.vectorize(lane).unroll(h).unroll(t);
+  }
 }
 
 /// A running maximum or sum in 16 lanes, of several queries at once: each is one chain of dependent steps.
@@ -240,7 +260,8 @@ Expr AttentionPass::asking_ahead(Expr operand, const char *cache, Expr step, int
   return operand + ahead(step, c, hb, g, r);
 }
 
-Func AttentionPass::exact_dots(Func *dot) {
+/// Computed for `dot_blocks` blocks and a tile of each, or for one block and all of its tiles.
+Func AttentionPass::exact_dots(Func *dot, bool one_block) {
   RDom rd(0, head_dim, name + "rd");
   Func query = named("query"); // several rows: side by side, so that one register addresses all
   query(d, h, hb, g, r) = args["q"](d, head(h, hb, g), row(h, r));
@@ -259,12 +280,24 @@ Func AttentionPass::exact_dots(Func *dot) {
     stack(k, at_keys);
     k.bound(lane, 0, kKvTile).bound(d, 0, head_dim).vectorize(lane);
     key = k(lane, rd, t, block, c, g, r);
+  } else if (one_block) {
+    Func ahead = named("block_ahead"); // of the next pass's block, whose lines are as many
+    ahead(d, block, c, hb, g, r) =
+        fetching(args["k_cache"], next(block, c, hb, g, r) + 2 * d,
+                 fetching(args["k_cache"], next(block, c, hb, g, r) + 2 * d + 1, cast<uint16_t>(0)));
+    stack(ahead, at_line);
+    key = f16_to_f32(bits(rd) + ahead(rd, block, c, hb, g, r), spec.cpu);
   } else {
     key = f16_to_f32(asking_ahead(bits(rd), "k_cache", t * head_dim + rd, 2, 0, at_line), spec.cpu);
   }
   (*dot)(lane, t, h, block, c, hb, g, r) += query(rd, h, hb, g, r) * key;
   at_line.set({*dot, rd});
-  dot->update().reorder(lane, h, block, rd, t, c, hb, g, r).vectorize(lane).unroll(h).unroll(block);
+  Stage update = dot->update();
+  if (one_block)
+    update.reorder(lane, h, t, rd, block, c, hb, g, r).unroll(t);
+  else
+    update.reorder(lane, h, block, rd, t, c, hb, g, r).unroll(block);
+  update.vectorize(lane).unroll(h);
 
   Func value = named("scaled");
   value(lane, t, h, block, c, hb, g, r) =
