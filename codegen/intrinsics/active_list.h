@@ -69,8 +69,4 @@ struct Segments {
 /// that.
 constexpr bool is_nearly_all(int n, int32_t of) { return 4 * n > 3 * of; }
 
-/// Into the second-level cache: the lines of a group are more than the first holds beside everything else,
-/// and prefetches to it wait for its few miss buffers.
-inline void prefetch(const uint8_t *p) { _mm_prefetch(reinterpret_cast<const char *>(p), _MM_HINT_T1); }
-
 } // namespace bitnet::intrinsics

@@ -7,6 +7,10 @@
 
 namespace bitnet::intrinsics {
 
+/// Into the second-level cache: what is asked for is more than the first holds beside everything else, and
+/// prefetches to it wait for its few miss buffers.
+inline void prefetch(const uint8_t *p) { _mm_prefetch(reinterpret_cast<const char *>(p), _MM_HINT_T1); }
+
 #if defined(__AVX512BW__)
 using Lanes = __m512i;
 inline Lanes zero() { return _mm512_setzero_si512(); }
@@ -22,6 +26,10 @@ inline Lanes low_bytes(Lanes a, Lanes b) { return _mm512_unpacklo_epi8(a, b); }
 inline Lanes high_bytes(Lanes a, Lanes b) { return _mm512_unpackhi_epi8(a, b); }
 inline Lanes low_words(Lanes a, Lanes b) { return _mm512_unpacklo_epi16(a, b); }
 inline Lanes high_words(Lanes a, Lanes b) { return _mm512_unpackhi_epi16(a, b); }
+inline Lanes low_dwords(Lanes a, Lanes b) { return _mm512_unpacklo_epi32(a, b); }
+inline Lanes high_dwords(Lanes a, Lanes b) { return _mm512_unpackhi_epi32(a, b); }
+inline Lanes low_qwords(Lanes a, Lanes b) { return _mm512_unpacklo_epi64(a, b); }
+inline Lanes high_qwords(Lanes a, Lanes b) { return _mm512_unpackhi_epi64(a, b); }
 /// Four i32 with the vector's sum.
 inline __m128i fold(Lanes v) {
   const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
@@ -41,6 +49,10 @@ inline Lanes low_bytes(Lanes a, Lanes b) { return _mm256_unpacklo_epi8(a, b); }
 inline Lanes high_bytes(Lanes a, Lanes b) { return _mm256_unpackhi_epi8(a, b); }
 inline Lanes low_words(Lanes a, Lanes b) { return _mm256_unpacklo_epi16(a, b); }
 inline Lanes high_words(Lanes a, Lanes b) { return _mm256_unpackhi_epi16(a, b); }
+inline Lanes low_dwords(Lanes a, Lanes b) { return _mm256_unpacklo_epi32(a, b); }
+inline Lanes high_dwords(Lanes a, Lanes b) { return _mm256_unpackhi_epi32(a, b); }
+inline Lanes low_qwords(Lanes a, Lanes b) { return _mm256_unpacklo_epi64(a, b); }
+inline Lanes high_qwords(Lanes a, Lanes b) { return _mm256_unpackhi_epi64(a, b); }
 inline __m128i fold(Lanes v) {
   return _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
 }
@@ -58,10 +70,28 @@ inline Lanes low_bytes(Lanes a, Lanes b) { return _mm_unpacklo_epi8(a, b); }
 inline Lanes high_bytes(Lanes a, Lanes b) { return _mm_unpackhi_epi8(a, b); }
 inline Lanes low_words(Lanes a, Lanes b) { return _mm_unpacklo_epi16(a, b); }
 inline Lanes high_words(Lanes a, Lanes b) { return _mm_unpackhi_epi16(a, b); }
+inline Lanes low_dwords(Lanes a, Lanes b) { return _mm_unpacklo_epi32(a, b); }
+inline Lanes high_dwords(Lanes a, Lanes b) { return _mm_unpackhi_epi32(a, b); }
+inline Lanes low_qwords(Lanes a, Lanes b) { return _mm_unpacklo_epi64(a, b); }
+inline Lanes high_qwords(Lanes a, Lanes b) { return _mm_unpackhi_epi64(a, b); }
 inline __m128i fold(Lanes v) { return v; }
 #endif
 
 constexpr int kLaneBytes = int(sizeof(Lanes));
+
+/// 16 bytes of a vector; part j of v[i] becomes part i of v[j].
+constexpr int kParts = kLaneBytes / 16;
+inline void transpose_parts(Lanes (&v)[kParts]) {
+#if defined(__AVX512BW__)
+  const Lanes a = _mm512_shuffle_i32x4(v[0], v[1], 0x44), b = _mm512_shuffle_i32x4(v[0], v[1], 0xee),
+              c = _mm512_shuffle_i32x4(v[2], v[3], 0x44), d = _mm512_shuffle_i32x4(v[2], v[3], 0xee);
+  v[0] = _mm512_shuffle_i32x4(a, c, 0x88), v[1] = _mm512_shuffle_i32x4(a, c, 0xdd);
+  v[2] = _mm512_shuffle_i32x4(b, d, 0x88), v[3] = _mm512_shuffle_i32x4(b, d, 0xdd);
+#elif defined(__AVX2__)
+  const Lanes a = v[0], b = v[1];
+  v[0] = _mm256_permute2x128_si256(a, b, 0x20), v[1] = _mm256_permute2x128_si256(a, b, 0x31);
+#endif
+}
 
 #if defined(__AVX512VNNI__)
 /// sums + code * x, four neighbouring bytes into each i32. For the intrinsic gcc 12 keeps every sum twice,

@@ -15,7 +15,7 @@ constexpr int kPanelBytes = 448 << 10;
 
 // A tile's vectors of sums, by rows: they and what a step needs stay in registers.
 #if defined(__AVX512VNNI__)
-constexpr int kTileVectors = 4, kTileRows = 6;
+constexpr int kTileVectors = 4, kTileRows = 4;
 #elif defined(__AVX512BW__)
 constexpr int kTileVectors = 4, kTileRows = 5;
 #elif defined(__AVX2__)

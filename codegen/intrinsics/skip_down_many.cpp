@@ -10,22 +10,29 @@ namespace {
 
 using namespace skip_down;
 
-constexpr int32_t kMostInputs = kPanelBytes / kStepBytes * 4;
+/// Of a panel, which holds the four groups of a line's 256 outputs one after the other: so a line is read
+/// once.
+constexpr int32_t kMostInputs = kPanelBytes / (4 * kStepBytes) * 4;
 
-/// A line of columns [0, 4 * steps): the 64 outputs of its bytes 4t .. 4t+3 of each 16, as a panel of one
-/// group.
-void unpack_group(const uint8_t *columns, size_t column_bytes, int steps, int t, uint8_t *panel) {
+/// A line of columns [0, 4 * steps) → a panel. Group t has the outputs of bytes 4t .. 4t+3 of each 16. The
+/// columns that follow, which come next, are prefetched.
+void unpack_line(const uint8_t *columns, size_t column_bytes, int steps, uint8_t *panel) {
   for (int step = 0; step < steps; ++step) {
     const uint8_t *first = columns + size_t(4 * step) * column_bytes;
     const uint8_t *const four[4] = {first, first + column_bytes, first + 2 * column_bytes,
                                     first + 3 * column_bytes};
+    for (int i = 0; i < 4; ++i)
+      prefetch(four[i] + size_t(4 * steps) * column_bytes);
     for (int part = 0; part < 64; part += kLaneBytes) {
-      Lanes fours[2];
-      t < 2 ? transpose<false>(four, part, fours) : transpose<true>(four, part, fours);
-      const Lanes v = t % 2 ? fours[1] : fours[0];
+      Lanes lower[2], upper[2];
+      transpose<false>(four, part, lower);
+      transpose<true>(four, part, upper);
 #pragma GCC unroll 4
-      for (int plane = 0; plane < 4; ++plane)
-        store(panel + size_t(step) * kStepBytes + plane * 64 + part, codes(v, plane));
+      for (int t = 0; t < 4; ++t)
+#pragma GCC unroll 4
+        for (int plane = 0; plane < 4; ++plane)
+          store(panel + size_t(t * steps + step) * kStepBytes + plane * 64 + part,
+                codes(t < 2 ? lower[t % 2] : upper[t % 2], plane));
     }
   }
 }
@@ -42,14 +49,14 @@ extern "C" int bitnet_kernel(void *const *args) {
       for (int32_t r = 0; r < a.rows(); ++r)
         unit.clear(a, r);
     for (int32_t line = unit.line_begin; line < unit.line_end; ++line)
-      for (int t = 0; t < 4; ++t)
-        for (int32_t k = unit.k_begin; k < unit.k_end; k += kMostInputs) {
-          const int steps = (unit.k_end - k < kMostInputs ? unit.k_end - k : kMostInputs) / 4;
-          unpack_group(a.data<uint8_t>(w) + size_t(k) * column_bytes + size_t(line) * 64, column_bytes, steps,
-                       t, panel);
-          multiply(a, q, k, panel, steps, 64, k > unit.k_begin,
+      for (int32_t k = unit.k_begin; k < unit.k_end; k += kMostInputs) {
+        const int steps = (unit.k_end - k < kMostInputs ? unit.k_end - k : kMostInputs) / 4;
+        unpack_line(a.data<uint8_t>(w) + size_t(k) * column_bytes + size_t(line) * 64, column_bytes, steps,
+                    panel);
+        for (int t = 0; t < 4; ++t)
+          multiply(a, q, k, panel + size_t(t * steps) * kStepBytes, steps, 64, k > unit.k_begin,
                    [&](int32_t r) { return unit.out(a, r) + (line - unit.line_begin) * 256 + t * 64; });
-        }
+      }
   }
   return 0;
 }

@@ -13,37 +13,40 @@ using namespace skip_up;
 
 constexpr int kMostLines = kPanelBytes / (64 * kStepBytes); ///< a line has 64 steps
 
-/// Words of four neurons → of each word's place, the four neurons'.
-inline void transpose_words(const uint8_t *const (&neuron)[4], int at, uint8_t *out) {
-  __m128i v[4];
-  for (int i = 0; i < 4; ++i)
-    v[i] = _mm_loadu_si128(reinterpret_cast<const __m128i *>(neuron[i] + at));
-  const __m128i ab = _mm_unpacklo_epi32(v[0], v[1]), cd = _mm_unpacklo_epi32(v[2], v[3]);
-  const __m128i high_ab = _mm_unpackhi_epi32(v[0], v[1]), high_cd = _mm_unpackhi_epi32(v[2], v[3]);
-  auto *to = reinterpret_cast<__m128i *>(out); // a line is four of them
-  _mm_storeu_si128(to, _mm_unpacklo_epi64(ab, cd));
-  _mm_storeu_si128(to + 4, _mm_unpackhi_epi64(ab, cd));
-  _mm_storeu_si128(to + 8, _mm_unpacklo_epi64(high_ab, high_cd));
-  _mm_storeu_si128(to + 12, _mm_unpackhi_epi64(high_ab, high_cd));
-}
-
-/// Lines [line, line + lines) of 16 neurons → their stripe of a group.
+/// Lines [line, line + lines) of 16 neurons → their stripe of a group. Those 64 neurons on, which come next,
+/// are prefetched.
 void unpack_stripe(const uint8_t *neurons, size_t neuron_bytes, int lines, uint8_t *stripe) {
-  for (int line = 0; line < lines; ++line) {
-    alignas(64) uint8_t words[16][64]; // [word of the line][neuron]
-    for (int quad = 0; quad < 4; ++quad) {
-      const uint8_t *const four[4] = {
-          neurons + (4 * quad + 0) * neuron_bytes, neurons + (4 * quad + 1) * neuron_bytes,
-          neurons + (4 * quad + 2) * neuron_bytes, neurons + (4 * quad + 3) * neuron_bytes};
-      for (int part = 0; part < 4; ++part)
-        transpose_words(four, line * 64 + part * 16, words[4 * part] + quad * 16);
-    }
-    for (int word = 0; word < 16; ++word)
-      for (int part = 0; part < 64; part += kLaneBytes) {
-        const Lanes v = load(words[word] + part);
+  for (int at = 0; at < 64 * lines; at += kLaneBytes) {
+    Lanes words[4][4]; // [word of 16 bytes][four neurons]: of each part of a vector, that word of each
 #pragma GCC unroll 4
-        for (int plane = 0; plane < 4; ++plane)
-          store(stripe + size_t(line * 64 + plane * 16 + word) * kStepBytes + part, codes(v, plane));
+    for (int four = 0; four < 4; ++four) {
+      const uint8_t *first = neurons + 4 * four * neuron_bytes + at;
+      if (at % 64 == 0)
+        for (int i = 0; i < 4; ++i)
+          prefetch(first + (64 + i) * neuron_bytes);
+      const Lanes a = load(first), b = load(first + neuron_bytes), c = load(first + 2 * neuron_bytes),
+                  d = load(first + 3 * neuron_bytes);
+      const Lanes ab = low_dwords(a, b), cd = low_dwords(c, d), high_ab = high_dwords(a, b),
+                  high_cd = high_dwords(c, d);
+      words[0][four] = low_qwords(ab, cd), words[1][four] = high_qwords(ab, cd);
+      words[2][four] = low_qwords(high_ab, high_cd), words[3][four] = high_qwords(high_ab, high_cd);
+    }
+#pragma GCC unroll 4
+    for (int word = 0; word < 4; ++word)
+#pragma GCC unroll 4
+      for (int four = 0; four < 4; four += kParts) {
+        Lanes lines_of[kParts]; // [16 bytes of a line]: that word of neurons 4 * four ...
+#pragma GCC unroll 4
+        for (int i = 0; i < kParts; ++i)
+          lines_of[i] = words[word][four + i];
+        transpose_parts(lines_of);
+#pragma GCC unroll 4
+        for (int i = 0; i < kParts; ++i)
+#pragma GCC unroll 4
+          for (int plane = 0; plane < 4; ++plane)
+            store(stripe + size_t(at / 64 * 64 + plane * 16 + at % 64 / 4 + 4 * i + word) * kStepBytes +
+                      four * 16,
+                  codes(lines_of[i], plane));
       }
   }
 }
@@ -57,6 +60,9 @@ extern "C" int bitnet_kernel(void *const *args) {
   alignas(64) uint8_t panel[kPanelBytes];
   for (int32_t neuron = a.begin() * 16, end = a.end() * 16; neuron < end; neuron += 64) {
     const int32_t n = end - neuron < 64 ? end - neuron : 64;
+    for (int32_t r = 0; r < a.rows(); ++r) // not to wait for them at the end
+      for (int32_t i = 0; i < n; i += 16)
+        prefetch(reinterpret_cast<const uint8_t *>(a.row<float>(gate, r) + neuron + i));
     for (int line = 0; line < lines; line += kMostLines) {
       const int here = lines - line < kMostLines ? lines - line : kMostLines;
       for (int32_t i = 0; i < n; i += 16)
