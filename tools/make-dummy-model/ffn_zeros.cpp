@@ -1,5 +1,6 @@
 // See ffn_zeros.h.
 #include "tools/make-dummy-model/ffn_zeros.h"
+#include "runtime/format/layouts.h"
 #include "tools/bitnet/arguments.h"
 #include <algorithm>
 #include <cmath>
@@ -9,7 +10,9 @@
 namespace bitnet::dummy {
 namespace {
 
-constexpr int32_t kChannels = 16;  ///< of the residual stream that are 1
+/// Channels of the residual stream that are 1. So they are in the embedding: no more than the exact head's
+/// screen keeps apart of a row, or it would tell nothing of all others.
+constexpr int32_t kChannels = format::kScreenOutliers;
 constexpr int32_t kLoudEvery = 64; ///< one neuron of so many has a larger sub-norm gain
 
 bool shifts_gates(const Options &o) { return o.gate_zeros >= 0; }
@@ -110,7 +113,7 @@ void shape_embedding(const Options &options, int32_t cols, float *row) {
 
 void check_zeros(const Options &o) {
   if (o.gate_zeros >= 0 && (o.gate_zeros >= 1 || o.dim <= 2 * kChannels))
-    throw tools::UsageError("--gate-zeros: expected a share from 0 to below 1 and --dim above 32, got " +
+    throw tools::UsageError("--gate-zeros: expected a share from 0 to below 1 and --dim above 16, got " +
                             std::to_string(o.gate_zeros) + " and " + std::to_string(o.dim));
   if (o.down_zeros < 0)
     return;

@@ -69,14 +69,14 @@ TEST_F(DummyModel, ShiftsItsGates) {
   llvm::Expected<DenseTensor> table = model->dense("token_embd.weight", 0, 9),
                               norm = model->dense("blk.1.ffn_norm.weight", 0, 1);
   ASSERT_TRUE(bool(gate) && bool(down) && bool(up) && bool(table) && bool(norm));
-  for (int32_t c = 0; c < 16; ++c) {
+  for (int32_t c = 0; c < 8; ++c) {
     EXPECT_EQ(gate->trits[size_t(7 * gate->cols + c)], -1);
     EXPECT_EQ(down->trits[size_t(c * down->cols + 7)], 0);
     EXPECT_EQ(table->values[size_t(8 * table->cols + c)], 1.0f);
   }
-  EXPECT_NE(std::count(up->trits.begin(), up->trits.begin() + 16, -1), 16); // as drawn
-  // 0.674 deviations of a sum of 240 * 0.625 others, over 16 channels, times sqrt(1 + 2 * 1).
-  EXPECT_NEAR(norm->values[0], 0.674 * std::sqrt(240 * 0.625) / 16 * std::sqrt(3.0), 0.01);
+  EXPECT_NE(std::count(up->trits.begin(), up->trits.begin() + 8, -1), 8); // as drawn
+  // 0.674 deviations of a sum of 248 * 0.625 others, over 8 channels, times sqrt(1 + 2 * 1).
+  EXPECT_NEAR(norm->values[0], 0.674 * std::sqrt(248 * 0.625) / 8 * std::sqrt(3.0), 0.01);
   std::unique_ptr<Checkpoint> open = read(write("open.gguf", "--gate-zeros 0"));
   ASSERT_TRUE(open);
   llvm::Expected<TernaryMatrix> opened = open->ternary("blk.1.ffn_gate.weight");
@@ -88,7 +88,7 @@ TEST_F(DummyModel, SaysWhichZerosCannotBeHad) {
   const std::string path = folder_ + "/none.gguf";
   Ran ran = makeDummyModel(path, "--gate-zeros 1");
   EXPECT_EQ(ran.code, 2);
-  EXPECT_NE(ran.err.find("--gate-zeros: expected a share from 0 to below 1 and --dim above 32, got 1.0"),
+  EXPECT_NE(ran.err.find("--gate-zeros: expected a share from 0 to below 1 and --dim above 16, got 1.0"),
             std::string::npos)
       << ran.err;
   ran = makeDummyModel(path, "--gate-zeros 0.75 --down-zeros 0.5");
