@@ -60,6 +60,8 @@ KernelArgs::KernelArgs(const KernelSpec &spec) : signature(format::signature(spe
 Halide::ImageParam KernelArgs::dense_as(const std::string &name, Halide::Type type,
                                         const std::vector<int> &extents) {
   Halide::ImageParam &buffer = inputs.at(name);
+  if (buffer.type() == type && buffer.dimensions() == int(extents.size())) // not the first to ask
+    return buffer;
   buffer = Halide::ImageParam(type, int(extents.size()), name);
   buffer.set_host_alignment(64);
   int stride = 1;

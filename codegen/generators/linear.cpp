@@ -39,7 +39,7 @@ int sums_of_output(const KernelSpec &spec) {
 
 LinearTile linear_tile(const KernelSpec &spec) {
   const int streams = format::weight_streams(spec.dims.n);
-  const int halves = spec.op == format::Op::screen_q4 ? 2 : 1; // sums of a token
+  const int halves = spec.op == format::Op::screen_q4 && spec.rows == 1 ? 2 : 1; // sums of a token
   const int sums =
       vector_registers(spec.cpu) / 2 * vector_lanes(spec.cpu) / kRowTile / halves / sums_of_output(spec);
   // One token is bound by memory: what counts is that each stripe's stream goes on without a jump, and few

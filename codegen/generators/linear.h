@@ -55,11 +55,21 @@ using SumOfCodes = std::function<Halide::Expr(const SumPlace &)>;
 /// Inputs that go into one sum.
 int inputs_of_sum(const KernelSpec &spec);
 
+/// What codes are multiplied with: for each sum the inputs of so many lines.
+struct LineInputs {
+  std::function<Halide::Expr(Halide::Expr i, Halide::Expr token)> q; ///< `halves` tokens for one of the tile
+  int lines;
+  std::function<Halide::Expr(Halide::Expr n, Halide::Expr token)> line; ///< the n-th
+  int halves = 1;
+  bool in_order = true; ///< else the lines were read before
+};
+/// All inputs, in order.
+LineInputs inputs_in_order(const KernelSpec &spec, KernelArgs &args);
+
 /// The sums of a tile, in registers, by the dot product that the variant has an instruction for. They are
-/// computed at `level`, which may be set later. `halves`: q holds so many rows of k for a token, one after
-/// the other, each with a sum of its own, at token * halves + half.
+/// computed at `level`, which may be set later.
 SumOfCodes sums_of_codes(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk, LinearTile tile,
-                         int halves, Halide::LoopLevel level);
+                         const LineInputs &inputs, Halide::LoopLevel level);
 
 /// What linear_t2, linear_t3 and linear_s8 write at the walk's place, wherever the sums come from; sets the
 /// level at which they are wanted.

@@ -20,15 +20,6 @@ namespace {
 const Var lane("lane"), stream("stream"), unit("unit"), token("token"), part("part"), j("j"), step("step"),
     line("line"), group("group");
 
-/// A token's halves (linear.h) are tokens of their own here: index token * halves + half.
-struct Activations {
-  ImageParam q;
-  int halves, k;
-  Expr operator()(Expr i, Expr token) const {
-    return halves == 1 ? q(i, token) : q(token % halves * k + i, token / halves);
-  }
-};
-
 /// Schedules the sums of a tile: all in registers from the first of their inputs to the last.
 void hold_in_registers(Func sums, LoopLevel level) {
   sums.compute_at(level).store_in(MemoryType::Stack);
@@ -95,27 +86,28 @@ constexpr int kLinesAhead = 96;
 
 /// vpdpbusd: four u8 x i8 products added to an i32 lane, which is one output row. Codes are unpacked in the
 /// loop, once for the tokens of a tile.
-SumOfCodes sums_by_dot4(const KernelSpec &spec, KernelArgs &args, LinearTile tile, int halves,
+SumOfCodes sums_by_dot4(const KernelSpec &spec, KernelArgs &args, LinearTile tile, const LineInputs &inputs,
                         LoopLevel level) {
   const Coding c = coding_of(spec.op);
-  const int lines = c.lines(spec.dims.k), sum_lines = c.lines(inputs_of_sum(spec));
-  const int sums_of_places = tile.stripes * tile.tokens * halves * sums_of_output(spec);
+  const int lines = c.lines(spec.dims.k);
+  const int tokens = tile.tokens * inputs.halves;
+  const int sums_of_places = tile.stripes * tokens * sums_of_output(spec);
   const Unpacking u =
       sums_of_output(spec) > 1 && sums_of_places <= vector_registers(spec.cpu) * 3 / 4 ? by_places(spec.op)
       : spec.op == Op::linear_t3 && tile.tokens == 1 ? by_powers(cast<uint8_t>(args.begin >> 31))
                                                      : by_codes(spec.op);
   ImageParam &w = args["w"];
-  const Activations q{args["q"], halves, spec.dims.k};
 
   // Algorithm
   Func sums("sums"), vectors("vectors"), ahead("ahead");
   vectors(j, lane, step, part, line, stream) = u.vector(w(j, lane, line, stream), step, part);
   const Expr in_matrix = stream * format::stream_lines(spec.dims.n, lines) + line;
   ahead(line, stream) = fetching(w, in_matrix + kLinesAhead, cast<int8_t>(0));
-  RDom k(0, 4, 0, u.steps, 0, sum_lines, "k");
-  const Expr line_of_k = group * sum_lines + k.z, line_of_stream = unit * lines + line_of_k;
-  Expr input = q(line_of_k * c.k_line() + u.plane(k.y, part) * 4 + k.x, token);
-  const bool asks_ahead = c.planes * tile.tokens * halves >= 8;
+  RDom k(0, 4, 0, u.steps, 0, inputs.lines, "k");
+  const Expr line_of_k = inputs.line(group * inputs.lines + k.z, token),
+             line_of_stream = unit * lines + line_of_k;
+  Expr input = inputs.q(line_of_k * c.k_line() + u.plane(k.y, part) * 4 + k.x, token);
+  const bool asks_ahead = inputs.in_order && c.planes * tokens >= 8;
   if (asks_ahead)
     input += ahead(line_of_stream, stream);
   sums(lane, stream, unit, token, part, group) = 0;
@@ -145,26 +137,27 @@ SumOfCodes sums_by_dot4(const KernelSpec &spec, KernelArgs &args, LinearTile til
 /// vpmaddubsw: u8 x i8 products added in pairs to i16 lanes, two lanes an output row; those in pairs to i32
 /// lanes. A pair of codes 0..2 gives at most 2*2*127 = 508, a line's four planes 2032, five planes 2540, two
 /// planes of codes 0..15 7620: nothing saturates.
-SumOfCodes sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, int halves, LoopLevel level) {
+SumOfCodes sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, const LineInputs &inputs,
+                            LoopLevel level) {
   const Coding c = coding_of(spec.op);
-  const int lines = c.lines(spec.dims.k), sum_lines = c.lines(inputs_of_sum(spec));
+  const int lines = c.lines(spec.dims.k);
   ImageParam &w = args["w"];
-  const Activations q{args["q"], halves, spec.dims.k};
   Var half("half");
 
   // Algorithm
   Func sums("sums"), pairs("pairs");
   RDom p(0, 2, 0, c.planes, "p");
-  const Expr byte = w(half * 2 + p.x, lane, unit * lines + line, stream);
+  const Expr line_of_k = inputs.line(line, token);
+  const Expr byte = w(half * 2 + p.x, lane, unit * lines + line_of_k, stream);
   pairs(half, lane, line, stream, unit, token) = cast<int16_t>(0);
   pairs(half, lane, line, stream, unit, token) =
       saturating_add(pairs(half, lane, line, stream, unit, token),
                      cast<int16_t>(code_of(spec.op, byte, p.y)) *
-                         cast<int16_t>(q(line * c.k_line() + p.y * 4 + half * 2 + p.x, token)));
-  RDom k(0, 2, 0, sum_lines, "k");
+                         cast<int16_t>(inputs.q(line_of_k * c.k_line() + p.y * 4 + half * 2 + p.x, token)));
+  RDom k(0, 2, 0, inputs.lines, "k");
   sums(lane, stream, unit, token, group) = 0;
   sums(lane, stream, unit, token, group) +=
-      cast<int32_t>(pairs(k.x, lane, group * sum_lines + k.y, stream, unit, token));
+      cast<int32_t>(pairs(k.x, lane, group * inputs.lines + k.y, stream, unit, token));
 
   // Schedule
   hold_in_registers(sums, level);
@@ -183,24 +176,25 @@ SumOfCodes sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, int halves
 /// pmaddwd: i16 products added in pairs to an i32 lane, which is one output row. The bytes of a row are read
 /// as two words, and a word's low and high byte are taken by mask and shift, so no byte is ever moved to
 /// another lane; the activations are widened once a tile and stored in the matching order.
-SumOfCodes sums_by_words(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk, int halves,
-                         LoopLevel level) {
+SumOfCodes sums_by_words(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk,
+                         const LineInputs &inputs, LoopLevel level) {
   const Coding c = coding_of(spec.op);
-  const int lines = c.lines(spec.dims.k), sum_lines = c.lines(inputs_of_sum(spec));
+  const int lines = c.lines(spec.dims.k),
+            of_token = spec.dims.k / inputs_of_sum(spec) * inputs.lines; // lines of inputs
   const int stream_lines = format::stream_lines(spec.dims.n, lines),
             streams = format::weight_streams(spec.dims.n);
   ImageParam w = args.dense_as("w", UInt(16), {2, kRowTile, stream_lines, streams});
-  const Activations q{args["q"], halves, spec.dims.k};
   Var word("word"), high("high"), plane("plane");
 
   // Algorithm
   Func sums("sums"), wide("wide");
   wide(word, high, plane, line, token) =
-      cast<int16_t>(q(line * c.k_line() + plane * 4 + word * 2 + high, token));
-  RDom k(0, 2, 0, 2, 0, c.planes, 0, sum_lines, "k");
-  const Expr line_of_k = group * sum_lines + k.w;
+      cast<int16_t>(inputs.q(inputs.line(line, token) * c.k_line() + plane * 4 + word * 2 + high, token));
+  RDom k(0, 2, 0, 2, 0, c.planes, 0, inputs.lines, "k");
+  const Expr line_of_k = group * inputs.lines + k.w;
   const Expr byte =
-      (w(k.x, lane, unit * lines + line_of_k, stream) >> cast<uint16_t>(k.y * 8)) & cast<uint16_t>(255);
+      (w(k.x, lane, unit * lines + inputs.line(line_of_k, token), stream) >> cast<uint16_t>(k.y * 8)) &
+      cast<uint16_t>(255);
   const Expr code = cast<int16_t>(code_of(spec.op, byte, k.z));
   sums(lane, stream, unit, token, group) = 0;
   sums(lane, stream, unit, token, group) +=
@@ -216,7 +210,7 @@ SumOfCodes sums_by_words(const KernelSpec &spec, KernelArgs &args, const LinearW
       .unroll(k.z);
   update.atomic().vectorize(k.x).vectorize(lane);
   wide.compute_at(walk.tile()).store_in(MemoryType::Register); // up to 16 * k bytes of stack
-  wide.bound(word, 0, 2).bound(high, 0, 2).bound(plane, 0, c.planes).bound(line, 0, lines);
+  wide.bound(word, 0, 2).bound(high, 0, 2).bound(plane, 0, c.planes).bound(line, 0, of_token);
   wide.vectorize(word).vectorize(high).unroll(plane);
   return [sums](const SumPlace &at) { return sums(at.lane, at.stream, at.unit, at.token, at.group); };
 }
@@ -228,19 +222,25 @@ Generated generate_linear_int(const KernelSpec &spec) {
   const LinearTile tile = linear_tile(spec);
   LinearWalk walk(spec, args, tile);
   const LoopLevel level;
-  walk.write(linear_output(spec, args, walk, sums_of_codes(spec, args, walk, tile, 1, level), level));
+  walk.write(linear_output(spec, args, walk,
+                           sums_of_codes(spec, args, walk, tile, inputs_in_order(spec, args), level), level));
   return args.finish({walk.y});
 }
 
 } // namespace
 
+LineInputs inputs_in_order(const KernelSpec &spec, KernelArgs &args) {
+  return {[q = args["q"]](Expr i, Expr token) { return q(i, token); },
+          coding_of(spec.op).lines(inputs_of_sum(spec)), [](Expr n, Expr) { return n; }};
+}
+
 SumOfCodes sums_of_codes(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk, LinearTile tile,
-                         int halves, LoopLevel level) {
+                         const LineInputs &inputs, LoopLevel level) {
   if (has_dot4(spec.cpu))
-    return sums_by_dot4(spec, args, tile, halves, level);
+    return sums_by_dot4(spec, args, tile, inputs, level);
   if (spec.op != Op::linear_s8 && has_pair_dot(spec.cpu))
-    return sums_by_pair_dot(spec, args, halves, level);
-  return sums_by_words(spec, args, walk, halves, level);
+    return sums_by_pair_dot(spec, args, inputs, level);
+  return sums_by_words(spec, args, walk, inputs, level);
 }
 
 Generated generate_linear_s8(const KernelSpec &spec) { return generate_linear_int(spec); }

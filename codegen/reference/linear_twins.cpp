@@ -132,10 +132,10 @@ int rescore_f16_twin(const OpDims &d, void *const *args) {
 
 int screen_q4_twin(const OpDims &d, void *const *args) {
   const TwinArgs a(Op::screen_q4, d, args);
-  enum { q, map, w, row_scale, y };
+  enum { q, lines, map, w, row_scale, y };
   for_outputs(d, a, [&](int32_t n, int32_t r) {
-    const int8_t *high = a.row<int8_t>(q, r), *low = high + d.k;
-    int32_t dot = 0; // |dot| <= 15 * (128 * 127 + 64) * k
+    const int8_t *low = a.row<int8_t>(q, r), *high = low + d.k;
+    int32_t dot = 0; // |dot| <= 15 * (127 * k + 128 * 127 * 128)
     for (int32_t k = 0; k < d.k; ++k) {
       const int32_t code = a.data<uint8_t>(w)[format::q4_byte(d.n, d.k, n, k)] >> format::q4_shift(k) & 15;
       dot += code * (128 * high[k] + low[k]);

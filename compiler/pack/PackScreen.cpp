@@ -26,8 +26,8 @@ namespace {
 
 /// The dither: odd multiples of 2^-24 in (0, 1), exact in f32. SplitMix64 from a fixed seed, so that the same
 /// model always gives the same bytes.
-std::vector<float> dither(int32_t k) {
-  std::vector<float> d(size_t(k), 0.0f);
+std::vector<float> dither(int32_t n) {
+  std::vector<float> d(size_t(n), 0.0f);
   uint64_t state = 0x7472697465726e61;
   for (float &x : d) {
     uint64_t z = state += 0x9e3779b97f4a7c15;
@@ -108,7 +108,7 @@ private:
 } // namespace
 
 Error packScreen(const Constant &c, const WeightSource &weights, const Sink &sink) {
-  const std::vector<float> d = dither(c.cols);
+  const std::vector<float> d = dither(2 * c.cols); // the second half is the runtime's
   RowCoder coder(c.cols, d);
   std::vector<float> rowScales, norms, restNorms;
   std::vector<uint32_t> outliers(size_t(c.rows) * format::kScreenOutliers, 0);

@@ -435,8 +435,8 @@ Status Validator::read_choices(const flatbuffers::Vector<const fb::Choice *> *ch
 /// logits.
 Status Validator::read_screen(const fb::Screen &screen) {
   const std::string where = "plan: screen";
-  if (header_.version < 2) // of 16 weights a row, and with kernels that add them
-    return unsupported(where + ": of a compiler before format version 2; compile the model again");
+  if (header_.version < 3) // of other parts, for kernels that take other arguments
+    return unsupported(where + ": of a compiler before format version 3; compile the model again");
   Screen out{};
   BITNET_RETURN_IF_ERROR(read_dims(uint8_t(Op::screen_q4), screen.dims(), 0, where, &out.dims));
   const Call *head = out_.plan.calls.empty() ? nullptr : &out_.plan.calls.back();

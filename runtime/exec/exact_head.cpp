@@ -13,7 +13,8 @@ using format::nearest, format::round_down, format::round_up;
 namespace {
 
 constexpr double kMissed = 1e-12; ///< probability, per input row, that a row that matters is missed
-constexpr int kSteps = 16256;     ///< largest 15-bit input, 127 * 128
+/// Steps of an input at most: 127 * 128, and of those that have to do with 8 bits one less than 127.
+constexpr double kMostSteps = 16256, kMostOf8Bits = 126;
 /// How far below the highest rows are looked for to content a check, in temperatures.
 constexpr double kFirstDepth = 4, kDeeper = 1, kLastDepth = 24;
 
@@ -126,6 +127,7 @@ ExactHead::ExactHead(const Model &model, PlanWalker &walker, int threads)
   padded_rows_ = (bundle.plan.max_rows + format::kRowPad - 1) / format::kRowPad * format::kRowPad;
   const auto max_rows = size_t(bundle.plan.max_rows), padded = size_t(padded_rows_);
   q_.resize(padded * 2 * size_t(dims_.k));
+  lines_.resize(padded * size_t(format::screen_high_lines(dims_.k)));
   map_.resize(padded * 2);
   bounds_.resize(max_rows);
   tops_.resize(size_t(parts_) * (kMostBest + kSpare));
@@ -136,47 +138,61 @@ ExactHead::ExactHead(const Model &model, PlanWalker &walker, int threads)
   exact_.resize(size_t(std::max(most_candidates_, kMostBest + kSpare)));
 }
 
-ScreenBound prepare_screen_input(const float *x, int32_t k, const float *dither, int32_t vocab, int8_t *q,
-                                 float *map) {
-  double squares = 0, top = 0;
+ScreenBound prepare_screen_input(const float *x, int32_t k, const float *dither, int32_t vocab,
+                                 ScreenInput out) {
+  constexpr int kLargest = format::kScreenHighLines + 1;
+  double squares = 0, largest[kLargest]{}; // |x|, as a heap with the least of them first
   for (int32_t i = 0; i < k; ++i) {
-    const double v = double(x[i]);
-    squares += v * v;
-    top = std::max(top, std::fabs(v));
+    const double size = std::fabs(double(x[i]));
+    squares += size * size;
+    if (size > largest[0]) {
+      std::pop_heap(largest, largest + kLargest, std::greater<>());
+      largest[kLargest - 1] = size;
+      std::push_heap(largest, largest + kLargest, std::greater<>());
+    }
   }
+  std::sort(largest, largest + kLargest, std::greater<>());
   const double norm = std::sqrt(squares);
+  const int32_t n_lines = format::screen_high_lines(k);
   if (!(norm > 1e-20 && norm < 1e30)) {
-    std::fill_n(q, 2 * k, int8_t(0));
-    map[0] = map[1] = 0;
+    std::fill_n(out.q, 2 * k, int8_t(0));
+    std::iota(out.lines, out.lines + n_lines, 0);
+    out.map[0] = out.map[1] = 0;
     return {0, 0, 0, false};
   }
-  const float step = round_up(top / kSteps);
-  double largest[format::kScreenOutliers]{}; // |rounded|, squared, as a heap with the least of them first
+  const float step = round_up(std::max(largest[0] / kMostSteps, largest[kLargest - 1] / kMostOf8Bits));
   const double inverse = 1 / double(step);
-  double error = 0, length = 0, dithered = 0; // dithered is exact: 39 bits a term
-  for (int32_t i = 0; i < k; ++i) {
-    const double rounded = nearest(double(x[i]) * inverse), rest = double(x[i]) - rounded * double(step);
-    const auto value = int32_t(rounded);
-    const int32_t high = (value + 64) >> 7;
-    q[i] = int8_t(high);
-    q[k + i] = int8_t(value - high * 128);
-    error += rest * rest;
-    const double square = rounded * rounded;
-    length += square;
-    if (square > largest[0]) {
-      std::pop_heap(std::begin(largest), std::end(largest), std::greater<>());
-      *std::rbegin(largest) = square;
-      std::push_heap(std::begin(largest), std::end(largest), std::greater<>());
+  const float *const of_weights = dither, *const of_inputs = dither + k;
+  double length = 0, dithered = 0; // dithered is exact: 39 bits a term
+  int32_t n_high = 0, n_low = 0;   // lines: which have high bits from the first on, others from the last
+  for (int32_t line = 0; line < k / 8; ++line) {
+    bool any_high = false;
+    for (int32_t i = line * 8; i < line * 8 + 8; ++i) {
+      const double whole = nearest(double(x[i]) * inverse + (double(of_inputs[i]) - 0.5)); // down or up
+      const auto value = int32_t(whole);
+      const int32_t high = std::abs(value) <= 127 ? 0 : (value + 64) >> 7;
+      out.q[i] = int8_t(value - high * 128);
+      out.q[k + i] = int8_t(high);
+      any_high |= high != 0;
+      length += whole * whole;
+      dithered += (double(of_weights[i]) - 8) * whole;
     }
-    dithered += (double(dither[i]) - 8) * rounded;
+    if (any_high)
+      out.lines[n_high++] = line;
+    else if (n_high + n_low < n_lines)
+      out.lines[n_lines - ++n_low] = line;
   }
-  map[0] = step;
-  map[1] = float(dithered * double(step));
-  const double c = std::sqrt(std::log(double(vocab) / kMissed) / 6), rounding = 2.0 * (k + 64) * 0x1p-24;
+  out.map[0] = step;
+  out.map[1] = float(dithered * double(step));
+  double top = 0; // square of the norm of the largest |x|
+  for (int32_t i = 0; i < format::kScreenOutliers; ++i)
+    top += largest[i] * largest[i];
+  const double c = std::sqrt(std::log(2 * double(vocab) / kMissed) / 6),
+               of_inputs_c = 1.07 * std::sqrt(3.0) * c, rounding = 2.0 * (k + 64) * 0x1p-24;
   constexpr double kOwnRounding = 1 + 1e-6; // of this, and of the bound's own float products
   return {round_up(c * std::sqrt(length) * double(step) * kOwnRounding),
-          round_up((1.07 * std::sqrt(error) + rounding * norm) * kOwnRounding),
-          round_up(std::sqrt(std::accumulate(std::begin(largest), std::end(largest), 0.0)) * double(step) *
+          round_up((of_inputs_c * double(step) + rounding * norm) * kOwnRounding),
+          round_up((std::sqrt(top) + std::sqrt(double(format::kScreenOutliers)) * double(step)) *
                    (1 + double(ScreenBound::kOfKept))),
           true};
 }
@@ -190,12 +206,19 @@ float outliers_part(const uint32_t *outliers, const float *x) {
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
+ScreenInput ExactHead::input_of(int32_t row) {
+  const auto at = size_t(row);
+  return {q_.data() + at * 2 * size_t(dims_.k),
+          lines_.data() + at * size_t(format::screen_high_lines(dims_.k)), map_.data() + at * 2};
+}
+
 Status ExactHead::screen(int32_t row, int32_t n_rows, ThreadPool &pool) {
   const PlanWalker::HeadRows rows = walker_.head_rows();
   const format::ScreenLayout layout = format::screen_layout(dims_.n, dims_.k);
   const int32_t k = dims_.k, n = dims_.n;
-  Argument q(q_.data() + size_t(row) * 2 * size_t(k), {2 * k, n_rows});
-  Argument map(map_.data() + size_t(row) * 2, {2, n_rows});
+  const ScreenInput input = input_of(row);
+  Argument q(input.q, {2 * k, n_rows}), lines(input.lines, {format::screen_high_lines(k), n_rows}),
+      map(input.map, {2, n_rows});
   Argument w(screen_ + layout.codes,
              {4, format::kRowTile, format::stream_lines(n, format::q4_lines(k)), format::weight_streams(n)});
   Argument row_scale(row_scale_, {n});
@@ -203,8 +226,8 @@ Status ExactHead::screen(int32_t row, int32_t n_rows, ThreadPool &pool) {
   const auto *kernel = screen_kernels_.data();
   while (kernel->first < n_rows)
     ++kernel;
-  return run_kernel(kernel->second, {&q, &map, &w, &row_scale, &y}, n_rows, format::stream_stripes(n), 1,
-                    pool);
+  return run_kernel(kernel->second, {&q, &lines, &map, &w, &row_scale, &y}, n_rows, format::stream_stripes(n),
+                    1, pool);
 }
 
 /// exact_[i] = logit of row rows_[i], i < n.
@@ -431,11 +454,9 @@ Status ExactHead::settle(int32_t row, HeadNeed need, ThreadPool &pool) {
 
 Status ExactHead::run(const HeadNeed *needs, int32_t n_full, int32_t n_rows, ThreadPool &pool) {
   const PlanWalker::HeadRows rows = walker_.head_rows();
-  const auto k = size_t(dims_.k);
   for (int32_t row = n_full; row < n_rows; ++row)
     bounds_[size_t(row)] =
-        prepare_screen_input(rows.x + row * rows.x_stride, dims_.k, dither_, vocab_,
-                             q_.data() + size_t(row) * 2 * k, map_.data() + size_t(row) * 2);
+        prepare_screen_input(rows.x + row * rows.x_stride, dims_.k, dither_, vocab_, input_of(row));
   for (int32_t row = n_full, n; row < n_rows; row += n) {
     n = n_rows - row;
     // Kernels of several rows run on to a whole tile. The last rows, if there is no room for one, go alone.

@@ -17,35 +17,49 @@
 // with top-p 0.5; none with min-p besides. Who asks in vain most times stops asking (Sampler).
 //
 // The bound. Let w be a row, O the columns of its outliers, w~ = s*(code + d) what the codes say, r what is
-// kept of w - w~ in O (0 elsewhere), x the input, x~ = t*q its 15-bit form (t = max|x| / 16256), n the width.
-// The screen gives w~.x~ or, with the outliers, w~.x~ + r.x, which falls short of w.x by
+// kept of w - w~ in O (0 elsewhere), x the input, x~ = t*q what the screen is told of it, n the width. The
+// screen gives w~.x~ or, with the outliers, w~.x~ + r.x, which falls short of w.x by
 //   (w - w~ - r).x~ + (w - r).(x - x~)
+//
+// The step t is such that all but kScreenHighLines values of q are within 8 bits, and all within 15. Those
+// beyond 8 bits are in as many lines of the weights at most, which alone are multiplied twice. q_i is x_i/t,
+// rounded up with the probability of its fraction (q_i = floor(x_i/t + u_i), u in (0, 1)^n drawn once), else
+// down.
 //
 // First term, outside O: over the draw of the dither d the errors e_i = w_i - w~_i are independent and
 // uniform over intervals of width s (PackScreen.cpp), so E e^(l e_i x~_i) = sinh(a)/a <= e^(a^2/6) with
 // a = l s x~_i / 2, and by Chernoff's bound with the best l
-//   P[sum of e_i x~_i >= c s |x~|] <= exp(-6 c^2) = p/N   with   c = sqrt(ln(N/p) / 6)
-// (Hoeffding's inequality, for any errors in such intervals, would give 2 c^2, a bound sqrt(3) times as wide)
-// and by the union bound all N rows together stay below with probability 1 - p, p = 1e-12. Which columns are
-// in O depends on w alone. This is a statement about inputs that do not depend on d. They do not as long as
-// all that goes on is exact: a text that a sampler draws is the f16 head's, up to the event of probability p
-// a token itself. It says nothing against somebody who knows d and chooses x.
+//   P[sum of e_i x~_i >= c s |x~|] <= exp(-6 c^2) = p/2N   with   c = sqrt(ln(2N/p) / 6)
+// (Hoeffding's inequality, for any errors in such intervals, would give 2 c^2, a bound sqrt(3) times as
+// wide). Which columns are in O depends on w alone.
 //
 // First term, in O: r is w - w~ but for its rounding, 2^-9 of each value, so by Cauchy-Schwarz the term is at
 // most 2^-9 |r| X, X being the norm of the kScreenOutliers largest values of x~; and where r.x is not added,
 // the screen falls short by |r| X more.
 //
-// Second term: at most 1.07 |w| |x - x~|. For in O |w_i - r_i| is at most |w_i| where the code is at an end,
-// |w_i| + s/2 where it is not, s <= |w_i| / 7.5, and 2^-9 |r_i| more.
+// Second term: over the draw of u the errors x_i - x~_i are independent, have mean 0 and are each in an
+// interval of width t, whatever d is. So by Hoeffding's inequality
+//   P[(w - r).(x - x~) >= sqrt(3) c t |w - r|] <= exp(-6 c^2) = p/2N
+// and |w - r| <= 1.07 |w|: in O |w_i - r_i| is at most |w_i| where the code is at an end, |w_i| + s/2 where
+// it is not, s <= |w_i| / 7.5, and 2^-9 |r_i| more. (Cauchy-Schwarz, without a draw, would make this five
+// times as wide.)
+//
+// By the union bound both terms of all N rows together stay below with probability 1 - p, p = 1e-12. This is
+// a statement about inputs that do not depend on d and u. They do not as long as all that goes on is exact: a
+// text that a sampler draws is the f16 head's, up to the event of probability p a token itself. It says
+// nothing against somebody who knows d and u and chooses x.
 //
 // Float sums: the f16 head's own result is within n 2^-24 |w||x| (to first order) of w.x whatever the order
-// of its sums. The screen's integers are exact; its float steps err by less than (4 sqrt(n) + 40) 2^-24
-// |w||x|: |Σ code q| t <= 15 sqrt(n) |x~|, s <= |w| / 22.5 since 9 weights are at least 7.5 s, six roundings
-// of that, and 10 of the outliers'. The mean of e_i is not 0 but up to 2^-24 s, for the dither has 23 bits:
-// less than 2^-24 sqrt(n) s |x~|. All of these together are less than 2 (n + 64) 2^-24 |w||x|.
+// of its sums. The screen's integers are exact; its float steps err by less than (5 sqrt(n) + 40) 2^-24
+// |w||x|: |Σ code q| t <= 15 sqrt(n) |x~|; s <= |w| / 22.5 since 9 weights are at least 7.5 s; |x~| <= 1.2
+// |x| since 17 inputs are at least 126 t, or t = max|x| / 16256; six roundings of that, and 10 of the
+// outliers'. The means of e_i and x_i - x~_i are not 0 but up to 2^-24 s and 2^-23 t, for the dithers have 23
+// bits: less than 2^-24 sqrt(n) (s |x~| + 2 t |w|). All of these together are less than 2 (n + 64) 2^-24
+// |w||x|.
 #pragma once
 #include "runtime/api/bitnet.h"
 #include "runtime/exec/plan_walker.h"
+#include "runtime/format/layouts.h"
 
 namespace bitnet::runtime {
 
@@ -77,9 +91,15 @@ struct ScreenBound {
   bool holds; ///< false: the input is not finite, or out of the range that the bound was derived for
   static constexpr float kOfKept = 0x1p-8f; // twice 2^-9, for float sums and the like
 };
-/// What screen_q4 reads of an input x [k]: q [2 * k], map [2]. vocab: rows that must all be right at once.
-ScreenBound prepare_screen_input(const float *x, int32_t k, const float *dither, int32_t vocab, int8_t *q,
-                                 float *map);
+/// What screen_q4 reads of an input x [k].
+struct ScreenInput {
+  int8_t *q;      ///< [2, k]: the input is (q[0] + 128 * q[1]) * map[0]
+  int32_t *lines; ///< [screen_high_lines(k)]: the lines in which alone q[1] is not 0, or any
+  float *map;     ///< [2]
+};
+/// dither: [2, k]. vocab: rows that must all be right at once.
+ScreenBound prepare_screen_input(const float *x, int32_t k, const float *dither, int32_t vocab,
+                                 ScreenInput out);
 
 /// What a row's outliers, kScreenOutliers words, add to its approximation.
 float outliers_part(const uint32_t *outliers, const float *x);
@@ -111,6 +131,7 @@ private:
     int32_t row;
   };
   struct Scan;
+  ScreenInput input_of(int32_t row);
   Status screen(int32_t row, int32_t n_rows, ThreadPool &pool);
   Status rescore(const float *x, int32_t n, ThreadPool &pool);
   Status settle(int32_t row, HeadNeed need, ThreadPool &pool);
@@ -130,9 +151,10 @@ private:
   const uint32_t *outliers_;
   std::vector<std::pair<int32_t, format::KernelFn>> screen_kernels_; ///< most rows, kernel
   format::KernelFn rescore_kernel_;
-  int32_t padded_rows_;             ///< that buffers of rows have room for
-  std::vector<int8_t> q_;           ///< [padded rows, 2 * width]
-  std::vector<float> map_;          ///< [padded rows, 2]
+  int32_t padded_rows_;          ///< that buffers of rows have room for
+  std::vector<int8_t> q_, high_; ///< [padded rows] of ScreenInput, as the next two
+  std::vector<int32_t> lines_;
+  std::vector<float> map_;
   std::vector<ScreenBound> bounds_; ///< [rows]
   std::vector<Top> tops_;           ///< [parts, kMostBest + kSpare]
   std::vector<int32_t> n_tops_;     ///< [parts]

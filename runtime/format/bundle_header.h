@@ -5,8 +5,8 @@
 namespace bitnet::format {
 
 /// Version that this tree writes, and the oldest reader that can read what it writes.
-constexpr uint32_t kBundleVersion = 2;
-constexpr uint32_t kBundleMinReader = 2;
+constexpr uint32_t kBundleVersion = 3;
+constexpr uint32_t kBundleMinReader = 3;
 constexpr uint64_t kBundleMagic = 0x0a1a0d58'4e428900; // bytes 00 89 'B' 'N' 'X' 0d 1a 0a: survives no text-mode copy
 
 /// byte  0 magic | 8 version | 12 min_reader | 16 index offset | 24 index size | 32 XXH3-64 of the index bytes

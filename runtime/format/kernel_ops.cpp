@@ -234,9 +234,8 @@ const char *op_dims_error(Op op, const OpDims &d) {
     return "k is too large for base-3 weights";
   if (op == Op::linear_s8 && int64_t(d.k) * 255 * 127 > INT32_MAX)
     return "k is too large for an int32 sum";
-  // 15*(127*128 + 64)*k likewise.
   if (op == Op::screen_q4 && d.k > kMaxScreenWidth)
-    return "k is too large for an int32 sum of 15-bit inputs";
+    return "k is too large for the bound of a screen";
   return nullptr;
 }
 
@@ -388,7 +387,8 @@ Signature signature(Op op, const OpDims &d) {
     b += activation("y", Elem::f32, d.k, true);
     break;
   case Op::screen_q4:
-    b += activation("q", Elem::i8, 2 * d.k, false); // high halves, then low halves
+    b += activation("q", Elem::i8, 2 * d.k, false); // q, then high, which is 0 but in these lines:
+    b += activation("lines", Elem::i32, screen_high_lines(d.k), false);
     b += activation("map", Elem::f32, 2, false);
     b += {"w",   Elem::u8,
           false, Space::weights,

@@ -42,8 +42,8 @@ enum class Op : uint8_t {
   attention_chunk = 18,
   attention_chunk_q8 = 19,
   attention_merge = 20,
-  /// For the exact head (runtime/exec/exact_head.h); never a call of a plan. 15 bits of x: q = 128 * high + low.
-  screen_q4 = 21,   ///< y = (f32(Σ code*q) * map[0] + map[1]) * row_scale                     weights: 4-bit
+  /// For the exact head (runtime/exec/exact_head.h); never a call of a plan. Of x 8 bits, and 7 more of some lines.
+  screen_q4 = 21, ///< y = (f32(Σ code*(q + 128*high)) * map[0] + map[1]) * row_scale             weights: 4-bit
   rescore_f16 = 22, ///< y[c] = what linear_f16 gives for output row index[c] of one input row
   skip_up = 23,   ///< h = relu2(gate) * (f32(Σ t*q) * (row_scale/s)), 0 where gate <= 0   weights: U2 (layouts.h)
   skip_down = 24, ///< sums = Σ (t+1)*q, by ranges of the inputs (see skip_down below)     weights: D2 (layouts.h)

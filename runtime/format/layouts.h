@@ -121,6 +121,9 @@ constexpr size_t q4_byte(int32_t n, int32_t k, int32_t row, int32_t col) {
   return (stripe_line(n, q4_lines(k), row / 16) + size_t(col / 8)) * 64 + size_t(row % 16) * 4 + size_t(col % 4);
 }
 constexpr int q4_shift(int32_t col) { return col % 8 / 4 * 4; }
+/// Lines in which inputs may have more than 8 bits: as many, or all.
+constexpr int32_t kScreenHighLines = 16;
+constexpr int32_t screen_high_lines(int32_t k) { return q4_lines(k) < kScreenHighLines ? q4_lines(k) : kScreenHighLines; }
 /// Beside the codes the screen has what they leave out of the kScreenOutliers largest weights of each row: word [row][j],
 /// column in the low half; the high half is that of an f32 whose low half is 0.
 constexpr int32_t kScreenOutliers = 8;
@@ -128,7 +131,7 @@ constexpr size_t outlier_index(int32_t row, int32_t j) { return size_t(row) * kS
 
 /// A screen is one constant: where its parts start in it, and its bytes. n and k as in screen_q4; all parts start on lines.
 ///   codes 4-bit stripes · row_scale f32 [n] · norms f32 [n]: at least |row| · rest_norms f32 [n]: at least |its outliers|
-///   · outliers · dither f32 [k] in (0, 1)
+///   · outliers · dither f32 [2, k] in (0, 1), of the weights and of what they are multiplied with
 /// A weight is about row_scale * (code - 8 + dither) + outlier (compiler/pack/PackScreen.cpp).
 struct ScreenLayout {
   size_t codes, row_scale, norms, rest_norms, outliers, dither, bytes;
@@ -137,7 +140,7 @@ constexpr ScreenLayout screen_layout(int32_t n, int32_t k) {
   const size_t row_scale = q4_bytes(n, k), of_rows = size_t(n) * 4, norms = row_scale + of_rows,
                rest_norms = norms + of_rows, outliers = rest_norms + of_rows,
                dither = outliers + of_rows * kScreenOutliers;
-  return {0, row_scale, norms, rest_norms, outliers, dither, dither + size_t(k) * 4};
+  return {0, row_scale, norms, rest_norms, outliers, dither, dither + size_t(k) * 8};
 }
 
 /// f16 rows (linear_f16, rescore_f16 and embed share them): row-major, so that one row is one stretch of memory.

@@ -3,6 +3,7 @@
 // miss every cache (with --cache: on one copy), and prints microseconds a call, GB/s and GMAC/s, best and
 // median, beside what plain loads of the same bytes reach (the matrix's 8 streams side by side, as a decode
 // kernel reads them).
+#include "runtime/format/layouts.h"
 #include "test/codegen/kernel_runner.h"
 #include <algorithm>
 #include <cstdio>
@@ -76,6 +77,11 @@ void measure(const KernelSpec &spec, int32_t rows, bool cached) {
     return;
   }
   CallBuffers call(spec, {rows, rows, 16, 1, 16}, 1);
+  if (spec.op == format::Op::screen_q4) // lines all over the input, as those of large inputs are
+    for (int32_t row = 0; row < rows; ++row)
+      for (int32_t i = 0; i < format::screen_high_lines(spec.dims.k); ++i)
+        call.data<int32_t>("lines")[row * call.row_stride("lines") + i] =
+            (row + i) * 7919 % format::q4_lines(spec.dims.k);
   if (!has_matrix(spec))
     return measure_rows(spec, kernel, call, rows);
   const size_t of_weights = size_t(call.elements("w")) * (spec.op == format::Op::linear_f16 ? 2 : 1),

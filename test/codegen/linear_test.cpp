@@ -173,9 +173,27 @@ TEST_P(Linear, F16EqualsTwin) {
     expect_twin(Op::linear_f16, d);
 }
 
+/// High bits in some lines, anywhere in the row.
+void set_lines(CallBuffers &call, int32_t k) {
+  const int32_t n = format::screen_high_lines(k), all = format::q4_lines(k);
+  const int64_t rows = call.elements("lines") / n;
+  for (int64_t row = 0; row < rows; ++row) {
+    int8_t *const high = call.data<int8_t>("q") + row * call.row_stride("q") + k;
+    int32_t *const lines = call.data<int32_t>("lines") + row * call.row_stride("lines");
+    std::vector<bool> listed(size_t(all), false);
+    for (int32_t i = 0; i < n; ++i) {
+      lines[i] = int32_t((row + i) * (all / n) % all);
+      listed[size_t(lines[i])] = true;
+    }
+    for (int32_t i = 0; i < k; ++i)
+      if (!listed[size_t(i / 8)])
+        high[i] = 0;
+  }
+}
+
 TEST_P(Linear, ScreenEqualsTwin) {
   for (const OpDims &d : kShapes)
-    expect_twin(Op::screen_q4, d);
+    expect_twin(Op::screen_q4, d, [&](CallBuffers &call) { set_lines(call, d.k); });
 }
 
 TEST_P(Linear, ScreenSurvivesLargestSums) {
@@ -183,6 +201,7 @@ TEST_P(Linear, ScreenSurvivesLargestSums) {
     expect_twin(Op::screen_q4, dims(16, format::kMaxScreenWidth), [&](CallBuffers &call) {
       call.fill("w", uint8_t(0xff));
       call.fill("q", high);
+      set_lines(call, format::kMaxScreenWidth);
     });
 }
 

@@ -94,7 +94,7 @@ func.func @groups_that_cut_a_line_of_weights(%q: tensor<?x64xi8>, %s: tensor<?xf
 
 func.func @head_too_wide_for_a_screen(%x: tensor<?x8208xf32>) -> tensor<?x96xf32> {
   %f = bitnet.weight ["f"] : tensor<96x8208xf16>
-  // expected-error @+1 {{no screen of these sizes: k is too large for an int32 sum of 15-bit inputs}}
+  // expected-error @+1 {{no screen of these sizes: k is too large for the bound of a screen}}
   %y = bitnet.linear %x, %f {screened} : (tensor<?x8208xf32>, tensor<96x8208xf16>) -> tensor<?x96xf32>
   return %y : tensor<?x96xf32>
 }

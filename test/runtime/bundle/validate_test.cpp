@@ -54,8 +54,8 @@ TEST(Validate, ChecksTheHeader) {
             "header: expected a .bnx bundle, got another kind of file; compile the model with bitnetc");
   EXPECT_EQ(rejects_header(16, 8, 1, false),
             "header: its bytes do not match its checksum: the file is damaged; compile or copy it again");
-  EXPECT_EQ(rejects_header(12, 3, 4),
-            "header: format version: expected at most 2, got 3; use a newer runtime or compile again");
+  EXPECT_EQ(rejects_header(12, 4, 4),
+            "header: format version: expected at most 3, got 4; use a newer runtime or compile again");
   EXPECT_EQ(rejects_header(32, 5, 8),
             "index: its bytes do not match its checksum: the file is damaged; compile or copy it again");
   EXPECT_EQ(rejects_header(16, ~uint64_t(7), 8),
@@ -287,17 +287,17 @@ TEST(Validate, ChecksTheScreen) {
             "call 6 'tiny.linear_f16': rescore_f16 is no call of a plan");
 }
 
-/// Up to version 1 a screen had other parts; all else can be read.
+/// Up to version 2 a screen had other parts; all else can be read.
 TEST(Validate, RefusesTheScreenOfAnOlderFormat) {
   TinyBundle screened;
   screened.add_screen();
   std::string old = screened.file(), without = TinyBundle().file();
   for (std::string *file : {&old, &without}) {
-    (*file)[8] = 1;
+    (*file)[8] = 2;
     test::seal_header(file);
   }
   EXPECT_EQ(validate(old).message(),
-            "plan: screen: of a compiler before format version 2; compile the model again");
+            "plan: screen: of a compiler before format version 3; compile the model again");
   EXPECT_EQ(validate(without).message(), "");
 }
 
