@@ -309,15 +309,23 @@ void ExactHead::find_candidates(const Scan &scan, int32_t part) {
   const float threshold = scan.threshold;
   int32_t n = 0;
   const auto look = [&](int32_t row) {
-    if (!scan.complete && most_now.of(row) >= threshold)
-      scan.add_outliers(row);
-    else if (!scan.complete)
-      return;
-    if (most.of(row) >= threshold)
+    if (most_now.of(row) >= threshold)
       rows[n++] = row;
   };
   look_through(
       begin, end, [&](int32_t row) { return most_now.of_four(row) >= all(threshold); }, look);
+  if (!scan.complete) {
+    constexpr int32_t kAhead = 16; // rows; their outliers lie anywhere
+    int32_t n_left = 0;
+    for (int32_t i = 0; i < n; ++i) {
+      if (i + kAhead < n)
+        __builtin_prefetch(scan.head->outliers_ + format::outlier_index(rows[i + kAhead], 0));
+      scan.add_outliers(rows[i]);
+      if (most.of(rows[i]) >= threshold)
+        rows[n_left++] = rows[i];
+    }
+    n = n_left;
+  }
   scan.head->n_rows_[size_t(part)] = n;
   if (scan.sums)
     scan.head->rests_[size_t(part)] = sum_below(scan, begin, end);
