@@ -51,8 +51,8 @@ private:
   Func named(const char *what) const { return Func(name + what); }
   Expr position(Expr block, Expr tile, Expr lane) const;
   Expr physical_block(Expr chunk, Expr block); ///< of the row's last one at most
-  Halide::RDom blocks(const char *what);
   Halide::RDom tiles(const char *what);
+  void stop_at_limit(Halide::RDom &r, Expr block, Expr t);
   void stack(Func f, const Halide::LoopLevel &at) const;
   void reduce_lanes(Func f, Halide::RDom over);
   Expr asking_ahead(Expr operand, const char *cache, Expr step, int count, int first,

@@ -36,7 +36,7 @@ int largest_divisor(int n, int at_most) {
 bool is_q8(format::Op op) { return op == format::Op::attention_q8 || op == format::Op::attention_chunk_q8; }
 
 int rows_together(const KernelSpec &spec) {
-  constexpr int kRows = 16, kFewest = 4, kQueries = 32;
+  constexpr int kRows = 16, kFewest = 4, kQueries = 64;
   if (vector_bits(spec.cpu) <= 128)
     return 1;
   if (is_q8(spec.op)) // nothing to convert: more rows gain nothing
@@ -54,7 +54,8 @@ AttentionTile attention_tile(const KernelSpec &spec, int rows) {
   const bool planes = is_q8(spec.op) && has_dot4(spec.cpu); // two sums a value
   AttentionTile t{};
   t.rows = rows;
-  const int scratch = std::max(1, 4096 / head_dim / rows); // 64 KiB of partial sums and queries at most
+  const int scratch =
+      std::max(1, 8192 / head_dim / rows); // about 100 KiB of queries, sums and states at most
   t.heads = largest_divisor(spec.dims.heads / spec.dims.kv_heads, std::min(scratch, 16));
   t.dot_queries = largest_divisor(t.queries(), accumulators / vectors_per_tile);
   t.dot_blocks = 1;
@@ -99,17 +100,18 @@ Expr AttentionPass::physical_block(Expr chunk, Expr block) {
       min(chunk * kBlocksPerChunk + block, (limit(r) - 1) / kKvBlockTokens), 0, table.dim(0).extent() - 1);
   return unsafe_promise_clamped(table(logical, sequence), 0, args["k_cache"].dim(4).extent() - 1);
 }
-/// The chunk's blocks that hold valid positions.
-RDom AttentionPass::blocks(const char *what) {
-  RDom r(0, kBlocksPerChunk, name + what);
-  r.where(position(r, 0, 0) < limit(this->r));
-  return r;
-}
-/// (tile, block) of those blocks.
+/// (tile, block) of the chunk that hold valid positions.
 RDom AttentionPass::tiles(const char *what) {
   RDom r(0, kTilesPerBlock, 0, kBlocksPerChunk, name + what);
-  r.where(position(r.y, 0, 0) < limit(this->r));
+  stop_at_limit(r, r.y, r.x);
   return r;
+}
+/// One row takes all tiles of a block, which are unrolled. For many rows a tile is long enough to be left
+/// out.
+void AttentionPass::stop_at_limit(RDom &r, Expr block, Expr t) {
+  r.where(position(block, 0, 0) < limit(this->r));
+  if (tile.rows > 1)
+    r.where(position(block, t, 0) < limit(this->r));
 }
 /// As Stack, but Halide never moves it to the heap. For one chunk of one unit, which Halide does not always
 /// see through the conditions on units.
@@ -144,20 +146,20 @@ AttentionPass::AttentionPass(const KernelSpec &spec, KernelArgs &args, Attention
   const bool one_by_one = !is_q8(spec.op) && tile.rows == 1 && tile.dot_blocks > 1;
   Func block_dot, block_value = one_by_one ? exact_dots(&block_dot, true) : Func();
 
-  RDom rs(0, tile.dot_blocks, 0, kBlocksPerChunk / tile.dot_blocks, name + "rs");
-  const auto holds = [&](Expr block) { return position(block, 0, 0) < limit(r); };
-  rs.where(holds(rs.y * tile.dot_blocks + (one_by_one ? tile.dot_blocks - 1 : 0)));
-  const Expr rsb = rs.y * tile.dot_blocks + rs.x;
+  RDom rs(0, tile.dot_blocks, 0, kTilesPerBlock, 0, kBlocksPerChunk / tile.dot_blocks, name + "rs");
+  stop_at_limit(rs, rs.z * tile.dot_blocks + (one_by_one ? tile.dot_blocks - 1 : 0), rs.y);
+  const Expr rsb = rs.z * tile.dot_blocks + rs.x;
   Func score = named("score");
   score(lane, t, h, block, c, hb, g, r) = undef<float>();
-  const auto masked = [&](Func value, Expr block) {
+  const auto masked = [&](Func value, Expr t, Expr block) {
     return select(position(block, t, lane) < length(h, r), value(lane, t, h, block, c, hb, g, r), kLowest);
   };
-  score(lane, t, h, rsb, c, hb, g, r) = masked(value, rsb);
+  score(lane, rs.y, h, rsb, c, hb, g, r) = masked(value, rs.y, rsb);
+  const auto holds = [&](Expr block) { return position(block, 0, 0) < limit(r); };
   RDom rb(0, kBlocksPerChunk, name + "rb");
   rb.where(holds(rb) && !holds(rb / tile.dot_blocks * tile.dot_blocks + tile.dot_blocks - 1));
   if (one_by_one)
-    score(lane, t, h, rb, c, hb, g, r) = masked(block_value, rb);
+    score(lane, t, h, rb, c, hb, g, r) = masked(block_value, t, rb);
 
   RDom rm = tiles("rm");
   Func lane_max = named("lane_max");
@@ -166,7 +168,7 @@ AttentionPass::AttentionPass(const KernelSpec &spec, KernelArgs &args, Attention
       sel_max(score(lane, rm.x, h, rm.y, c, hb, g, r), lane_max(lane, h, c, hb, g, r));
   chunk_max = halving_tree(lane_max, kKvTile, {h, c, hb, g, r}, sel_max, at_chunk);
 
-  RDom rp = blocks("rp");
+  RDom rp = tiles("rp");
   LoopLevel at_exp;
   const auto asking = [&](Expr operand, Expr t, Expr h, Expr block) {
     const int first = kDotAsks * head_dim, steps = kTilesPerBlock * tile.queries() * kBlocksPerChunk,
@@ -178,9 +180,9 @@ AttentionPass::AttentionPass(const KernelSpec &spec, KernelArgs &args, Attention
   };
   Func p = named("p");
   p(lane, t, h, block, c, hb, g, r) = undef<float>();
-  p(lane, t, h, rp, c, hb, g, r) =
-      select(position(rp, t, lane) < asking(length(h, r), t, h, rp),
-             exp_nonpositive(score(lane, t, h, rp, c, hb, g, r) - chunk_max(0, h, c, hb, g, r)), 0.0f);
+  p(lane, rp.x, h, rp.y, c, hb, g, r) =
+      select(position(rp.y, rp.x, lane) < asking(length(h, r), rp.x, h, rp.y),
+             exp_nonpositive(score(lane, rp.x, h, rp.y, c, hb, g, r) - chunk_max(0, h, c, hb, g, r)), 0.0f);
 
   Func lane_sum = named("lane_sum");
   lane_sum(lane, h, c, hb, g, r) = 0.0f;
@@ -201,19 +203,19 @@ AttentionPass::AttentionPass(const KernelSpec &spec, KernelArgs &args, Attention
   stack(p, at_chunk);
   p.bound(lane, 0, kKvTile).bound(t, 0, kTilesPerBlock).bound(h, 0, tile.queries());
   p.reorder_storage(lane, t, block, h, c, hb, g, r); // position innermost
-  p.update().reorder(lane, t, h, rp, c, hb, g, r).vectorize(lane);
-  at_exp.set({p, t});
+  p.update().reorder(lane, rp.x, h, rp.y, c, hb, g, r).vectorize(lane);
+  at_exp.set({p, rp.x});
 
   Var hg("hg");
   stack(score, at_chunk);
   score.bound(lane, 0, kKvTile).bound(t, 0, kTilesPerBlock).bound(h, 0, tile.queries());
   score.update()
       .split(h, hg, h, tile.dot_queries)
-      .reorder(lane, h, rs.x, hg, t, rs.y, c, hb, g, r)
+      .reorder(lane, h, rs.x, hg, rs.y, rs.z, c, hb, g, r)
       .vectorize(lane)
       .unroll(h)
       .unroll(rs.x);
-  at_keys.set({score, t});
+  at_keys.set({score, rs.y});
   stack(dot, {score, hg});
   dot.vectorize(lane).unroll(h).unroll(block);
   if (one_by_one) {
@@ -237,8 +239,9 @@ void AttentionPass::reduce_lanes(Func f, RDom over) {
       .split(h, ho, h, largest_divisor(tile.queries(), 4))
       .reorder(lane, h, over.x, over.y, ho, c, hb, g, r)
       .vectorize(lane)
-      .unroll(h)
-      .unroll(over.x);
+      .unroll(h);
+  if (tile.rows == 1)
+    f.update().unroll(over.x);
 }
 
 /// `operand`, of step `step` of a loop `at`, after asking for `count` lines of the next pass's K or V: from
