@@ -72,7 +72,7 @@ Generated generate_linear_f16(const KernelSpec &spec);
 Generated generate_rescore_f16(const KernelSpec &spec);
 Generated generate_screen_q4(const KernelSpec &spec);
 Generated generate_linear_s8(const KernelSpec &spec);
-Generated generate_linear_ternary(const KernelSpec &spec); ///< linear_t2, linear_t3
+Generated generate_linear_ternary(const KernelSpec &spec); ///< linear_t2, linear_t3, linear_t5
 Generated generate_norm(const KernelSpec &spec);           ///< rms_norm, quantize, norm_quant
 Generated generate_rope(const KernelSpec &spec);
 Generated generate_rows(const KernelSpec &spec); ///< add, gather_rows

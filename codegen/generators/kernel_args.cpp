@@ -118,6 +118,7 @@ Generated generate(const KernelSpec &spec) {
     return generate_rows(spec);
   case Op::linear_t2:
   case Op::linear_t3:
+  case Op::linear_t5:
     return generate_linear_ternary(spec);
   case Op::linear_s8:
     return generate_linear_s8(spec);

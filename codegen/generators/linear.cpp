@@ -30,7 +30,9 @@ RDom output_loops(const KernelSpec &spec, const KernelArgs &args, LinearTile til
 } // namespace
 
 int sums_of_output(const KernelSpec &spec) {
-  if (!has_dot4(spec.cpu) || (spec.op != format::Op::linear_t2 && spec.op != format::Op::screen_q4))
+  using format::Op;
+  if (!has_dot4(spec.cpu) ||
+      (spec.op != Op::linear_t2 && spec.op != Op::linear_t5 && spec.op != Op::screen_q4))
     return 1;
   const Coding c = coding_of(spec.op);
   const int64_t largest = int64_t(c.top << (8 - 8 / c.planes)) * 128 * inputs_of_sum(spec); // in its place

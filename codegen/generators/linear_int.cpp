@@ -89,30 +89,29 @@ constexpr int kLinesAhead = 96;
 SumOfCodes sums_by_dot4(const KernelSpec &spec, KernelArgs &args, LinearTile tile, const LineInputs &inputs,
                         LoopLevel level) {
   const Coding c = coding_of(spec.op);
-  const int lines = c.lines(spec.dims.k);
   const int tokens = tile.tokens * inputs.halves;
   const int sums_of_places = tile.stripes * tokens * sums_of_output(spec);
   const Unpacking u =
       sums_of_output(spec) > 1 && sums_of_places <= vector_registers(spec.cpu) * 3 / 4 ? by_places(spec.op)
       : spec.op == Op::linear_t3 && tile.tokens == 1 ? by_powers(cast<uint8_t>(args.begin >> 31))
                                                      : by_codes(spec.op);
-  ImageParam &w = args["w"];
+  Lines lines(spec, args["w"]);
 
   // Algorithm
   Func sums("sums"), vectors("vectors"), ahead("ahead");
-  vectors(j, lane, step, part, line, stream) = u.vector(w(j, lane, line, stream), step, part);
-  const Expr in_matrix = stream * format::stream_lines(spec.dims.n, lines) + line;
-  ahead(line, stream) = fetching(w, in_matrix + kLinesAhead, cast<int8_t>(0));
+  vectors(j, lane, step, part, line, unit, stream) = u.vector(lines(j, lane, line, unit, stream), step, part);
+  const Expr in_matrix =
+      stream * format::stream_lines(spec.dims.n, c.lines(spec.dims.k)) + unit * c.lines(spec.dims.k) + line;
+  ahead(line, unit, stream) = fetching(args["w"], in_matrix + kLinesAhead, cast<int8_t>(0));
   RDom k(0, 4, 0, u.steps, 0, inputs.lines, "k");
-  const Expr line_of_k = inputs.line(group * inputs.lines + k.z, token),
-             line_of_stream = unit * lines + line_of_k;
+  const Expr line_of_k = inputs.line(group * inputs.lines + k.z, token);
   Expr input = inputs.q(line_of_k * c.k_line() + u.plane(k.y, part) * 4 + k.x, token);
-  const bool asks_ahead = inputs.in_order && c.planes * tokens >= 8;
+  const bool asks_ahead = c.block == 1 && inputs.in_order && c.planes * tokens >= 8;
   if (asks_ahead)
-    input += ahead(line_of_stream, stream);
+    input += ahead(line_of_k, unit, stream);
   sums(lane, stream, unit, token, part, group) = 0;
   sums(lane, stream, unit, token, part, group) +=
-      cast<int32_t>(vectors(k.x, lane, k.y, part, line_of_stream, stream)) * cast<int32_t>(input);
+      cast<int32_t>(vectors(k.x, lane, k.y, part, line_of_k, unit, stream)) * cast<int32_t>(input);
 
   // Schedule
   if (asks_ahead)
@@ -126,6 +125,7 @@ SumOfCodes sums_by_dot4(const KernelSpec &spec, KernelArgs &args, LinearTile til
       .unroll(part)
       .unroll(k.y);
   update.atomic().vectorize(k.x).vectorize(lane);
+  lines.unpack_in(sums, update, k.z);
   return [sums, u](const SumPlace &at) {
     std::vector<Expr> parts;
     for (int p = 0; p < u.parts; ++p)
@@ -140,15 +140,14 @@ SumOfCodes sums_by_dot4(const KernelSpec &spec, KernelArgs &args, LinearTile til
 SumOfCodes sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, const LineInputs &inputs,
                             LoopLevel level) {
   const Coding c = coding_of(spec.op);
-  const int lines = c.lines(spec.dims.k);
-  ImageParam &w = args["w"];
+  Lines lines(spec, args["w"]);
   Var half("half");
 
   // Algorithm
   Func sums("sums"), pairs("pairs");
   RDom p(0, 2, 0, c.planes, "p");
   const Expr line_of_k = inputs.line(line, token);
-  const Expr byte = w(half * 2 + p.x, lane, unit * lines + line_of_k, stream);
+  const Expr byte = lines(half * 2 + p.x, lane, line_of_k, unit, stream);
   pairs(half, lane, line, stream, unit, token) = cast<int16_t>(0);
   pairs(half, lane, line, stream, unit, token) =
       saturating_add(pairs(half, lane, line, stream, unit, token),
@@ -164,6 +163,7 @@ SumOfCodes sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, const Line
   Stage update = sums.update();
   update.reorder(k.x, lane, stream, token, k.y).unroll(stream).unroll(token);
   update.atomic().vectorize(k.x).vectorize(lane);
+  lines.unpack_in(sums, update, k.y);
   pairs.compute_at(sums, stream).bound(half, 0, 2).bound(lane, 0, kRowTile);
   pairs.reorder(half, lane, line, stream, unit, token).vectorize(lane).vectorize(half);
   // Saturation makes the sum not associative in general; here it never happens.
@@ -179,11 +179,10 @@ SumOfCodes sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, const Line
 SumOfCodes sums_by_words(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk,
                          const LineInputs &inputs, LoopLevel level) {
   const Coding c = coding_of(spec.op);
-  const int lines = c.lines(spec.dims.k),
-            of_token = spec.dims.k / inputs_of_sum(spec) * inputs.lines; // lines of inputs
-  const int stream_lines = format::stream_lines(spec.dims.n, lines),
+  const int of_token = spec.dims.k / inputs_of_sum(spec) * inputs.lines; // lines of inputs
+  const int stream_lines = format::stream_lines(spec.dims.n, c.packed_lines(spec.dims.k)),
             streams = format::weight_streams(spec.dims.n);
-  ImageParam w = args.dense_as("w", UInt(16), {2, kRowTile, stream_lines, streams});
+  Lines lines(spec, args.dense_as("w", UInt(16), {2, kRowTile, stream_lines, streams}));
   Var word("word"), high("high"), plane("plane");
 
   // Algorithm
@@ -193,7 +192,7 @@ SumOfCodes sums_by_words(const KernelSpec &spec, KernelArgs &args, const LinearW
   RDom k(0, 2, 0, 2, 0, c.planes, 0, inputs.lines, "k");
   const Expr line_of_k = group * inputs.lines + k.w;
   const Expr byte =
-      (w(k.x, lane, unit * lines + inputs.line(line_of_k, token), stream) >> cast<uint16_t>(k.y * 8)) &
+      (lines(k.x, lane, inputs.line(line_of_k, token), unit, stream) >> cast<uint16_t>(k.y * 8)) &
       cast<uint16_t>(255);
   const Expr code = cast<int16_t>(code_of(spec.op, byte, k.z));
   sums(lane, stream, unit, token, group) = 0;
@@ -209,6 +208,7 @@ SumOfCodes sums_by_words(const KernelSpec &spec, KernelArgs &args, const LinearW
       .unroll(k.y)
       .unroll(k.z);
   update.atomic().vectorize(k.x).vectorize(lane);
+  lines.unpack_in(sums, update, k.w);
   wide.compute_at(walk.tile()).store_in(MemoryType::Register); // up to 16 * k bytes of stack
   wide.bound(word, 0, 2).bound(high, 0, 2).bound(plane, 0, c.planes).bound(line, 0, of_token);
   wide.vectorize(word).vectorize(high).unroll(plane);

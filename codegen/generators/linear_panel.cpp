@@ -50,18 +50,18 @@ const Var lane("lane"), stream("stream"), unit("unit"), token("token"), j("j"), 
     block("block"), group("group");
 
 /// codes(j, lane, step, unit, stream): the weights' codes of inputs 4 * step + j.
-Func panel_of_codes(const KernelSpec &spec, KernelArgs &args) {
-  const Coding c = coding_of(spec.op);
-  const Expr line = unit * c.lines(spec.dims.k) + step / c.planes;
+Func panel_of_codes(const KernelSpec &spec, const Lines &lines) {
+  const int planes = coding_of(spec.op).planes;
   Func codes("codes");
-  codes(j, lane, step, unit, stream) = code_of(spec.op, args["w"](j, lane, line, stream), step % c.planes);
+  codes(j, lane, step, unit, stream) =
+      code_of(spec.op, lines(j, lane, step / planes, unit, stream), step % planes);
   return codes;
 }
 
 /// Unpacks a panel before its first tile, all stripes at once: one after the other each would start its
 /// stream from memory anew (n=13824 k=2560, 128 rows, weights from memory: 23.2 instead of 22.4 ms on Zen 4).
 /// In the panel a step's lines of all stripes lie side by side, in the order in which the tiles read them.
-void keep_panel(const KernelSpec &spec, Func codes, const LinearWalk &walk) {
+void keep_panel(const KernelSpec &spec, Func codes, Lines &lines, const LinearWalk &walk) {
   const int planes = coding_of(spec.op).planes;
   if (planes == 1)
     return; // the weights themselves are the panel
@@ -71,12 +71,14 @@ void keep_panel(const KernelSpec &spec, Func codes, const LinearWalk &walk) {
   codes.reorder_storage(j, lane, stream, step, unit);
   codes.split(step, line, plane, planes).reorder(j, lane, plane, stream, line, unit).unroll(stream);
   codes.vectorize(j).vectorize(lane).unroll(plane);
+  lines.unpack_in(codes, codes, line);
 }
 
 /// vpdpbusd on whole registers of codes.
 Func sums_by_dot4(const KernelSpec &spec, KernelArgs &args, const LinearWalk &walk, LoopLevel level) {
   const int sum_steps = inputs_of_sum(spec) / 4;
-  Func codes = panel_of_codes(spec, args), sums("sums");
+  Lines lines(spec, args["w"]);
+  Func codes = panel_of_codes(spec, lines), sums("sums");
   RDom k(0, 4, 0, sum_steps, "k");
   RVar line("line"), plane("plane");
 
@@ -93,7 +95,7 @@ Func sums_by_dot4(const KernelSpec &spec, KernelArgs &args, const LinearWalk &wa
   update.split(k.y, line, plane, 4).reorder(k.x, lane, stream, token, plane, line);
   update.unroll(stream).unroll(token).unroll(plane);
   update.atomic().vectorize(k.x).vectorize(lane);
-  keep_panel(spec, codes, walk);
+  keep_panel(spec, codes, lines, walk);
   return sums;
 }
 
@@ -104,7 +106,8 @@ Func sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, const LinearWalk
   int block_steps = 32767 / (2 * coding_of(spec.op).top * 127);
   while (steps % block_steps)
     --block_steps;
-  Func codes = panel_of_codes(spec, args), pair("pair"), pairs("pairs"), sums("sums");
+  Lines lines(spec, args["w"]);
+  Func codes = panel_of_codes(spec, lines), pair("pair"), pairs("pairs"), sums("sums");
   RDom two(0, 2, "two"), s(0, block_steps, "s"), k(0, 2, 0, steps / block_steps, "k");
 
   // Algorithm
@@ -137,7 +140,7 @@ Func sums_by_pair_dot(const KernelSpec &spec, KernelArgs &args, const LinearWalk
   Stage products = pair.update();
   products.reorder(two, half, lane, stream, token, step, unit);
   products.atomic(true).vectorize(two).vectorize(half).vectorize(lane);
-  keep_panel(spec, codes, walk);
+  keep_panel(spec, codes, lines, walk);
   return sums;
 }
 

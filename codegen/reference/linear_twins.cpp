@@ -44,7 +44,7 @@ float finished(const OpDims &d, float value, float other) {
   }
 }
 
-/// linear_t2 and linear_t3: code(w, n, k) is that of weight [n, k].
+/// linear_t2, linear_t3 and linear_t5: code(w, n, k) is that of weight [n, k].
 template <class Code> int ternary_twin(Op op, const OpDims &d, void *const *args, Code code) {
   const TwinArgs a(op, d, args);
   enum { q, s, sum, w, scale, other }; // sum, scale: of groups, if there are; other: the epilogue's, likewise
@@ -83,6 +83,16 @@ int linear_t2_twin(const OpDims &d, void *const *args) {
 int linear_t3_twin(const OpDims &d, void *const *args) {
   return ternary_twin(Op::linear_t3, d, args, [&](const uint8_t *w, int32_t n, int32_t k) {
     return format::t3_code(w[format::t3_byte(d.n, d.k, n, k)], format::t3_place(k));
+  });
+}
+
+int linear_t5_twin(const OpDims &d, void *const *args) {
+  return ternary_twin(Op::linear_t5, d, args, [&](const uint8_t *w, int32_t n, int32_t k) {
+    const uint8_t *byte = w + format::t5_byte(d.n, d.k, n, k);
+    int32_t triple = 0;
+    for (int b = 0; b < format::kT5Lines; ++b)
+      triple |= (byte[64 * b] >> format::t5_shift(k) & 1) << b;
+    return format::t5_code(triple, format::t5_place(k));
   });
 }
 

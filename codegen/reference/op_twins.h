@@ -24,6 +24,7 @@ int linear_f16_twin(const format::OpDims &dims, void *const *args);
 int linear_s8_twin(const format::OpDims &dims, void *const *args);
 int linear_t2_twin(const format::OpDims &dims, void *const *args);
 int linear_t3_twin(const format::OpDims &dims, void *const *args);
+int linear_t5_twin(const format::OpDims &dims, void *const *args);
 int norm_quant_twin(const format::OpDims &dims, void *const *args);
 int quantize_twin(const format::OpDims &dims, void *const *args);
 int rescore_f16_twin(const format::OpDims &dims, void *const *args);

@@ -27,6 +27,8 @@ int run_twin(format::Op op, const format::OpDims &dims, void *const *args) {
     return linear_t2_twin(dims, args);
   case Op::linear_t3:
     return linear_t3_twin(dims, args);
+  case Op::linear_t5:
+    return linear_t5_twin(dims, args);
   case Op::linear_s8:
     return linear_s8_twin(dims, args);
   case Op::linear_f16:

@@ -32,6 +32,7 @@ std::vector<Field> fields_of(Op op) {
   case Op::linear_t2:
     return {Field::n, Field::k, Field::epilogue, Field::act, Field::group};
   case Op::linear_t3:
+  case Op::linear_t5:
     return {Field::n, Field::k, Field::epilogue, Field::act};
   case Op::group_sums:
     return {Field::k, Field::group};
@@ -74,7 +75,7 @@ std::vector<Field> fields_of(Op op) {
 /// A linear has an activation only where it is the gate's (the field before it says so), and groups only
 /// where its columns are not one.
 bool is_present(const OpDims &d, Op op, Field f) {
-  const bool ternary = op == Op::linear_t2 || op == Op::linear_t3;
+  const bool ternary = op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_t5;
   if (ternary && f == Field::act)
     return d.epilogue == Epilogue::gate;
   return !ternary || f != Field::group || d.group != 0;
@@ -153,8 +154,8 @@ std::string join(const KernelSpec &spec, const char *between, const char *equals
 }
 
 bool is_linear(Op op) {
-  return op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_s8 || op == Op::linear_f16 ||
-         op == Op::screen_q4;
+  return op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_t5 || op == Op::linear_s8 ||
+         op == Op::linear_f16 || op == Op::screen_q4;
 }
 
 /// Why a tile is not legal, or empty. The op's dims are.

@@ -30,6 +30,7 @@ double cost_ns(Op op, const OpDims &d, int32_t rows, int32_t last_position) {
   switch (op) {
   case Op::linear_t2:
   case Op::linear_t3:
+  case Op::linear_t5:
   case Op::skip_up: // at most
   case Op::skip_down:
     return r * d.n * d.k / 60.0;

@@ -34,7 +34,8 @@ constexpr const char *kOpNames[] = {"embed",
                                     "skip_down",
                                     "skip_sum",
                                     "group_sums",
-                                    "head_norm"};
+                                    "head_norm",
+                                    "linear_t5"};
 constexpr const char *kActNames[] = {"relu2", "silu", "gelu"};
 constexpr const char *kEpilogueNames[] = {"none", "residual", "gate"};
 static_assert(sizeof(kOpNames) / sizeof(*kOpNames) == size_t(Op::count), "one name for each op");
@@ -112,6 +113,7 @@ Uses uses(Op op) {
   case Op::linear_t2:
     return {true, true, 0, 0, 0, 0, true, 0, 0, true};
   case Op::linear_t3:
+  case Op::linear_t5:
     return {true, true, 0, 0, 0, 0, true, 0, 0, 0};
   case Op::group_sums:
     return {0, true, 0, 0, 0, 0, 0, 0, 0, true};
@@ -308,11 +310,12 @@ Signature signature(Op op, const OpDims &d) {
     break;
   case Op::linear_t2:
   case Op::linear_t3:
+  case Op::linear_t5:
     if (d.group)
       b.quantized_in_groups(d.k, d.k / d.group);
     else
       b.quantized_in(d.k);
-    lines = op == Op::linear_t2 ? t2_lines(d.k) : t3_lines(d.k);
+    lines = op == Op::linear_t2 ? t2_lines(d.k) : op == Op::linear_t3 ? t3_lines(d.k) : t5_lines(d.k);
     b += {"w",   Elem::u8,
           false, Space::weights,
           4,     {4, kRowTile, stream_lines(d.n, lines), weight_streams(d.n)}};
@@ -434,7 +437,7 @@ Signature signature(Op op, const OpDims &d) {
   case Op::count:
     break;
   }
-  if (op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_s8 || op == Op::linear_f16 ||
+  if (op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_t5 || op == Op::linear_s8 || op == Op::linear_f16 ||
       op == Op::screen_q4) {
     b.s.units_per_row = 0;
     b.s.units = stream_stripes(d.n);

@@ -50,7 +50,8 @@ enum class Op : uint8_t {
   skip_sum = 25,  ///< y = epilogue(f32(Σ sums - sum) * (row_scale/s))
   group_sums = 26, ///< sums[r,g] = Σ q[r,i] over the inputs i of group g: what linear_t2 with groups takes for sum
   head_norm = 27, ///< rms_norm of each head of a row, one gain for all
-  count = 28
+  linear_t5 = 28, ///< as linear_t3, but weights of layout C (layouts.h)
+  count = 29
 };
 const char *op_name(Op op);
 /// Returns Op::count for an unknown name.
@@ -81,8 +82,8 @@ struct OpDims {
   int32_t kv_heads = 0;               ///< attention*, kv_append*
   int32_t head_dim = 0;               ///< rope, attention*, kv_append*; multiple of 4; head_norm: of 16
   int32_t context = 0;                ///< rope: rows of the cos/sin tables
-  Epilogue epilogue = Epilogue::none; ///< linear_t2, linear_t3; skip_sum, which has no gate
-  Act act = Act::relu2;               ///< gate*; linear_t2, linear_t3 with the gate epilogue
+  Epilogue epilogue = Epilogue::none; ///< linear_t2, linear_t3, linear_t5; skip_sum, which has no gate
+  Act act = Act::relu2;               ///< gate*; the same linears with the gate epilogue
   float eps = 0;                      ///< *norm*
   int32_t group = 0; ///< inputs that share a scale in a row: linear_t2 (0: all of them), group_sums; a multiple of
                      ///< 16 that divides k
@@ -154,8 +155,8 @@ struct Signature {
   bool each_chunk; ///< times the chunks that the step's longest row has: see work_units
 };
 /// Outputs overlap no input, except that these may be one buffer (same address and row stride), so that
-/// plan-memory can write in place: y and x of rope and head_norm, y and residual or gate of linear_t2 and linear_t3, y and
-/// residual of skip_sum, y and a of add. A kernel must not compute an element of such an output twice. dims
+/// plan-memory can write in place: y and x of rope and head_norm, y and residual or gate of linear_t2, linear_t3 and
+/// linear_t5, y and residual of skip_sum, y and a of add. A kernel must not compute an element of such an output twice. dims
 /// must be legal (op_dims_error == nullptr).
 Signature signature(Op op, const OpDims &d);
 /// attention, attention_q8: unit g * rows + r is row r and kv head g.
@@ -167,9 +168,9 @@ int32_t work_units(const Signature &s, int32_t rows, int32_t last_position);
 /// rows, so every activation buffer is allocated for round_up(max_rows, kRowPad) rows. rows = 0 means "many":
 /// any R, padded to kRowPad. Elementwise kernels touch only the R real rows and have rows = 0.
 constexpr int32_t kRowPad = 8;
-/// Bytes after the arena that kernels may read: linear_t3 reads the activations of whole lines of weights, up
-/// to 16 beyond the last row's end, where the weights are such that they add nothing.
-constexpr size_t kArenaSlack = 64;
+/// Bytes after the arena that kernels may read: linear_t3 and linear_t5 read the activations of whole lines or
+/// blocks of weights, up to 16 and 80 beyond the last row's end, where the weights are such that they add nothing.
+constexpr size_t kArenaSlack = 128;
 
 /// Widest head that screen_q4 takes.
 constexpr int32_t kMaxScreenWidth = 8192;

@@ -79,6 +79,42 @@ constexpr int32_t t3_code(uint8_t byte, int32_t place) {
 static_assert(t3_byte(32, 32, 17, 21) == (8 + 1) * 64 + 1 * 4 + 1 && t3_place(21) == 0 && t3_place(19) == 4, "layout B, worked example");
 static_assert(t3_code(t3_encode(2, 0, 1, 2, 1), 0) == 2 && t3_code(t3_encode(2, 0, 1, 2, 1), 4) == 1, "layout B, digits");
 
+/// Layout C, "three in five bits" (linear_t5). A stripe is cut into blocks of 96 inputs, each of five lines which hold what
+/// six lines of layout A would; the last block may be partial, then codes beyond k are 0. For inputs 96*kb .. 96*kb+95:
+///   byte 4*r + j, bit 2p + 1 - i of line 5*kb + b   bit b of the triple of inputs 96*kb + 32*d + 16*i + 4*p + j, d = 0, 1, 2
+///   r, j, p as in layout A; i = 0, 1
+/// A triple c0, c1, c2 has two digits of two bits, A (bits 0, 1) and B (bits 2, 3), and a bit C (bit 4). The digits' unused
+/// value 3 says that c2 is 2:
+///   c2 < 2            A = c0                    B = c1   C = c2
+///   c2 = 2, c0 < 2    A = 3                     B = c1   C = c0
+///   c2 = 2, c0 = 2    A = 2, 0, 3 for c1 = 0, 1, 2   B = 3   C = 0
+/// (That order of A makes the codes' bits functions of few others, codegen/generators/coding.cpp.)
+constexpr int32_t kT5Lines = 5, kT5Inputs = 96;
+constexpr int32_t t5_lines(int32_t k) { return (k + kT5Inputs - 1) / kT5Inputs * kT5Lines; }
+constexpr size_t t5_bytes(int32_t n, int32_t k) { return streams_bytes(n, t5_lines(k)); }
+/// Of the triple's bit 0; bit b is b lines on.
+constexpr size_t t5_byte(int32_t n, int32_t k, int32_t row, int32_t col) {
+  return (stripe_line(n, t5_lines(k), row / 16) + size_t(col / kT5Inputs * kT5Lines)) * 64 + size_t(row % 16) * 4 + size_t(col % 4);
+}
+constexpr int t5_shift(int32_t col) { return 2 * (col % 16 / 4) + 1 - col % 32 / 16; }
+constexpr int32_t t5_place(int32_t col) { return col % kT5Inputs / 32; }
+/// Three codes as a triple; the code at a place of it.
+constexpr uint8_t t5_encode(int32_t c0, int32_t c1, int32_t c2) {
+  return uint8_t(c2 < 2 ? c0 | c1 << 2 | c2 << 4 : c0 < 2 ? 3 | c1 << 2 | c0 << 4 : (c1 == 0 ? 2 : c1 == 1 ? 0 : 3) | 3 << 2);
+}
+constexpr int32_t t5_code(int32_t triple, int32_t place) {
+  const int32_t a = triple & 3, b = triple >> 2 & 3, c = triple >> 4;
+  if (b == 3)
+    return place != 1 ? 2 : a == 2 ? 0 : a == 0 ? 1 : 2;
+  if (a == 3)
+    return place == 0 ? c : place == 1 ? b : 2;
+  return place == 0 ? a : place == 1 ? b : c;
+}
+static_assert(t5_byte(32, 112, 17, 96 + 5) == (24 + 5) * 64 + 1 * 4 + 1 && t5_shift(96 + 5) == 3 && t5_shift(16 + 5) == 2 &&
+              t5_place(64 + 5) == 2, "layout C, worked example");
+static_assert(t5_code(t5_encode(2, 1, 0), 0) == 2 && t5_code(t5_encode(1, 0, 2), 0) == 1 && t5_code(t5_encode(2, 1, 2), 1) == 1,
+              "layout C, triples");
+
 /// Int8 stripes (linear_s8): one line for each 4 inputs; byte 4*r + j of line kb holds weight [16*rb + r][4*kb + j] + 128.
 constexpr int32_t s8_lines(int32_t k) { return k / 4; }
 constexpr size_t s8_bytes(int32_t n, int32_t k) { return streams_bytes(n, s8_lines(k)); }

@@ -90,8 +90,8 @@ void fill_random(Op op, const Arg &arg, uint8_t *out, uint64_t *state) {
 
 int32_t padded(int32_t rows) { return (rows + format::kRowPad - 1) / format::kRowPad * format::kRowPad; }
 bool is_linear(Op op) {
-  return op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_s8 || op == Op::linear_f16 ||
-         op == Op::screen_q4;
+  return op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_t5 || op == Op::linear_s8 ||
+         op == Op::linear_f16 || op == Op::screen_q4;
 }
 
 /// What the layout says of codes beyond k: a base-3 line's last digits are 0.
@@ -108,6 +108,20 @@ void clear_codes_beyond(int32_t k, int32_t n, uint8_t *w) {
       line[i] = format::t3_encode(code[0], code[1], code[2], code[3], code[4]);
     }
   }
+}
+
+/// Weights of linear_t5: each triple a legal one, with code 0 beyond k.
+void fill_triples(int32_t n, int32_t k, uint8_t *w, uint64_t *state) {
+  for (int32_t row = 0; row < n; ++row)
+    for (int32_t col = 0; col < k; col += col % 32 == 31 ? 65 : 1) {
+      int32_t code[3];
+      for (int32_t place = 0; place < 3; ++place)
+        code[place] = col + 32 * place < k ? int32_t(next_random(state) % 3) : 0;
+      const uint8_t triple = format::t5_encode(code[0], code[1], code[2]);
+      uint8_t *byte = w + format::t5_byte(n, k, row, col);
+      for (int32_t b = 0; b < format::kT5Lines; ++b)
+        byte[64 * b] = uint8_t(byte[64 * b] | (triple >> b & 1) << format::t5_shift(col));
+    }
 }
 
 std::string value_text(Elem elem, const uint8_t *at) {
@@ -146,13 +160,17 @@ CallBuffers::CallBuffers(const KernelSpec &spec, format::Extents extents, uint64
       stride *= row ? padded(extent) : extent;
     }
     const size_t elem = format::elem_bytes(arg.elem), used = size_t(stride) * elem;
-    a.memory.resize(2 + (used + 63) / 64);
+    a.memory.resize(3 + (used + 63) / 64);
     std::memset(a.memory.data(), kUntouched, a.memory.size() * sizeof(Line));
     if (!arg.output)
       for (size_t at = 0; at < used; at += elem)
         fill_random(spec.op, arg, a.memory[1].bytes + at, &state);
     if (spec.op == Op::linear_t3 && std::string(arg.name) == "w")
       clear_codes_beyond(spec.dims.k, spec.dims.n, a.memory[1].bytes);
+    if (spec.op == Op::linear_t5 && std::string(arg.name) == "w") {
+      std::memset(a.memory[1].bytes, 0, used);
+      fill_triples(spec.dims.n, spec.dims.k, a.memory[1].bytes, &state);
+    }
     arguments.push_back(std::move(a));
   }
 }

@@ -36,7 +36,7 @@ private:
 
 /// The buffers of one call. Row dimensions are allocated for round_up(rows, kRowPad) rows and have a stride
 /// wider than dense, so that a write outside the result is seen. Inputs start with seeded random values of
-/// their type (weights of linear_t2 and linear_t3 with legal codes, every f16 finite, i32 all zero), outputs and all gaps
+/// their type (weights of ternary linears with legal codes, every f16 finite, i32 all zero), outputs and all gaps
 /// with a fixed pattern.
 class CallBuffers {
 public:
@@ -50,7 +50,7 @@ public:
   int32_t row_stride(const std::string &name) const;
   /// Sets every element of an input, padding rows too.
   template <class T> void fill(const std::string &name, T value) {
-    const size_t lines = arguments[size_t(index_of(name))].memory.size() - 2;
+    const size_t lines = arguments[size_t(index_of(name))].memory.size() - 3;
     std::fill_n(data<T>(name), lines * sizeof(Line) / sizeof(T), value);
   }
   int64_t elements(const std::string &name) const;
@@ -79,7 +79,7 @@ private:
   };
   struct Argument {
     std::vector<format::Dim> dims;
-    std::vector<Line> memory; ///< one guard line before and after
+    std::vector<Line> memory; ///< one guard line before, two after (format::kArenaSlack)
     int32_t row_dim = -1;
     void *elsewhere = nullptr;
   };

@@ -3,6 +3,7 @@
 #include "runtime/format/layouts.h"
 #include "test/codegen/kernel_runner.h"
 #include <cmath>
+#include <cstring>
 #include <gtest/gtest.h>
 #include <memory>
 
@@ -64,7 +65,7 @@ TEST_P(Linear, T2WithResidualEqualsTwin) {
 /// fill.
 class LinearPanel : public Linear {};
 TEST_P(LinearPanel, EqualsTwin) {
-  for (const Op op : {Op::linear_t2, Op::linear_t3})
+  for (const Op op : {Op::linear_t2, Op::linear_t3, Op::linear_t5})
     for (const OpDims &d :
          {dims(112, 80), dims(96, 688, Epilogue::residual), dims(128, 2560), dims(128, 2576)})
       expect_twin(op, d, {}, {5, 9, 24, 39});
@@ -163,6 +164,16 @@ TEST_P(Linear, T3EqualsTwin) {
               [](CallBuffers &call) { call.overwrite("residual"); });
 }
 
+/// Also with the last block cut by k after one, two, three, four and five of its six parts.
+TEST_P(Linear, T5EqualsTwin) {
+  for (const OpDims &d : kShapes)
+    expect_twin(Op::linear_t5, d);
+  expect_twin(Op::linear_t5, dims(128, 32, Epilogue::residual));
+  expect_twin(Op::linear_t5, dims(32, 144, Epilogue::gate, Act::silu));
+  expect_twin(Op::linear_t5, dims(32, 176, Epilogue::residual),
+              [](CallBuffers &call) { call.overwrite("residual"); });
+}
+
 TEST_P(Linear, S8EqualsTwin) {
   for (const OpDims &d : kShapes)
     expect_twin(Op::linear_s8, d);
@@ -217,12 +228,19 @@ TEST_P(Linear, GroupsSurviveLargestSums) {
 
 /// The largest sums that the widths of the 2B-4T model allow: every product at its bound, with the same sign.
 TEST_P(Linear, SurvivesLargestSums) {
-  for (const int8_t activation : {int8_t(127), int8_t(-127)})
+  for (const int8_t activation : {int8_t(127), int8_t(-127)}) {
     for (const Op op : {Op::linear_t2, Op::linear_t3, Op::linear_s8})
       expect_twin(op, dims(16, op == Op::linear_t3 ? 6960 : 6912), [&](CallBuffers &call) {
         call.fill("w", op == Op::linear_t2 ? uint8_t(0xaa) : uint8_t(0xff));
         call.fill("q", activation);
       });
+    const OpDims d = dims(16, 6912);
+    expect_twin(Op::linear_t5, d, [&](CallBuffers &call) { // triples of three 2: bits 2 and 3
+      for (int32_t line = 0; line < format::t5_lines(d.k); ++line)
+        std::memset(call.data<uint8_t>("w") + 64 * line, line % 5 == 2 || line % 5 == 3 ? 0xff : 0, 64);
+      call.fill("q", activation);
+    });
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryVariant, Linear,

@@ -30,14 +30,14 @@ TEST_P(PanelLoop, IsPairDotsAndSumsWithoutVnni) {
   expect_only(assembly_of(GetParam() + " rows=0 cpu=avx2").hottest_loop("^vpaddw\t"), 8, 8, 4, 2);
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, PanelLoop,
-                         testing::Values("linear_t2 n=3840 k=2560 epilogue=none",
-                                         "linear_t2 n=2560 k=6912 epilogue=residual",
-                                         "linear_t2 n=3840 k=2560 epilogue=none group=128",
-                                         "linear_t2 n=2560 k=6912 epilogue=residual group=64",
-                                         "linear_t3 n=3840 k=2560 epilogue=none",
-                                         "linear_t3 n=2560 k=6912 epilogue=residual"),
-                         [](const auto &info) { return "case" + std::to_string(info.index); });
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, PanelLoop,
+    testing::Values("linear_t2 n=3840 k=2560 epilogue=none", "linear_t2 n=2560 k=6912 epilogue=residual",
+                    "linear_t2 n=3840 k=2560 epilogue=none group=128",
+                    "linear_t2 n=2560 k=6912 epilogue=residual group=64",
+                    "linear_t3 n=3840 k=2560 epilogue=none", "linear_t3 n=2560 k=6912 epilogue=residual",
+                    "linear_t5 n=3840 k=2560 epilogue=none", "linear_t5 n=2560 k=6912 epilogue=residual"),
+    [](const auto &info) { return "case" + std::to_string(info.index); });
 
 } // namespace
 } // namespace bitnet::codegen
