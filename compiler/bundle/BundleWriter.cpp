@@ -14,10 +14,10 @@ namespace fb = bitnet::format::fb;
 namespace bitnet::compiler {
 namespace {
 
-/// How ternary weights are packed: "t2", "t3" or both.
+/// How ternary weights are packed: "t2", "t3", "t5" or several.
 std::string ternaryPackings(const Plan &plan) {
   std::string names;
-  for (Packing p : {Packing::t2, Packing::t3})
+  for (Packing p : {Packing::t2, Packing::t3, Packing::t5})
     for (const Constant &c : plan.constants)
       if (c.packing == p) {
         names += (names.empty() ? "" : "+") + std::string(packingName(p));

@@ -13,6 +13,7 @@ namespace bitnet::compiler {
 enum class Packing : uint8_t {
   t2,       ///< layout A of the rows of `names`, one matrix after the other
   t3,       ///< layout B of the same
+  t5,       ///< layout C of the same
   rowScale, ///< f32 [rows]: scale of each ternary row of `names`
   f16,      ///< f16 rows of one dense matrix
   s8,       ///< int8 row stripes of one dense matrix (q8 head)

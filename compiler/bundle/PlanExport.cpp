@@ -134,6 +134,8 @@ Packing packingOf(kernel::Packing p) {
     return Packing::t2;
   case kernel::Packing::t3:
     return Packing::t3;
+  case kernel::Packing::t5:
+    return Packing::t5;
   case kernel::Packing::row_scale:
     return Packing::rowScale;
   case kernel::Packing::f16:

@@ -54,8 +54,8 @@ std::vector<Work> workOf(const std::vector<Constant> &constants) {
 /// Memory that packing takes: the largest source matrix, decoded. Dense ones are read in pieces.
 uint64_t decodingBytes(const Constant &c, const import::Checkpoint &checkpoint) {
   uint64_t bytes = 0;
-  if (c.packing == Packing::t2 || c.packing == Packing::t3 || c.packing == Packing::u2 ||
-      c.packing == Packing::d2)
+  if (c.packing == Packing::t2 || c.packing == Packing::t3 || c.packing == Packing::t5 ||
+      c.packing == Packing::u2 || c.packing == Packing::d2)
     for (const std::string &name : c.names)
       bytes = std::max(bytes, checkpoint.info(name).decodingBytes);
   return bytes;

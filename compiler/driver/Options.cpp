@@ -109,10 +109,11 @@ const std::vector<Flag> &flags() {
          return Error::success();
        }},
       {"packing", nullptr, "KIND",
-       "ternary weights: t2 (2 bits a weight), t3 (5 weights a byte), or auto (default): by measured rates",
+       "ternary weights: t2 (2 bits a weight), t3 (5 weights a byte), t5 (3 weights in 5 bits), or auto "
+       "(default): by measured rates",
        [](Options &o, const std::string &v) -> Error {
-         if (v != "auto" && v != "t2" && v != "t3")
-           return badValue("packing", v, "auto, t2 or t3");
+         if (v != "auto" && v != "t2" && v != "t3" && v != "t5")
+           return badValue("packing", v, "auto, t2, t3 or t5");
          o.packing = v;
          return Error::success();
        }},

@@ -12,6 +12,8 @@ const char *packingName(Packing p) {
     return "t2";
   case Packing::t3:
     return "t3";
+  case Packing::t5:
+    return "t5";
   case Packing::rowScale:
     return "row_scale";
   case Packing::f16:
@@ -45,6 +47,8 @@ uint64_t packedBytes(const Constant &c) {
     return format::t2_bytes(c.rows, c.cols);
   case Packing::t3:
     return format::t3_bytes(c.rows, c.cols);
+  case Packing::t5:
+    return format::t5_bytes(c.rows, c.cols);
   case Packing::u2:
     return format::u2_bytes(c.rows, c.cols);
   case Packing::d2:
@@ -72,6 +76,7 @@ Error packConstant(const Constant &c, const WeightSource &weights, const Sink &s
   switch (c.packing) {
   case Packing::t2:
   case Packing::t3:
+  case Packing::t5:
     return packTernary(c, weights, sink, report);
   case Packing::u2:
     return packU2(c, weights, sink, report);

@@ -27,8 +27,10 @@ llvm::Error packConstant(const Constant &constant, const WeightSource &weights,
 /// The whole constant at once (tests, the interpreter).
 llvm::Expected<std::vector<uint8_t>> packConstant(const Constant &constant, const WeightSource &weights);
 
-/// One 16-row stripe of layout A or B from trits [rows <= 16, cols] row-major; missing rows are zero weights.
+/// One 16-row stripe of layout A, B or C from trits [rows <= 16, cols] row-major; missing rows are zero
+/// weights.
 void packT2Stripe(const int8_t *trits, int32_t rows, int32_t cols, uint8_t *out);
 void packT3Stripe(const int8_t *trits, int32_t rows, int32_t cols, uint8_t *out);
+void packT5Stripe(const int8_t *trits, int32_t rows, int32_t cols, uint8_t *out);
 
 } // namespace bitnet::compiler

@@ -43,6 +43,7 @@ llvm::Error packScreen(const Constant &c, const WeightSource &weights, const Sin
 // The proofs (PackProof.cpp): do the packed bytes decode to the trits, each one? `trits` has `cols` a row.
 bool t2StripeHolds(const int8_t *trits, int32_t rows, int32_t cols, const uint8_t *stripe);
 bool t3StripeHolds(const int8_t *trits, int32_t rows, int32_t cols, const uint8_t *stripe);
+bool t5StripeHolds(const int8_t *trits, int32_t rows, int32_t cols, const uint8_t *stripe);
 bool u2RowHolds(const int8_t *trits, int32_t cols, const uint8_t *row);
 /// n <= kD2Columns columns of [rows, cols]; trits and bytes begin at the first of them.
 bool d2ColumnsHold(const int8_t *trits, int32_t rows, int32_t cols, int32_t n, const uint8_t *columns);

@@ -50,6 +50,31 @@ bool t3StripeHolds(const int8_t *trits, int32_t rows, int32_t cols, const uint8_
   return wrong == 0;
 }
 
+bool t5StripeHolds(const int8_t *trits, int32_t rows, int32_t cols, const uint8_t *stripe) {
+  uint32_t wrong = 0;
+  for (int32_t r = 0; r < rows; ++r)
+    for (int32_t block = 0; block < format::t5_lines(cols) / 5; ++block) {
+      uint32_t w[5]; // the triples' bits, of four inputs side by side
+      for (int b = 0; b < 5; ++b)
+        w[b] = word(stripe + (size_t(block) * 5 + size_t(b)) * 64 + size_t(r) * 4);
+      for (int i = 0; i < 2; ++i)
+        for (int p = 0; p < 4; ++p) {
+          const auto bit = [&](int b) { return w[b] >> (2 * p + 1 - i) & 0x01010101u; };
+          const uint32_t a0 = bit(0), a1 = bit(1), b0 = bit(2), b1 = bit(3), c = bit(4);
+          const uint32_t b3 = b0 & b1, a3 = a0 & a1 & ~b3, last2 = a3 | b3;
+          const uint32_t low[] = {(a3 & c) | (a0 & ~last2), (b3 & ~a1) | (b0 & ~b3), c & ~last2};
+          const uint32_t high[] = {b3 | (a1 & ~last2), (b3 & a0) | (b1 & ~b3), last2};
+          wrong |= b3 & (c | (a0 & ~a1)); // not a triple's
+          for (int d = 0; d < 3; ++d) {
+            const int32_t col = block * 96 + 32 * d + 16 * i + 4 * p;
+            wrong |= (low[d] | high[d] << 1) ^
+                     (col < cols ? codes(trits + size_t(r) * size_t(cols) + size_t(col)) : 0);
+          }
+        }
+    }
+  return wrong == 0;
+}
+
 bool u2RowHolds(const int8_t *trits, int32_t cols, const uint8_t *row) {
   int wrong = 0;
   for (int32_t line = 0; line < cols / 256; ++line)

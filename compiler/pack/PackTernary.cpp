@@ -1,4 +1,5 @@
-// Layouts A ("2-bit stripes") and B ("base 3") of runtime/format/layouts.h, and the scales that go with them.
+// Layouts A ("2-bit stripes"), B ("base 3") and C ("three in five bits") of runtime/format/layouts.h, and the
+// scales that go with them.
 #include "compiler/pack/PackDetail.h"
 #include "runtime/format/layouts.h"
 #include <cstring>
@@ -36,11 +37,53 @@ void packT3Stripe(const int8_t *trits, int32_t rows, int32_t cols, uint8_t *out)
       }
 }
 
+void packT5Stripe(const int8_t *trits, int32_t rows, int32_t cols, uint8_t *out) {
+  uint64_t spread[3][3][3]; // bit b of a triple as bit 8 * b
+  for (int32_t c0 = 0; c0 < 3; ++c0)
+    for (int32_t c1 = 0; c1 < 3; ++c1)
+      for (int32_t c2 = 0; c2 < 3; ++c2) {
+        spread[c0][c1][c2] = 0;
+        for (int b = 0; b < format::kT5Lines; ++b)
+          spread[c0][c1][c2] |= uint64_t(format::t5_encode(c0, c1, c2) >> b & 1) << 8 * b;
+      }
+  for (int32_t r = 0; r < format::kRowTile; ++r)
+    for (int32_t first = 0; first < cols; first += format::kT5Inputs)
+      for (int32_t j = 0; j < 4; ++j) {
+        const auto code = [&](int32_t col) {
+          return col >= cols ? 0 : r < rows ? trits[size_t(r) * size_t(cols) + size_t(col)] + 1 : 1;
+        };
+        uint64_t bytes = 0; // of the block's five lines
+        for (int32_t col = first + j; col < first + 32; col += 4)
+          bytes |= spread[code(col)][code(col + 32)][code(col + 64)] << format::t5_shift(col);
+        for (int b = 0; b < format::kT5Lines; ++b)
+          out[size_t(first / format::kT5Inputs * format::kT5Lines + b) * 64 + size_t(r) * 4 + size_t(j)] =
+              uint8_t(bytes >> 8 * b);
+      }
+}
+
 namespace {
+
+/// A ternary packing's lines of a stripe, its packer and its proof.
+struct StripePacking {
+  int32_t (*lines)(int32_t cols);
+  void (*pack)(const int8_t *trits, int32_t rows, int32_t cols, uint8_t *out);
+  bool (*holds)(const int8_t *trits, int32_t rows, int32_t cols, const uint8_t *stripe);
+};
+StripePacking stripePacking(Packing p) {
+  switch (p) {
+  case Packing::t3:
+    return {format::t3_lines, packT3Stripe, t3StripeHolds};
+  case Packing::t5:
+    return {format::t5_lines, packT5Stripe, t5StripeHolds};
+  default:
+    return {format::t2_lines, packT2Stripe, t2StripeHolds};
+  }
+}
 
 /// Rows of several matrices, one after the other, cut into stripes of 16 that may span two matrices.
 struct StripeWriter {
   const Constant &constant;
+  StripePacking packing;
   StreamSink sink;
   PackReport &report;
   std::vector<int8_t> trits; // [16, cols], filled rows
@@ -48,10 +91,8 @@ struct StripeWriter {
   int32_t filled = 0, written = 0;
 
   Error flush() {
-    (constant.packing == Packing::t3 ? packT3Stripe : packT2Stripe)(trits.data(), filled, constant.cols,
-                                                                    bytes.data());
-    if (!(constant.packing == Packing::t3 ? t3StripeHolds : t2StripeHolds)(trits.data(), filled,
-                                                                           constant.cols, bytes.data()))
+    packing.pack(trits.data(), filled, constant.cols, bytes.data());
+    if (!packing.holds(trits.data(), filled, constant.cols, bytes.data()))
       return createStringError("packing '%s': rows %d..%d do not decode to what was read",
                                constant.names.front().c_str(), written, written + filled - 1);
     written += format::kRowTile;
@@ -75,8 +116,13 @@ struct StripeWriter {
 } // namespace
 
 Error packTernary(const Constant &c, const WeightSource &weights, const Sink &sink, PackReport &report) {
-  const int32_t lines = c.packing == Packing::t3 ? format::t3_lines(c.cols) : format::t2_lines(c.cols);
-  StripeWriter out{c, StreamSink(c.rows, lines, sink), report, std::vector<int8_t>(size_t(16) * c.cols),
+  const StripePacking packing = stripePacking(c.packing);
+  const int32_t lines = packing.lines(c.cols);
+  StripeWriter out{c,
+                   packing,
+                   StreamSink(c.rows, lines, sink),
+                   report,
+                   std::vector<int8_t>(size_t(16) * c.cols),
                    std::vector<uint8_t>(size_t(lines) * 64)};
   for (const std::string &name : c.names) {
     Expected<import::TernaryMatrix> m = weights.ternary(name);

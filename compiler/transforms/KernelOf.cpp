@@ -31,16 +31,22 @@ KernelOf matrix(format::Op op, int64_t rows, int64_t cols) {
   return k;
 }
 
-/// Whether select-kernels packs this ternary matrix in base 3.
-bool isBase3(Value weight) {
+/// How select-kernels packs this ternary matrix, if in another way than t2.
+kernel::Packing stripePacking(Value weight) {
   Operation *op = weight.getDefiningOp();
   const auto packing = op ? op->getAttrOfType<StringAttr>(kPackingAttr) : StringAttr();
-  return packing && packing.getValue() == kernel::stringifyPacking(kernel::Packing::t3);
+  for (kernel::Packing p : {kernel::Packing::t3, kernel::Packing::t5})
+    if (packing && packing.getValue() == kernel::stringifyPacking(p))
+      return p;
+  return kernel::Packing::t2;
 }
 
 KernelOf ternaryMatrix(TypedValue<TernaryType> w) {
-  KernelOf k = matrix(isBase3(w) ? format::Op::linear_t3 : format::Op::linear_t2, w.getType().getRows(),
-                      w.getType().getCols());
+  const kernel::Packing packing = stripePacking(w);
+  const format::Op op = packing == kernel::Packing::t3   ? format::Op::linear_t3
+                        : packing == kernel::Packing::t5 ? format::Op::linear_t5
+                                                         : format::Op::linear_t2;
+  KernelOf k = matrix(op, w.getType().getRows(), w.getType().getCols());
   k.dims.group = int32_t(w.getType().getGroup());
   return k;
 }
@@ -70,7 +76,7 @@ SmallVector<PackedShape, 2> packedShapes(Value value) {
   const Type weight = value.getType();
   if (auto t = dyn_cast<TernaryType>(weight)) {
     const int32_t rows = paddedRows(t.getRows());
-    return {{isBase3(value) ? Packing::t3 : Packing::t2, rows, int32_t(t.getCols())},
+    return {{stripePacking(value), rows, int32_t(t.getCols())},
             {t.getGroup() ? Packing::group_scale : Packing::row_scale, rows,
              int32_t(t.getGroup() ? t.groups() : t.getCols())}};
   }

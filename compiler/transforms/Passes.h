@@ -14,7 +14,7 @@ struct PipelineOptions {
   std::string head = "f16";      ///< exact, f16 or q8
   std::string kv = "f16";        ///< f16 or q8
   int32_t maxRows = 128;         ///< most rows of one step
-  std::string packing = "auto";  ///< of ternary matrices: auto, t2 or t3
+  std::string packing = "auto";  ///< of ternary matrices: auto, t2, t3 or t5
   std::vector<std::string> cpus; ///< CPU variants that auto chooses for
   bool fuse = true;              ///< the fuse-* passes and merge-ropes; off only to compare
   bool skip = true;              ///< leave out neurons that cannot matter; off only to compare

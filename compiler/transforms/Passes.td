@@ -146,9 +146,9 @@ def SelectKernelsPass : BitNetPass<"select-kernels"> {
     %w = bitnet.weight ["w"] {bitnet.packing = "t2"} : !bitnet.ternary<64 x 64>
     %y = bitnet.ternary_linear %q, %s, %w {bitnet.kernel = "linear_t2", bitnet.choices = array<i32: 1, 1, 2, 2, 4, 4, 8, 8, 0, 0>}
     ```
-    A ternary matrix becomes t2 (2 bits a weight) or t3 (five weights a byte): packing=auto takes what the measured rates of
-    all of `cpus` (codegen/spec/ternary_cost.h) say is faster somewhere and slower nowhere. One whose scales are those of
-    groups of columns becomes t2 whatever is asked for, and never skips.
+    A ternary matrix becomes t2 (2 bits a weight), t3 (five weights a byte) or t5 (three weights in five bits):
+    packing=auto takes what the measured rates of all of `cpus` (codegen/spec/ternary_cost.h) say is clearly faster than t2
+    everywhere. One whose scales are those of groups of columns becomes t2 whatever is asked for, and never skips.
     `choices` are pairs: use this row tile while the step has at most that many rows (0: any). An op whose sizes no kernel
     takes is an error here, so that later passes can rely on it.
 
@@ -157,7 +157,7 @@ def SelectKernelsPass : BitNetPass<"select-kernels"> {
     remark says what was chosen and why.
   }];
   let options = [
-    Option<"packing", "packing", "std::string", "\"auto\"", "of ternary matrices: auto, t2 or t3">,
+    Option<"packing", "packing", "std::string", "\"auto\"", "of ternary matrices: auto, t2, t3 or t5">,
     ListOption<"cpus", "cpus", "std::string", "CPU variants that will run the kernels, for packing=auto">,
     Option<"skip", "skip", "bool", "true", "leave out neurons that cannot matter">,
     Option<"explain", "explain", "bool", "false", "say what was chosen and why">];

@@ -44,7 +44,7 @@ struct CommandLineOptions : mlir::PassPipelineOptions<CommandLineOptions> {
   Option<std::string> head{*this, "head", llvm::cl::desc("exact, f16 or q8"), llvm::cl::init("f16")};
   Option<std::string> kv{*this, "kv", llvm::cl::desc("f16 or q8"), llvm::cl::init("f16")};
   Option<int32_t> maxRows{*this, "max-rows", llvm::cl::desc("most rows of one step"), llvm::cl::init(128)};
-  Option<std::string> packing{*this, "packing", llvm::cl::desc("auto, t2 or t3"), llvm::cl::init("auto")};
+  Option<std::string> packing{*this, "packing", llvm::cl::desc("auto, t2, t3 or t5"), llvm::cl::init("auto")};
   ListOption<std::string> cpus{*this, "cpus", llvm::cl::desc("CPU variants that packing=auto chooses for")};
   Option<bool> fuse{*this, "fuse", llvm::cl::desc("run the fuse-* passes and merge-ropes"),
                     llvm::cl::init(true)};

@@ -45,7 +45,8 @@ Value overwritableInput(CallOp call) {
   case format::Op::add:       // a
     return call.getIns()[0];
   case format::Op::linear_t2:
-  case format::Op::linear_t3: // residual or gate, after q, s, sum, w and row_scale
+  case format::Op::linear_t3:
+  case format::Op::linear_t5: // residual or gate, after q, s, sum, w and row_scale
     return call.getEpilogue() ? call.getIns()[5] : Value();
   case format::Op::skip_sum: // residual, after sums, s, sum and row_scale
     return call.getEpilogue() ? call.getIns()[4] : Value();

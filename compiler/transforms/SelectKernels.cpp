@@ -33,24 +33,27 @@ SmallVector<int32_t> choicesOf(format::Op op) {
 struct SelectKernels final : impl::SelectKernelsPassBase<SelectKernels> {
   using SelectKernelsPassBase::SelectKernelsPassBase;
 
-  /// t2 or t3 for a ternary matrix, and why.
+  /// t2, t3 or t5 for a ternary matrix, and why.
   std::pair<kernel::Packing, const char *> ternaryPacking(TernaryType type) const {
     if (type.getGroup())
       return {kernel::Packing::t2,
-              "a line of base-3 has 20 columns, which would belong to two groups of scales"};
+              "columns that t3 or t5 packs together would belong to two groups of scales"};
     if (packing.getValue() != "auto")
-      return {packing.getValue() == "t3" ? kernel::Packing::t3 : kernel::Packing::t2, "asked for"};
+      return {*kernel::symbolizePacking(packing.getValue()), "asked for"};
     const format::Op op =
         codegen::cheapest_ternary(paddedRows(type.getRows()), int32_t(type.getCols()), cpus_);
-    if (op == format::Op::linear_t3)
-      return {kernel::Packing::t3, "a row is faster on some measured machine and slower on none"};
-    return {kernel::Packing::t2, "base-3 is slower on some measured machine, or does not fit"};
+    if (op == format::Op::linear_t2)
+      return {kernel::Packing::t2,
+              "t3 and t5 are not clearly faster on every measured machine, or do not fit"};
+    return {op == format::Op::linear_t3 ? kernel::Packing::t3 : kernel::Packing::t5,
+            "a row is clearly faster on every measured machine"};
   }
 
   LogicalResult initialize(MLIRContext *context) override {
     const std::string &wanted = packing.getValue();
-    if (wanted != "auto" && wanted != "t2" && wanted != "t3")
-      return emitError(UnknownLoc::get(context), "packing: expected auto, t2 or t3, got '") << wanted << "'";
+    if (wanted != "auto" && wanted != "t2" && wanted != "t3" && wanted != "t5")
+      return emitError(UnknownLoc::get(context), "packing: expected auto, t2, t3 or t5, got '")
+             << wanted << "'";
     cpus_.clear();
     for (const std::string &name : cpus) {
       const format::CpuVariant cpu = format::cpu_variant_from_name(name.c_str());

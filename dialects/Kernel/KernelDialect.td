@@ -43,7 +43,7 @@ def Packing : Kernel_Enum<"Packing", "how a constant's bytes are made", [
   I32EnumAttrCase<"t2", 0>, I32EnumAttrCase<"row_scale", 1>, I32EnumAttrCase<"f16", 2>, I32EnumAttrCase<"s8", 3>,
   I32EnumAttrCase<"s8_scale", 4>, I32EnumAttrCase<"f32", 5>, I32EnumAttrCase<"rope_cos", 6>,
   I32EnumAttrCase<"rope_sin", 7>, I32EnumAttrCase<"t3", 8>, I32EnumAttrCase<"screen", 9>, I32EnumAttrCase<"u2", 10>,
-  I32EnumAttrCase<"d2", 11>, I32EnumAttrCase<"group_scale", 12>]>;
+  I32EnumAttrCase<"d2", 11>, I32EnumAttrCase<"group_scale", 12>, I32EnumAttrCase<"t5", 13>]>;
 
 class Kernel_Type<string name, string typeMnemonic> : TypeDef<Kernel_Dialect, name> {
   let mnemonic = typeMnemonic;

@@ -75,8 +75,8 @@ LogicalResult ConstantOp::verify() {
   }
   if (!names || getTheta() || getFrequencies() || getMagnitude()) // C1
     return emitOpError("expected names and no theta for ") << getValue().getType();
-  if (names > 1 && packing != Packing::t2 && packing != Packing::t3 && packing != Packing::row_scale &&
-      packing != Packing::group_scale) // C2
+  if (names > 1 && packing != Packing::t2 && packing != Packing::t3 && packing != Packing::t5 &&
+      packing != Packing::row_scale && packing != Packing::group_scale) // C2
     return emitOpError("names: expected one for ") << getValue().getType() << ", got " << names;
   if (getRows().size() != names) // C3
     return emitOpError("entries of rows: expected ") << names << ", got " << getRows().size();
@@ -163,6 +163,10 @@ static format::Arg constArg(ConstType type) {
   case Packing::t3:
     set(format::Elem::u8,
         {4, tile, format::stream_lines(rows, format::t3_lines(cols)), format::weight_streams(rows)});
+    break;
+  case Packing::t5:
+    set(format::Elem::u8,
+        {4, tile, format::stream_lines(rows, format::t5_lines(cols)), format::weight_streams(rows)});
     break;
   case Packing::u2:
     set(format::Elem::u8, {64, cols / 256, rows});

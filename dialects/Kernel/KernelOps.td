@@ -59,7 +59,7 @@ def Kernel_ConstantOp : Kernel_Op<"constant", [Pure]> {
     a scaled rotation (bitnet.rope).
 
     - C1: rope tables have no name, a positive theta, and no frequencies or one a column; the others have names and none of these
-    - C2: several names only with t2, t3 and their scales
+    - C2: several names only with t2, t3, t5 and their scales
     - C3: rows has one positive entry a name, and their sum is at most the type's rows
 
     ```mlir

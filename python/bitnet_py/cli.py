@@ -361,7 +361,7 @@ def _declare_compile(parser: argparse.ArgumentParser) -> None:
     add("--target", metavar="LIST", help="CPU families: portable, avx2, avx512, host (default)")
     add("--tokenizer", metavar="FILE", help="tokenizer to use instead of the checkpoint's")
     add("--head", metavar="KIND", help="output head: exact (default, unless it is small), f16 or q8")
-    add("--packing", metavar="KIND", help="ternary weights: t2, t3 or auto (default)")
+    add("--packing", metavar="KIND", help="ternary weights: t2, t3, t5 or auto (default)")
     add("--kv", metavar="KIND", help="key/value cache: f16 (default), or q8: int8, half the bytes")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="what the checkpoint does not say; repeatable")
     add("-j", "--jobs", type=_count, metavar="N", help="threads (default: one for each CPU)")

@@ -124,11 +124,12 @@ TEST(Batch, WithThreeOthersGivesTheSameBits) {
   expectSame(got, baseline());
 }
 
-/// Base-3 weights, one row at a time, a few, and many.
-class Base3 : public testing::TestWithParam<std::tuple<const char *, int>> {};
-TEST_P(Base3, GivesTheSameBits) {
-  const auto [cpu, chunk] = GetParam();
-  const std::string packed = compiled(shippedModel(), "base3", {"--target=avx2,avx512", "--packing=t3"});
+/// Weights in less than two bits, one row at a time, a few, and many.
+class Packing : public testing::TestWithParam<std::tuple<const char *, const char *, int>> {};
+TEST_P(Packing, GivesTheSameBits) {
+  const auto [packing, cpu, chunk] = GetParam();
+  const std::string name = packing;
+  const std::string packed = compiled(shippedModel(), name, {"--target=avx2,avx512", "--packing=" + name});
   bitnet_model_options options{cpu};
   bitnet_error error{};
   bitnet_model *opened = nullptr;
@@ -136,12 +137,13 @@ TEST_P(Base3, GivesTheSameBits) {
     GTEST_SKIP() << error.message;
   const Model model(opened);
   ASSERT_TRUE(model) << error.message;
-  EXPECT_NE(std::string(bitnet_model_describe(model.get())).find("\"packing\": \"t3\""), std::string::npos);
+  EXPECT_NE(std::string(bitnet_model_describe(model.get())).find("\"packing\": \"" + name + "\""),
+            std::string::npos);
   const Session session = openSession(model.get(), 2);
   expectSame(allLogits(model.get(), session.get(), prompt(), size_t(chunk)), baseline());
 }
-INSTANTIATE_TEST_SUITE_P(VariantsAndChunks, Base3,
-                         testing::Combine(testing::Values("avx2", "avx512vnni"),
+INSTANTIATE_TEST_SUITE_P(VariantsAndChunks, Packing,
+                         testing::Combine(testing::Values("t3", "t5"), testing::Values("avx2", "avx512vnni"),
                                           testing::Values(1, 2, 4, 7, 64)));
 
 TEST(Fusion, GivesTheSameBits) {

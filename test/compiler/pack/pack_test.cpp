@@ -8,6 +8,7 @@
 #include <functional>
 #include <gtest/gtest.h>
 #include <limits>
+#include <set>
 
 using namespace bitnet;
 using namespace bitnet::compiler;
@@ -96,6 +97,40 @@ TEST(PackT3, EveryByteHoldsItsFiveCodes) {
   }
 }
 
+/// The code of a weight, from the five lines that its triple lies in.
+int t5Code(const std::vector<uint8_t> &bytes, int32_t n, int32_t k, int32_t r, int32_t c) {
+  int32_t triple = 0;
+  for (int b = 0; b < format::kT5Lines; ++b)
+    triple |= (bytes[format::t5_byte(n, k, r, c) + size_t(b) * 64] >> format::t5_shift(c) & 1) << b;
+  return format::t5_code(triple, format::t5_place(c));
+}
+
+/// 112 inputs: the second block has one of its six parts, the codes of the others are 0.
+TEST(PackT5, HoldsEveryWeightAndNothingBeyond) {
+  Weights w;
+  w.cols = 112;
+  const std::vector<uint8_t> bytes = pack(constant(Packing::t5, {"a", "b"}, 48, 112), w);
+  for (int32_t r = 0; r < 48; ++r) {
+    for (int32_t c = 0; c < 112; ++c)
+      ASSERT_EQ(t5Code(bytes, 48, 112, r, c) - 1, Weights::trit(r < 24 ? "a" : "b", r % 24, c))
+          << r << "," << c;
+    for (int32_t c = 112; c < 192; ++c)
+      ASSERT_EQ(t5Code(bytes, 48, 112, r, c), 0) << r << "," << c;
+  }
+}
+
+TEST(PackT5, EveryTripleHoldsItsThreeCodes) {
+  std::set<uint8_t> triples;
+  for (int32_t v = 0; v < 27; ++v) {
+    const int32_t code[] = {v / 9, v / 3 % 3, v % 3};
+    const uint8_t triple = format::t5_encode(code[0], code[1], code[2]);
+    EXPECT_LT(triple, 32);
+    EXPECT_TRUE(triples.insert(triple).second) << v;
+    for (int32_t place = 0; place < 3; ++place)
+      EXPECT_EQ(format::t5_code(triple, place), code[place]) << v << " at " << place;
+  }
+}
+
 /// Each weight by itself: another code in its place (found by the layouts' functions) is noticed, the right
 /// one not.
 TEST(PackProof, NoticesEachWrongWeight) {
@@ -106,11 +141,14 @@ TEST(PackProof, NoticesEachWrongWeight) {
   std::vector<uint8_t> t2(64 * 16), t3(size_t(format::t3_lines(256)) * 64);
   packT2Stripe(trits, 16, 256, t2.data());
   packT3Stripe(trits, 16, 256, t3.data());
+  std::vector<uint8_t> t5(size_t(format::t5_lines(256)) * 64);
+  packT5Stripe(trits, 16, 256, t5.data());
   std::vector<uint8_t> u2 = pack(constant(Packing::u2, {"a"}, 256, 256), w),
                        d2 = pack(constant(Packing::d2, {"a"}, 256, 256), w);
   const auto sound = [&] {
     return t2StripeHolds(trits, 16, 256, t2.data()) && t3StripeHolds(trits, 16, 256, t3.data()) &&
-           u2RowHolds(trits, 256, u2.data()) && d2ColumnsHold(trits, 256, 256, kD2Columns, d2.data());
+           t5StripeHolds(trits, 16, 256, t5.data()) && u2RowHolds(trits, 256, u2.data()) &&
+           d2ColumnsHold(trits, 256, 256, kD2Columns, d2.data());
   };
   ASSERT_TRUE(sound());
   const auto noticed = [](uint8_t &byte, int shift, auto holds) {
@@ -134,6 +172,12 @@ TEST(PackProof, NoticesEachWrongWeight) {
       code[format::t3_place(c)] = (code[format::t3_place(c)] + 1) % 3;
       byte = format::t3_encode(code[0], code[1], code[2], code[3], code[4]);
       ASSERT_FALSE(t3StripeHolds(trits, 16, 256, t3.data())) << r << "," << c;
+      for (int b = 0; b < format::kT5Lines; ++b) { // each bit of the weight's triple, and so illegal ones too
+        uint8_t &bits = t5[format::t5_byte(16, 256, r, c) + size_t(b) * 64];
+        bits = uint8_t(bits ^ 1 << format::t5_shift(c));
+        ASSERT_FALSE(t5StripeHolds(trits, 16, 256, t5.data())) << r << "," << c << ", bit " << b;
+        bits = uint8_t(bits ^ 1 << format::t5_shift(c));
+      }
       byte = right;
     }
     ASSERT_TRUE(noticed(u2[format::u2_byte(256, 0, c)], format::u2_shift(c), [&] {

@@ -1,7 +1,8 @@
 // RUN: bitnet-opt %s --bitnet-select-kernels --split-input-file --verify-diagnostics | FileCheck %s
 // RUN: sed '/^\/\/ -----/,$d' %s | bitnet-opt --bitnet-select-kernels=packing=t3 | FileCheck %s --check-prefix=BASE3
+// RUN: sed '/^\/\/ -----/,$d' %s | bitnet-opt --bitnet-select-kernels=packing=t5 | FileCheck %s --check-prefix=FIVE
 // RUN: not bitnet-opt /dev/null --bitnet-select-kernels=packing=t4 2>&1 | FileCheck %s --check-prefix=BAD
-// BAD: packing: expected auto, t2 or t3, got 't4'
+// BAD: packing: expected auto, t2, t3 or t5, got 't4'
 
 // CHECK-LABEL: func @linears_have_a_tile_for_each_few_rows
 // CHECK: bitnet.weight ["w"] {bitnet.packing = "t2"}
@@ -15,11 +16,17 @@ func.func @linears_have_a_tile_for_each_few_rows(%q: tensor<?x64xi8>, %s: tensor
 // BASE3-LABEL: func @linears_have_a_tile_for_each_few_rows
 // BASE3: bitnet.weight ["w"] {bitnet.packing = "t3"}
 // BASE3: bitnet.kernel = "linear_t3"
+// FIVE-LABEL: func @linears_have_a_tile_for_each_few_rows
+// FIVE: bitnet.weight ["w"] {bitnet.packing = "t5"}
+// FIVE: bitnet.kernel = "linear_t5"
 
-// BASE3-LABEL: func @scales_of_groups_are_never_base_3
+// BASE3-LABEL: func @scales_of_groups_are_always_t2
 // BASE3: bitnet.weight ["w"] {bitnet.packing = "t2"}
 // BASE3: bitnet.kernel = "linear_t2"
-func.func @scales_of_groups_are_never_base_3(%q: tensor<?x64xi8>, %s: tensor<?xf32>) -> tensor<?x64xf32> {
+// FIVE-LABEL: func @scales_of_groups_are_always_t2
+// FIVE: bitnet.weight ["w"] {bitnet.packing = "t2"}
+// FIVE: bitnet.kernel = "linear_t2"
+func.func @scales_of_groups_are_always_t2(%q: tensor<?x64xi8>, %s: tensor<?xf32>) -> tensor<?x64xf32> {
   %w = bitnet.weight ["w"] : !bitnet.ternary<64 x 64, group 16>
   %a = bitnet.ternary_linear %q, %s, %w : (tensor<?x64xi8>, tensor<?xf32>, !bitnet.ternary<64 x 64, group 16>) -> tensor<?x64xf32>
   return %a : tensor<?x64xf32>

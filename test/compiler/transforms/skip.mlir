@@ -19,12 +19,12 @@
 
 // EXPLAIN: decided: skipping = skip_down for 1 products: relu2: many inputs of down are 0, their columns are not read
 // EXPLAIN: decided: skipping = skip_up for 1 products: relu2: a neuron whose gate is shut gives 0, its row of up is not read
-// EXPLAIN: decided: packing = t2 for {{[0-9]+}} matrices: base-3 is slower on some measured machine, or does not fit
+// EXPLAIN: decided: packing = t2 for {{[0-9]+}} matrices: t3 and t5 are not clearly faster on every measured machine, or do not fit
 // SIZES: decided: skipping = off for 2 products: 112 x 64: k must be a multiple of 256
 // SIZES: decided: skipping = off for 2 products: 64 x 112: n must be a multiple of 256
 
 // expected-remark @+2 {{decided: skipping = off for 1 products: the activation is silu, which is never exactly 0; relu2 is}}
-// expected-remark @+1 {{decided: packing = t2 for 1 matrices: base-3 is slower on some measured machine, or does not fit}}
+// expected-remark @+1 {{decided: packing = t2 for 1 matrices: t3 and t5 are not clearly faster on every measured machine, or do not fit}}
 module {
 // SELECT-LABEL: func @silu_is_never_0
 // SELECT: bitnet.kernel = "linear_t2"
@@ -39,7 +39,7 @@ func.func @silu_is_never_0(%q: tensor<?x256xi8>, %s: tensor<?xf32>, %gate: tenso
 // -----
 
 // A weight that two products read has one packing, which one of them could not read.
-// expected-remark @+1 {{decided: packing = t2 for 1 matrices: base-3 is slower on some measured machine, or does not fit}}
+// expected-remark @+1 {{decided: packing = t2 for 1 matrices: t3 and t5 are not clearly faster on every measured machine, or do not fit}}
 module {
 // SELECT-LABEL: func @a_shared_weight_stays_dense
 // SELECT: bitnet.weight ["w"] {bitnet.packing = "t2"}
@@ -55,7 +55,7 @@ func.func @a_shared_weight_stays_dense(%q: tensor<?x256xi8>, %s: tensor<?xf32>, 
 // -----
 
 // expected-remark @+2 {{decided: skipping = off for 2 products: scales are those of 64 columns; kernels that skip take one a row}}
-// expected-remark @+1 {{decided: packing = t2 for 2 matrices: a line of base-3 has 20 columns, which would belong to two groups of scales}}
+// expected-remark @+1 {{decided: packing = t2 for 2 matrices: columns that t3 or t5 packs together would belong to two groups of scales}}
 module {
 // SELECT-LABEL: func @scales_of_groups_stay_dense
 // SELECT: bitnet.weight ["u"] {bitnet.packing = "t2"}

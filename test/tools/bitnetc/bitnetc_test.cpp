@@ -77,7 +77,7 @@ TEST(BitnetcUsage, WrongCommandLinesSayWhatIsWrongAndExitWith2) {
       {{"a.gguf", "--tune", "--no-tuned"}, "--tune and --no-tuned: expected one of them, got both"},
       {{"a.gguf", "--tune", "--emit=asm"}, "--tune: expected to make a bundle, got another --emit"},
       {{"a.gguf", "--head=f8"}, "--head: expected exact, f16 or q8, got 'f8'"},
-      {{"a.gguf", "--packing=t4"}, "--packing: expected auto, t2 or t3, got 't4'"},
+      {{"a.gguf", "--packing=t4"}, "--packing: expected auto, t2, t3 or t5, got 't4'"},
       {{"a.gguf", "--emit=exe"},
        "--emit: expected bnx, bitnet, kernel, specs, stmt, asm, obj or tokenizer, got 'exe'"},
       {{"a.gguf", "--emit=obj"}, "--emit=obj: expected -o FOLDER, got nothing"},
@@ -183,9 +183,11 @@ TEST(BitnetcEmit, TheDialectsAndTheKernels) {
   EXPECT_NE(specs.out.find("linear_t2 n=512 k=256 epilogue=none rows=1 cpu=avx2\n"), std::string::npos)
       << specs.out;
   EXPECT_NE(specs.out.find("cpu=avx512vnni\n"), std::string::npos);
-  const Ran base3 = bitnetc({model(), "--emit=specs", "--target=avx512", "--packing=t3"});
-  EXPECT_NE(base3.out.find("linear_t3 n=512 k=256"), std::string::npos) << base3.out;
-  EXPECT_EQ(base3.out.find("linear_t2"), std::string::npos) << base3.out;
+  for (const std::string packing : {"t3", "t5"}) {
+    const Ran other = bitnetc({model(), "--emit=specs", "--target=avx512", "--packing=" + packing});
+    EXPECT_NE(other.out.find("linear_" + packing + " n=512 k=256"), std::string::npos) << other.out;
+    EXPECT_EQ(other.out.find("linear_t2"), std::string::npos) << other.out;
+  }
 }
 
 TEST(BitnetcEmit, TheTokenizerOfACheckpointAndOfATokenizerFile) {
