@@ -223,8 +223,7 @@ const char *op_dims_error(Op op, const OpDims &d) {
   if (u.eps ? !(d.eps >= 0 && d.eps <= 1) : d.eps != 0)
     return u.eps ? "eps must be in [0, 1]" : "eps is not used by this op and must be 0";
   if (u.group ? (d.group < 0 || d.group % 16 || (d.group && d.k % d.group)) : d.group != 0)
-    return u.group ? "group must be a multiple of 16 that divides k"
-                   : "group is not used by this op and must be 0";
+    return u.group ? "group must be a multiple of 16 that divides k" : "group is not used by this op and must be 0";
   if (op == Op::group_sums && d.group == 0)
     return "group must be a multiple of 16 that divides k";
   // Bytes of the widest coding and what lies between its streams, which kernels index by i32.
