@@ -30,11 +30,9 @@ RDom output_loops(const KernelSpec &spec, const KernelArgs &args, LinearTile til
 } // namespace
 
 int sums_of_output(const KernelSpec &spec) {
-  using format::Op;
-  if (!has_dot4(spec.cpu) ||
-      (spec.op != Op::linear_t2 && spec.op != Op::linear_t5 && spec.op != Op::screen_q4))
-    return 1;
   const Coding c = coding_of(spec.op);
+  if (!has_dot4(spec.cpu) || 8 % c.planes != 0) // codes of base 3 are no bits
+    return 1;
   const int64_t largest = int64_t(c.top << (8 - 8 / c.planes)) * 128 * inputs_of_sum(spec); // in its place
   return largest <= INT32_MAX ? c.planes : 1;
 }

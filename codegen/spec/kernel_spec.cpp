@@ -153,11 +153,6 @@ std::string join(const KernelSpec &spec, const char *between, const char *equals
   return text;
 }
 
-bool is_linear(Op op) {
-  return op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_t5 || op == Op::linear_s8 ||
-         op == Op::linear_f16 || op == Op::screen_q4;
-}
-
 /// Why a tile is not legal, or empty. The op's dims are.
 std::string tile_error(const KernelSpec &spec) {
   const auto [stripes, tokens] = spec.tile;

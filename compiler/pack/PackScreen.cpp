@@ -16,7 +16,6 @@
 #include "runtime/format/rounding.h"
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <numeric>
 
 using namespace llvm;
@@ -41,8 +40,7 @@ std::vector<float> dither(int32_t n) {
 
 /// The bits of the nearest float whose low half is 0. x is far from the largest.
 uint32_t upper_half(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
+  const uint32_t bits = codegen::float_bits(x);
   return (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
 }
 
@@ -88,8 +86,7 @@ public:
       const auto i = size_t(order_[size_t(j)]);
       const auto rest = float(double(w_[i]) - double(scale) * (codes_[i] + double(dither_[i])));
       const uint32_t kept = upper_half(rest);
-      float value;
-      std::memcpy(&value, &kept, sizeof value);
+      const float value = codegen::float_from_bits(kept);
       rest_squares += double(value) * double(value);
       outliers[j] = uint32_t(i) | kept;
     }

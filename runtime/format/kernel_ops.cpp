@@ -166,6 +166,10 @@ Op op_from_name(const char *name) {
       return Op(i);
   return Op::count;
 }
+bool is_linear(Op op) {
+  return op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_t5 || op == Op::linear_s8 || op == Op::linear_f16 ||
+         op == Op::screen_q4;
+}
 
 Act act_from_name(const char *name) {
   for (size_t i = 0; i < size_t(Act::count); ++i)
@@ -436,8 +440,7 @@ Signature signature(Op op, const OpDims &d) {
   case Op::count:
     break;
   }
-  if (op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_t5 || op == Op::linear_s8 || op == Op::linear_f16 ||
-      op == Op::screen_q4) {
+  if (is_linear(op)) {
     b.s.units_per_row = 0;
     b.s.units = stream_stripes(d.n);
   }

@@ -56,6 +56,8 @@ enum class Op : uint8_t {
 const char *op_name(Op op);
 /// Returns Op::count for an unknown name.
 Op op_from_name(const char *name);
+/// Sums over stripes of weights in streams (layouts.h), for tiles of rows: linear_* and screen_q4.
+bool is_linear(Op op);
 
 /// Activation of the gate. silu(x) = x/(1+exp(-x)); gelu is the tanh form.
 enum class Act : uint8_t { relu2 = 0, silu = 1, gelu = 2, count = 3 };

@@ -197,6 +197,10 @@ INSTANTIATE_TEST_SUITE_P(EveryVariant, GeneratedCode,
                                          CpuVariant::avx512vnni),
                          [](const auto &info) { return std::string(format::cpu_variant(info.param).name); });
 
+void expect_no_vector_spilled(const Assembly &assembly) {
+  EXPECT_EQ(count(assembly.all, "(16|32|64)-byte (Folded )?Spill"), 0u);
+}
+
 void expect_one_dot_product_for_every_plane(const Instructions &loop) {
   EXPECT_EQ(count(loop, "^vpdpbusd\t"), 16u);
   EXPECT_EQ(count(loop, "^vpand"), 16u);
@@ -212,7 +216,7 @@ TEST(DecodeLoop, HasOneDotProductForEveryPlaneOfEveryLine) {
   const Assembly assembly = assembly_of("linear_t2 n=3840 k=2560 epilogue=none rows=1 cpu=avx512vnni");
   const Instructions loop = assembly.hottest_loop("^vpdpbusd\t");
   expect_one_dot_product_for_every_plane(loop);
-  EXPECT_EQ(count(assembly.all, "(16|32|64)-byte (Folded )?Spill"), 0u);
+  expect_no_vector_spilled(assembly);
 }
 
 /// Scales of groups leave the loop over a group's inputs as it is, their sums wait in registers, and what
@@ -222,7 +226,7 @@ TEST(DecodeLoop, IsTheSameForScalesOfGroups) {
       assembly_of("linear_t2 n=3840 k=2560 epilogue=none group=128 rows=1 cpu=avx512vnni");
   const Instructions loop = assembly.hottest_loop("^vpdpbusd\t");
   expect_one_dot_product_for_every_plane(loop);
-  EXPECT_EQ(count(assembly.all, "(16|32|64)-byte (Folded )?Spill"), 0u);
+  expect_no_vector_spilled(assembly);
   EXPECT_LE(loop.size(), 47u);
   EXPECT_EQ(count(assembly.all, "^vcvtdq2ps\t"), 4u);
 }
@@ -236,7 +240,7 @@ TEST(DecodeLoop, TriplesBase3ByAdditions) {
   EXPECT_EQ(count(loop, "^vpaddb\t"), 40u);
   EXPECT_EQ(count(loop, "^vpxor"), 16u);
   EXPECT_EQ(count(loop, "^vpm"), 0u);
-  EXPECT_EQ(count(assembly.all, "(16|32|64)-byte (Folded )?Spill"), 0u);
+  expect_no_vector_spilled(assembly);
 }
 
 /// Three in five bits: for each of 4 stripes five lines, asked for ahead, become six, which the loop of 2-bit
@@ -284,6 +288,13 @@ TEST(DecodeLoop, UsesPairDotsWithoutVnni) {
       0u);
 }
 
+void expect_lists_and_no_vectors_on_the_stack(const Assembly &kernel, const std::string &name) {
+  EXPECT_EQ(count(kernel.all, "^vmov[a-z0-9]+\t-?[0-9]*\\(%r[sb]p\\), %zmm"), 0u) << name;
+  EXPECT_EQ(count(kernel.all, "^vmov[a-z0-9]+\t%zmm[0-9]+, -?[0-9]*\\(%r[sb]p\\)"), 0u) << name;
+  EXPECT_EQ(count(kernel.all, "gather"), 0u) << name;
+  EXPECT_GT(count(kernel.all, "^vpcompressd\t"), 0u) << name;
+}
+
 /// The kernels that skip: a line of up takes four dot products a row, one of each four columns of down
 /// sixteen (in two halves; the compiler makes one loop for each eight of them, for two rows together); the
 /// next group is prefetched; and no vector of sums goes to the stack.
@@ -294,13 +305,10 @@ TEST(SkipLoop, PrefetchesAndKeepsItsSums) {
                                                            {"skip_down n=2560 k=6912", 8, 32}};
   for (const auto &[kernel, rows, dots] : kernels) {
     const std::string spec = std::string(kernel) + " rows=" + std::to_string(rows) + " cpu=avx512vnni";
-    const std::string assembly = emit(spec, Emit::assembly);
-    EXPECT_EQ(count(assembly, "^vpdpbusd "), dots) << spec;
-    EXPECT_EQ(count(assembly, "^prefetcht1\t"), 1u) << spec;
-    EXPECT_EQ(count(assembly, "^vmov[a-z0-9]+\t-?[0-9]*\\(%r[sb]p\\), %zmm"), 0u) << spec;
-    EXPECT_EQ(count(assembly, "^vmov[a-z0-9]+\t%zmm[0-9]+, -?[0-9]*\\(%r[sb]p\\)"), 0u) << spec;
-    EXPECT_EQ(count(assembly, "gather"), 0u) << spec;
-    EXPECT_GT(count(assembly, "^vpcompressd\t"), 0u) << spec;
+    const Assembly assembly = assembly_of(spec);
+    EXPECT_EQ(count(assembly.all, "^vpdpbusd "), dots) << spec;
+    EXPECT_EQ(count(assembly.all, "^prefetcht1\t"), 1u) << spec;
+    expect_lists_and_no_vectors_on_the_stack(assembly, spec);
   }
 }
 
@@ -322,12 +330,8 @@ TEST(SkipLoop, OneRowHasLoopsForListsAndForAll) {
   for (const Instructions &listed : down.loops_with("^vpdpbusd ", 16))
     halves += count(listed, "^vpdpbusd ") == 16;
   EXPECT_EQ(halves, 2u);
-  for (const Assembly &kernel : {up, down}) {
-    EXPECT_EQ(count(kernel.all, "^vmov[a-z0-9]+\t-?[0-9]*\\(%r[sb]p\\), %zmm"), 0u);
-    EXPECT_EQ(count(kernel.all, "^vmov[a-z0-9]+\t%zmm[0-9]+, -?[0-9]*\\(%r[sb]p\\)"), 0u);
-    EXPECT_EQ(count(kernel.all, "gather"), 0u);
-    EXPECT_GT(count(kernel.all, "^vpcompressd\t"), 0u);
-  }
+  expect_lists_and_no_vectors_on_the_stack(up, "up");
+  expect_lists_and_no_vectors_on_the_stack(down, "down");
 }
 
 /// Gate and scale of a neuron, one after the other, took 8 % of a prompt's time.

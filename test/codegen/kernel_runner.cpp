@@ -89,10 +89,6 @@ void fill_random(Op op, const Arg &arg, uint8_t *out, uint64_t *state) {
 }
 
 int32_t padded(int32_t rows) { return (rows + format::kRowPad - 1) / format::kRowPad * format::kRowPad; }
-bool is_linear(Op op) {
-  return op == Op::linear_t2 || op == Op::linear_t3 || op == Op::linear_t5 || op == Op::linear_s8 ||
-         op == Op::linear_f16 || op == Op::screen_q4;
-}
 
 /// What the layout says of codes beyond k: a base-3 line's last digits are 0.
 void clear_codes_beyond(int32_t k, int32_t n, uint8_t *w) {
